@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Prints as JSON how this node is: its services and, on a broker, how that sees the cluster and its queues.
+
+Arguments: the inventory groups of this node. Runs as root, with the standard library alone. An unanswered
+question gives an `error` entry, never a failure: half a picture is better than none.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+MONITOR = Path("/etc/warren/monitor.json")
+TIMEOUT_S = 5
+
+# Units a node of the group must run; a pattern stands for all its instances, at least one.
+REQUIRED = {
+    "brokers": ["rabbitmq-server"],
+    "workers": ["haproxy", "mosaic-worker@*"],
+    "gateways": ["haproxy", "mosaic-gateway", "mosaic-beat", "nginx"],
+    "databases": ["postgresql@*-main"],
+}
+# Units that are reported where they exist.
+WHERE_PRESENT = ["mosaic-log-ship", "mosaic-log-store", "prometheus", "mosaic-flower"]
+
+
+def show(patterns: list[str]) -> list[dict[str, str]]:
+    """Properties of the loaded units that match."""
+    properties = "--property=Id,LoadState,ActiveState,SubState,StatusText,NRestarts"
+    names = [f"{pattern}.service" for pattern in patterns]
+    done = subprocess.run(
+        ["systemctl", "show", properties, "--", *names],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    blocks = (block for block in done.stdout.split("\n\n") if block.strip())
+    return [
+        dict(line.split("=", 1) for line in block.strip().splitlines() if "=" in line) for block in blocks
+    ]
+
+
+def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """State of each unit, and for each worker instance the queues it says it consumes."""
+    required = list(dict.fromkeys(unit for group in groups for unit in REQUIRED.get(group, [])))
+    states: dict[str, str] = {}
+    consuming: dict[str, list[str]] = {}
+    for unit in show(required + WHERE_PRESENT):
+        name = unit.get("Id", "").removesuffix(".service")
+        missing = unit.get("LoadState") == "not-found"
+        if not name or (missing and name in WHERE_PRESENT):
+            continue
+        states[name] = "not-found" if missing else unit.get("ActiveState", "unknown")
+        words = unit.get("StatusText", "").split()
+        if name.startswith("mosaic-worker@"):
+            ready = states[name] == "active" and words[:1] == ["consuming"]
+            consuming[name.partition("@")[2]] = [word.strip(",") for word in words[1:]] if ready else []
+    for pattern in required:
+        stem = pattern.partition("*")[0]
+        if "*" in pattern and not any(name.startswith(stem) for name in states):
+            states[pattern] = "not-found"
+    return states, consuming
+
+
+class Management:
+    """The broker's management API on this node, with the monitor user's credentials."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self._url = settings["url"].rstrip("/")
+        token = base64.b64encode(f"{settings['username']}:{settings['password']}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {token}"}
+        self._context = ssl.create_default_context(cafile=settings["ca"])
+
+    def get(self, path: str) -> Any:
+        """Decoded answer to GET /api/<path>."""
+        request = urllib.request.Request(f"{self._url}/api/{path}", headers=self._headers)  # noqa: S310 - https
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+def host_of(node: str) -> str:
+    """broker-1 of rabbit@broker-1."""
+    return node.partition("@")[2] or node
+
+
+def cluster(api: Management) -> dict[str, Any]:
+    """Members, running members, partitions and alarms, as this broker sees them."""
+    nodes = api.get("nodes?columns=name,running,partitions,mem_alarm,disk_free_alarm")
+    alarms = [
+        f"{host_of(node['name'])}: {label}"
+        for node in nodes
+        for key, label in (("mem_alarm", "memory"), ("disk_free_alarm", "disk"))
+        if node.get(key)
+    ]
+    partitions = {
+        tuple(sorted((host_of(node["name"]), host_of(other))))
+        for node in nodes
+        for other in node.get("partitions") or []
+    }
+    return {
+        "members": sorted(host_of(node["name"]) for node in nodes),
+        "running": sorted(host_of(node["name"]) for node in nodes if node.get("running")),
+        "partitions": sorted(list(pair) for pair in partitions),
+        "alarms": sorted(alarms),
+    }
+
+
+def queues(api: Management) -> dict[str, Any]:
+    """Each queue with its leader, members and depth."""
+    columns = "name,vhost,type,leader,node,members,online,messages,consumers"
+    return {
+        queue["name"]: {
+            "vhost": queue.get("vhost", ""),
+            "type": queue.get("type", ""),
+            "leader": host_of(queue.get("leader") or queue.get("node") or ""),
+            "members": sorted(map(host_of, queue.get("members") or [])),
+            "online": sorted(map(host_of, queue.get("online") or [])),
+            "messages": queue.get("messages", 0),
+            "consumers": queue.get("consumers", 0),
+        }
+        for queue in api.get(f"queues?columns={columns}")
+    }
+
+
+def main() -> None:
+    groups = sys.argv[1:]
+    states, consuming = services(groups)
+    report: dict[str, Any] = {"services": states}
+    if "workers" in groups:
+        report["consuming"] = consuming
+    if "brokers" in groups:
+        try:
+            api = Management(json.loads(MONITOR.read_text(encoding="utf-8")))
+            report["cluster"] = cluster(api)
+            report["queues"] = queues(api)
+        except (OSError, ValueError, KeyError) as error:
+            report["error"] = f"the broker's management API does not answer: {error}"
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

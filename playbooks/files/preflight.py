@@ -1,0 +1,79 @@
+"""Print, as a JSON list of sentences, what keeps this host from being a node of the lab.
+
+    preflight.py '{"host", "names": {name: address}, "releases": [..], "memory_mb", "disk_mb", "clock", "clock_seconds"}'
+
+Standard library only: it runs on the host before anything is installed there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def operating_system(expected: dict[str, Any]) -> Iterator[str]:
+    """The release must be one that the roles know."""
+    pairs = (line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    release = {key: value.strip('"') for key, value in pairs}
+    known = expected["releases"]
+    if release.get("ID") != "debian" or release.get("VERSION_ID") not in known:
+        yield (
+            f"{expected['host']} runs {release.get('PRETTY_NAME', 'an unknown system')}, which the roles do not support;"
+            f" install Debian {' or '.join(known)}."
+        )
+
+
+def memory(expected: dict[str, Any]) -> Iterator[str]:
+    """MemTotal, as the kernel says it (kB)."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    total = int(fields["MemTotal"].split()[0]) // 1024
+    if total < expected["memory_mb"]:
+        yield f"{expected['host']} has {total} MB of memory and needs {expected['memory_mb']}; give it more."
+
+
+def disk(expected: dict[str, Any]) -> Iterator[str]:
+    """Free space where packages and data go."""
+    free = shutil.disk_usage("/var/lib").free // 2**20
+    if free < expected["disk_mb"]:
+        yield f"{expected['host']} has {free} MB free in /var/lib and needs {expected['disk_mb']}; free some or enlarge its disk."
+
+
+def clock(expected: dict[str, Any]) -> Iterator[str]:
+    """Compared with the controller's; certificates, periodic tasks and logs need clocks that agree."""
+    apart = time.time() - expected["clock"]
+    if abs(apart) > expected["clock_seconds"]:
+        direction = "ahead of" if apart > 0 else "behind"
+        yield (
+            f"The clock of {expected['host']} is {abs(apart):.0f} s {direction} the controller's; set it"
+            " (timedatectl set-ntp true, or date -s)."
+        )
+
+
+def names(expected: dict[str, Any]) -> Iterator[str]:
+    """A name that already resolves must resolve to its lab_address alone; the role base adds those that do not resolve."""
+    for name, address in expected["names"].items():
+        try:
+            found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)}
+        except socket.gaierror:
+            continue
+        for other in sorted(found - {address}):
+            yield (
+                f"On {expected['host']} the name {name} resolves to {other}, not to its lab_address {address};"
+                f" remove that entry (grep -n {name} /etc/hosts there) or correct lab_address in the inventory."
+            )
+
+
+def main() -> None:
+    """Run every check; all problems are told at once."""
+    expected = json.loads(sys.argv[1])
+    checks = (operating_system, memory, disk, clock, names)
+    print(json.dumps([problem for check in checks for problem in check(expected)]))
+
+
+main()

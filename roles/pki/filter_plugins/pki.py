@@ -1,0 +1,79 @@
+"""Filters that say which certificates on the controller are to be made, so that most runs need no task for it."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+
+
+def authority_is_good(directory: str, renewal_days: int) -> bool:
+    """Whether the folder holds an authority (ca.pem, ca.key) that does not end within `renewal_days`."""
+    return Path(directory, "ca.key").exists() and _lasts(_certificate(Path(directory, "ca.pem")), renewal_days)
+
+
+def lacking(directory: str, names: Mapping[str, Sequence[str]], renewal_days: int) -> list[str]:
+    """Hosts, of host -> subject alternative names (`DNS:..`, `IP:..`), without a good certificate in the folder.
+
+    Good: signed by the folder's ca.pem, for exactly these names and this key, and not ending within `renewal_days`.
+    """
+    authority = _certificate(Path(directory, "ca.pem"))
+    return [
+        host
+        for host, wanted in names.items()
+        if not _is_good(Path(directory, f"{host}.pem"), Path(directory, f"{host}.key"), authority, wanted, renewal_days)
+    ]
+
+
+def _is_good(
+    pem: Path, key: Path, authority: x509.Certificate | None, wanted: Sequence[str], renewal_days: int
+) -> bool:
+    certificate = _certificate(pem)
+    if authority is None or certificate is None or not key.exists() or not _lasts(certificate, renewal_days):
+        return False
+    try:
+        certificate.verify_directly_issued_by(authority)
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    except (InvalidSignature, ValueError):
+        return False
+    return private.public_key() == certificate.public_key() and _names(certificate) == {_name(name) for name in wanted}
+
+
+def _certificate(path: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _lasts(certificate: x509.Certificate | None, days: int) -> bool:
+    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    return certificate is not None and certificate.not_valid_after_utc > until
+
+
+def _names(certificate: x509.Certificate) -> set[tuple[str, str]]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    dns = {("DNS", name) for name in extension.get_values_for_type(x509.DNSName)}
+    return dns | {("IP", str(address)) for address in extension.get_values_for_type(x509.IPAddress)}
+
+
+def _name(text: str) -> tuple[str, str]:
+    kind, _, value = text.partition(":")
+    return kind, str(ipaddress.ip_address(value)) if kind == "IP" else value
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self) -> dict[str, Any]:
+        """The filters by their names in templates."""
+        return {"pki_authority_is_good": authority_is_good, "pki_lacking": lacking}

@@ -1,0 +1,97 @@
+"""Filters that turn the role's variables into RabbitMQ definitions, and find what a broker lacks of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Definition = dict[str, Any]
+
+
+def password_hash(name: str, password: str) -> str:
+    """RabbitMQ's salted SHA-256 of a password, base64 (https://www.rabbitmq.com/docs/passwords).
+
+    The salt comes from name and password, so that the same input gives the same definitions file.
+    """
+    salt = hashlib.sha256(f"{name}\0{password}".encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
+    """`users` of a definitions file, from dicts with name, password and, where the user operates the broker, tags."""
+    return [
+        {
+            "name": user["name"],
+            "password_hash": password_hash(user["name"], user["password"]),
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": list(user.get("tags", [])),
+        }
+        for user in users
+    ]
+
+
+def vhost_definition(name: str) -> Definition:
+    """One of `vhosts`; queues that name no type become quorum queues."""
+    return {"name": name, "default_queue_type": "quorum"}
+
+
+def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
+    """`permissions`, from dicts with name, vhost, configure, write and read."""
+    return [
+        {"user": user["name"], **{key: user[key] for key in ("vhost", "configure", "write", "read")}} for user in users
+    ]
+
+
+def operator_permission(user_and_vhost: tuple[str, str]) -> Definition:
+    """Permissions of an operator in one vhost: `admin` everything, any other none beyond what its tag lets it see."""
+    user, vhost = user_and_vhost
+    pattern = ".*" if user == "admin" else "^$"
+    return {"user": user, "vhost": vhost, "configure": pattern, "write": pattern, "read": pattern}
+
+
+def missing(declared: Mapping[str, list[Definition]], actual: Mapping[str, list[Definition]]) -> list[str]:
+    """Names of what the broker lacks or holds otherwise: `section/name` for each.
+
+    A declared object is there when some actual object of its section has all its keys and values; what else the broker
+    holds is no concern of ours.
+    """
+    absent = []
+    for section, definitions in declared.items():
+        held = actual.get(section, [])
+        for wanted in definitions:
+            if not any(all(_equal(have.get(key), value) for key, value in wanted.items()) for have in held):
+                absent.append(f"{section}/{wanted.get('name') or wanted.get('user')}")
+    return absent
+
+
+def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[str]:
+    """Hosts, among looped `uri` results of /api/nodes (`item` the host), whose broker has `node` as a member."""
+    return [
+        answer["item"]
+        for answer in answers
+        if answer.get("status") == 200 and any(member["name"] == node for member in answer["json"])
+    ]
+
+
+def _equal(have: Any, want: Any) -> bool:
+    if isinstance(want, list) and isinstance(have, str):  # tags came as a comma-separated string before 3.9
+        have = [part for part in have.split(",") if part]
+    return bool(have == want)
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self) -> dict[str, Any]:
+        """The filters by their names in templates."""
+        return {
+            "rabbitmq_brokers_that_know": brokers_that_know,
+            "rabbitmq_missing_definitions": missing,
+            "rabbitmq_operator_permission": operator_permission,
+            "rabbitmq_password_hash": password_hash,
+            "rabbitmq_permission_definitions": permission_definitions,
+            "rabbitmq_user_definitions": user_definitions,
+            "rabbitmq_vhost_definition": vhost_definition,
+        }
