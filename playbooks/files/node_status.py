@@ -26,13 +26,13 @@ REQUIRED = {
     "gateways": ["haproxy", "mosaic-gateway", "mosaic-beat", "nginx"],
     "databases": ["postgresql@*-main"],
 }
-# Units that are reported where they exist.
-WHERE_PRESENT = ["mosaic-log-ship", "mosaic-log-store", "prometheus", "mosaic-flower"]
+# Units that are reported where they are enabled: which hosts run them is the inventory's choice.
+WHERE_ENABLED = ["mosaic-log-ship", "mosaic-log-store", "prometheus", "mosaic-flower"]
 
 
 def show(patterns: list[str]) -> list[dict[str, str]]:
     """Properties of the loaded units that match."""
-    properties = "--property=Id,LoadState,ActiveState,SubState,StatusText,NRestarts"
+    properties = "--property=Id,LoadState,UnitFileState,ActiveState,StatusText"
     names = [f"{pattern}.service" for pattern in patterns]
     done = subprocess.run(
         ["systemctl", "show", properties, "--", *names],
@@ -52,11 +52,11 @@ def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     required = list(dict.fromkeys(unit for group in groups for unit in REQUIRED.get(group, [])))
     states: dict[str, str] = {}
     consuming: dict[str, list[str]] = {}
-    for unit in show(required + WHERE_PRESENT):
+    for unit in show(required + WHERE_ENABLED):
         name = unit.get("Id", "").removesuffix(".service")
-        missing = unit.get("LoadState") == "not-found"
-        if not name or (missing and name in WHERE_PRESENT):
+        if not name or (name in WHERE_ENABLED and unit.get("UnitFileState") != "enabled"):
             continue
+        missing = unit.get("LoadState") == "not-found"
         states[name] = "not-found" if missing else unit.get("ActiveState", "unknown")
         words = unit.get("StatusText", "").split()
         if name.startswith("mosaic-worker@"):

@@ -1,6 +1,7 @@
 """Print, as a JSON list of sentences, what keeps this host from being a node of the lab.
 
-    preflight.py '{"host", "names": {name: address}, "releases": [..], "memory_mb", "disk_mb", "clock", "clock_seconds"}'
+    preflight.py '{"host", "names": {name: address}, "releases": [..], "memory_mb", "disk_mb", "clock",
+                   "clock_seconds"}'
 
 Standard library only: it runs on the host before anything is installed there.
 """
@@ -24,8 +25,8 @@ def operating_system(expected: dict[str, Any]) -> Iterator[str]:
     known = expected["releases"]
     if release.get("ID") != "debian" or release.get("VERSION_ID") not in known:
         yield (
-            f"{expected['host']} runs {release.get('PRETTY_NAME', 'an unknown system')}, which the roles do not support;"
-            f" install Debian {' or '.join(known)}."
+            f"{expected['host']} runs {release.get('PRETTY_NAME', 'an unknown system')},"
+            f" which the roles do not support; install Debian {' or '.join(known)}."
         )
 
 
@@ -41,7 +42,10 @@ def disk(expected: dict[str, Any]) -> Iterator[str]:
     """Free space where packages and data go."""
     free = shutil.disk_usage("/var/lib").free // 2**20
     if free < expected["disk_mb"]:
-        yield f"{expected['host']} has {free} MB free in /var/lib and needs {expected['disk_mb']}; free some or enlarge its disk."
+        yield (
+            f"{expected['host']} has {free} MB free in /var/lib and needs {expected['disk_mb']};"
+            " free some or enlarge its disk."
+        )
 
 
 def clock(expected: dict[str, Any]) -> Iterator[str]:
@@ -56,7 +60,7 @@ def clock(expected: dict[str, Any]) -> Iterator[str]:
 
 
 def names(expected: dict[str, Any]) -> Iterator[str]:
-    """A name that already resolves must resolve to its lab_address alone; the role base adds those that do not resolve."""
+    """A name that resolves must resolve to its lab_address alone; the role base adds those that do not."""
     for name, address in expected["names"].items():
         try:
             found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)}
@@ -65,7 +69,7 @@ def names(expected: dict[str, Any]) -> Iterator[str]:
         for other in sorted(found - {address}):
             yield (
                 f"On {expected['host']} the name {name} resolves to {other}, not to its lab_address {address};"
-                f" remove that entry (grep -n {name} /etc/hosts there) or correct lab_address in the inventory."
+                f" remove that entry (grep -n {name} /etc/hosts there) or correct the inventory."
             )
 
 

@@ -34,9 +34,11 @@ def build(source: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         tree = Path(scratch, "tree")
-        shutil.copytree(source, tree, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__", "tests"))
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", f"{scratch}/wheel", str(tree)]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        shutil.copytree(
+            source, tree, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__", "tests")
+        )
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        subprocess.run([*pip, "--wheel-dir", f"{scratch}/wheel", str(tree)], check=True, stdout=sys.stderr)
         Path(scratch, "wheel").rename(folder)
 
 

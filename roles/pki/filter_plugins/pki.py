@@ -1,4 +1,4 @@
-"""Filters that say which certificates on the controller are to be made, so that most runs need no task for it."""
+"""Filters that say which certificates the controller must make, so that most runs need no task for it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from cryptography.hazmat.primitives import serialization
 
 def authority_is_good(directory: str, renewal_days: int) -> bool:
     """Whether the folder holds an authority (ca.pem, ca.key) that does not end within `renewal_days`."""
-    return Path(directory, "ca.key").exists() and _lasts(_certificate(Path(directory, "ca.pem")), renewal_days)
+    certificate = _certificate(Path(directory, "ca.pem"))
+    return Path(directory, "ca.key").exists() and _lasts(certificate, renewal_days)
 
 
 def lacking(directory: str, names: Mapping[str, Sequence[str]], renewal_days: int) -> list[str]:
-    """Hosts, of host -> subject alternative names (`DNS:..`, `IP:..`), without a good certificate in the folder.
+    """Hosts, of host -> alternative names (`DNS:..`, `IP:..`), without a good certificate in the folder.
 
-    Good: signed by the folder's ca.pem, for exactly these names and this key, and not ending within `renewal_days`.
+    Good: signed by the folder's ca.pem, for exactly these names and this key, and not ending within
+    `renewal_days`.
     """
     authority = _certificate(Path(directory, "ca.pem"))
     return [
         host
         for host, wanted in names.items()
-        if not _is_good(Path(directory, f"{host}.pem"), Path(directory, f"{host}.key"), authority, wanted, renewal_days)
+        if not _is_good(Path(directory, host), authority, wanted, renewal_days)
     ]
 
 
 def _is_good(
-    pem: Path, key: Path, authority: x509.Certificate | None, wanted: Sequence[str], renewal_days: int
+    stem: Path, authority: x509.Certificate | None, wanted: Sequence[str], renewal_days: int
 ) -> bool:
-    certificate = _certificate(pem)
+    certificate, key = _certificate(Path(f"{stem}.pem")), Path(f"{stem}.key")
     if authority is None or certificate is None or not key.exists() or not _lasts(certificate, renewal_days):
         return False
     try:
@@ -42,7 +44,8 @@ def _is_good(
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except (InvalidSignature, ValueError):
         return False
-    return private.public_key() == certificate.public_key() and _names(certificate) == {_name(name) for name in wanted}
+    same_key = private.public_key() == certificate.public_key()
+    return same_key and _names(certificate) == {_name(name) for name in wanted}
 
 
 def _certificate(path: Path) -> x509.Certificate | None:

@@ -20,7 +20,7 @@ def password_hash(name: str, password: str) -> str:
 
 
 def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
-    """`users` of a definitions file, from dicts with name, password and, where the user operates the broker, tags."""
+    """`users` of a definitions file, from dicts with name, password and, for operators, tags."""
     return [
         {
             "name": user["name"],
@@ -40,12 +40,13 @@ def vhost_definition(name: str) -> Definition:
 def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
     """`permissions`, from dicts with name, vhost, configure, write and read."""
     return [
-        {"user": user["name"], **{key: user[key] for key in ("vhost", "configure", "write", "read")}} for user in users
+        {"user": user["name"], **{key: user[key] for key in ("vhost", "configure", "write", "read")}}
+        for user in users
     ]
 
 
 def operator_permission(user_and_vhost: tuple[str, str]) -> Definition:
-    """Permissions of an operator in one vhost: `admin` everything, any other none beyond what its tag lets it see."""
+    """Permissions of an operator in one vhost: `admin` everything, others what their tag lets them see."""
     user, vhost = user_and_vhost
     pattern = ".*" if user == "admin" else "^$"
     return {"user": user, "vhost": vhost, "configure": pattern, "write": pattern, "read": pattern}
@@ -54,20 +55,23 @@ def operator_permission(user_and_vhost: tuple[str, str]) -> Definition:
 def missing(declared: Mapping[str, list[Definition]], actual: Mapping[str, list[Definition]]) -> list[str]:
     """Names of what the broker lacks or holds otherwise: `section/name` for each.
 
-    A declared object is there when some actual object of its section has all its keys and values; what else the broker
-    holds is no concern of ours.
+    A declared object is there when some actual object of its section has all its keys and values; what else
+    the broker holds is no concern of ours.
     """
-    absent = []
-    for section, definitions in declared.items():
-        held = actual.get(section, [])
-        for wanted in definitions:
-            if not any(all(_equal(have.get(key), value) for key, value in wanted.items()) for have in held):
-                absent.append(f"{section}/{wanted.get('name') or wanted.get('user')}")
-    return absent
+    return [
+        f"{section}/{wanted.get('name') or wanted.get('user')}"
+        for section, definitions in declared.items()
+        for wanted in definitions
+        if not any(_holds(have, wanted) for have in actual.get(section, []))
+    ]
+
+
+def _holds(have: Mapping[str, Any], wanted: Definition) -> bool:
+    return all(_equal(have.get(key), value) for key, value in wanted.items())
 
 
 def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[str]:
-    """Hosts, among looped `uri` results of /api/nodes (`item` the host), whose broker has `node` as a member."""
+    """Hosts whose broker has `node` as a member, of looped `uri` results of /api/nodes (`item` the host)."""
     return [
         answer["item"]
         for answer in answers

@@ -1,0 +1,78 @@
+"""The Celery application, the same for producers, beat and workers: `celery -A mosaic.celery ...`."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any
+
+from celery import Celery, signals
+
+from mosaic import systemd, topology
+from mosaic.config import Config, load_config
+from mosaic.ledger.database import forget_after_fork
+from mosaic.logs import configure_logging
+from mosaic.settings import TASK_MODULES, celery_settings
+
+
+def create_app(config: Config) -> Celery:
+    """Return a Celery application for `config`; it connects when it is used."""
+    app = Celery("mosaic", set_as_current=True, include=TASK_MODULES)
+    app.conf.update(celery_settings(config))
+    return app
+
+
+@cache
+def current_app() -> Celery:
+    """Return this process's application, made from its configuration file on first use."""
+    return create_app(load_config())
+
+
+def __getattr__(name: str) -> Any:
+    # `celery -A mosaic.celery` looks for `app`; importing this module must not need a configuration file.
+    if name in ("app", "celery"):
+        return current_app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@signals.import_modules.connect
+def _register_class_tasks(sender: Celery, **_: Any) -> None:
+    # Imported here, so that a producer, which needs task names only, does without numpy.
+    from mosaic.tasks.render import RenderTile
+
+    sender.register_task(RenderTile())
+
+
+@signals.setup_logging.connect
+def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
+    configure_logging(loglevel if isinstance(loglevel, int) else logging.INFO)
+
+
+@signals.celeryd_after_setup.connect
+def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
+    # An instance binds every queue it knows to delayed delivery; the host's own queue exists only once the
+    # instance that consumes it has declared it.
+    queues = instance.app.amqp.queues
+    own = topology.host_queue(load_config().host).name
+    if own in queues and own not in queues.consume_from:
+        del queues[own]
+
+
+@signals.worker_ready.connect
+def _report_worker_ready(sender: Any, **_: Any) -> None:
+    systemd.ready("consuming " + " ".join(sorted(sender.app.amqp.queues.consume_from)))
+
+
+@signals.worker_shutting_down.connect
+def _report_worker_stopping(**_: Any) -> None:
+    systemd.stopping("finishing running tasks")
+
+
+@signals.worker_process_init.connect
+def _forget_parent_connections(**_: Any) -> None:
+    forget_after_fork()
+
+
+@signals.beat_init.connect
+def _report_beat_ready(sender: Any, **_: Any) -> None:
+    systemd.ready(f"{len(sender.scheduler.schedule)} periodic tasks")

@@ -1,0 +1,163 @@
+"""The configuration of one host: a TOML file, read once, checked key by key."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+DEFAULT_PATH = Path("/etc/mosaic/mosaic.toml")
+PATH_VARIABLE = "MOSAIC_CONFIG"
+
+Section = TypeVar("Section")
+
+
+class ConfigError(Exception):
+    """The configuration is missing or wrong; the message is one sentence with its remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Broker:
+    """Where RabbitMQ is reached, and as whom."""
+
+    url: str = dataclasses.field(repr=False)
+    logs_url: str = dataclasses.field(default="", repr=False)
+    heartbeat: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Database:
+    """Where PostgreSQL is reached: a SQLAlchemy URL of the psycopg driver."""
+
+    url: str = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gateway:
+    """Login, session signing and socket of the HTTP gateway."""
+
+    username: str
+    password: str = dataclasses.field(repr=False)
+    session_key: str = dataclasses.field(repr=False)
+    socket: str = "/run/mosaic/gateway.sock"
+    max_body_mb: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Upkeep:
+    """When the sweep publishes a part again, and how long records are kept.
+
+    `accepted_seconds`: accepted and not started, its queue empty. `running_seconds`: started and neither
+    done nor failed; above the hard time limit of a task. `max_attempts`: starts after which a part fails.
+    """
+
+    accepted_seconds: int = 20
+    running_seconds: int = 330
+    max_attempts: int = 10
+    keep_days: int = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All of the file; `gateway` is absent on hosts that serve no HTTP."""
+
+    host: str
+    broker: Broker
+    database: Database
+    gateway: Gateway | None = None
+    upkeep: Upkeep = dataclasses.field(default_factory=Upkeep)
+
+
+def config_path() -> Path:
+    """Return the path named by MOSAIC_CONFIG, else the default."""
+    return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+
+
+@cache
+def load_config() -> Config:
+    """Read this process's configuration once. Raises ConfigError."""
+    return read_config(config_path())
+
+
+def read_config(path: Path) -> Config:
+    """Read and check the file at `path`. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: write it, or name another with {PATH_VARIABLE}.") from None
+    except PermissionError:
+        raise ConfigError(f"{path} may not be read by this user: run as root or in group mosaic.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}): replace it by a UTF-8 text file.") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    try:
+        return parse_config(table)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse_config(table: dict[str, Any]) -> Config:
+    """Turn a parsed TOML table into a Config. Raises ConfigError."""
+    known = {"host", "broker", "database", "gateway", "upkeep"}
+    for key in sorted(table.keys() - known):
+        raise ConfigError(f"unknown key {key!r}; known are {', '.join(sorted(known))}.")
+    host = table.get("host")
+    if not isinstance(host, str) or not host.strip():
+        raise ConfigError("host must be this node's name, a text that is not empty.")
+    config = Config(
+        host=host,
+        broker=_section(Broker, table, "broker"),
+        database=_section(Database, table, "database"),
+        gateway=_section(Gateway, table, "gateway") if "gateway" in table else None,
+        upkeep=_section(Upkeep, table, "upkeep") if "upkeep" in table else Upkeep(),
+    )
+    _check_values(config)
+    return config
+
+
+def _section(kind: type[Section], table: dict[str, Any], name: str) -> Section:
+    values = table.get(name)
+    if not isinstance(values, dict):
+        raise ConfigError(f"the table [{name}] is missing.")
+    hints = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"unknown key {name}.{key}; known are {', '.join(sorted(fields))}.")
+        if type(value) is not hints[key]:
+            raise ConfigError(f"{name}.{key} must be of type {hints[key].__name__}.")
+    for key, field in fields.items():
+        if key not in values and field.default is dataclasses.MISSING:
+            raise ConfigError(f"{name}.{key} is missing.")
+    return kind(**values)
+
+
+def _check_values(config: Config) -> None:
+    for name, url in (("broker.url", config.broker.url), ("broker.logs_url", config.broker.logs_url)):
+        if url and not url.startswith("amqp://"):
+            raise ConfigError(f"{name} must start with amqp:// (the proxy on this host speaks TLS for it).")
+        if ";" in url:
+            raise ConfigError(f"{name} must name one broker address; fail-over is the proxy's.")
+    if not config.broker.url:
+        raise ConfigError("broker.url must not be empty.")
+    if not config.database.url.startswith("postgresql+psycopg://"):
+        raise ConfigError("database.url must start with postgresql+psycopg://.")
+    if not 1 <= config.broker.heartbeat <= 60:
+        raise ConfigError("broker.heartbeat must be between 1 and 60 seconds.")
+    for field in dataclasses.fields(config.upkeep):
+        if getattr(config.upkeep, field.name) < 1:
+            raise ConfigError(f"upkeep.{field.name} must be at least 1.")
+    if config.gateway is not None:
+        for key in ("username", "password", "session_key", "socket"):
+            if not getattr(config.gateway, key):
+                raise ConfigError(f"gateway.{key} must not be empty.")
+        if len(config.gateway.session_key) < 16:
+            raise ConfigError("gateway.session_key must have at least 16 characters.")
+        if not 1 <= config.gateway.max_body_mb <= 1024:
+            raise ConfigError("gateway.max_body_mb must be between 1 and 1024.")

@@ -1,0 +1,141 @@
+"""GET /api/...: progress, pictures, results, logs, beat."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse, Response
+
+from mosaic.assemble import assemble, host_tints
+from mosaic.gateway.errors import ApiError
+from mosaic.gateway.schemas import BeatAnswer, JobAnswer, JobList, JobSummary, LogAnswer, LogList
+from mosaic.ledger import jobs, log_records, upkeep
+from mosaic.ledger.database import transaction
+from mosaic.ledger.jobs import JobView
+from mosaic.ledger.models import RUNNING
+from mosaic.logs import SEVERITIES
+from mosaic.view import View
+
+router = APIRouter(prefix="/api")
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Severity = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
+IMMUTABLE = {"Cache-Control": "private, max-age=86400, immutable"}
+CHANGING = {"Cache-Control": "no-store"}
+
+
+def _find(job: str) -> JobView:
+    try:
+        job_id = uuid.UUID(job)
+    except ValueError:
+        raise _unknown(job) from None
+    with transaction() as session:
+        view = jobs.find(session, job_id)
+    if view is None:
+        raise _unknown(job)
+    return view
+
+
+def _unknown(job: str) -> ApiError:
+    return ApiError(404, f"there is no job {job[:64]}.")
+
+
+@router.get("/jobs")
+def list_jobs(limit: Limit = 20) -> JobList:
+    """List the latest jobs, newest first."""
+    with transaction() as session:
+        return JobList(jobs=[JobSummary.of(view) for view in jobs.recent(session, limit)])
+
+
+@router.get("/jobs/{job}")
+def show_job(job: str) -> JobAnswer:
+    """Show a job with its parts."""
+    return JobAnswer.of(_find(job))
+
+
+@router.get("/jobs/{job}/tiles/{index}.png", response_class=Response)
+def show_tile(job: str, index: int) -> Response:
+    """Return one tile, or one size of a scaling; it never changes once it is there."""
+    view = _find(job)
+    role = "tile" if view.kind == "render" else "size"
+    with transaction() as session:
+        blob = jobs.blob(session, view.id, role, index) if 0 <= index < view.total else None
+    if blob is None:
+        raise ApiError(404, f"part {index} of this job has no picture yet.")
+    return Response(blob.data, media_type="image/png", headers=IMMUTABLE)
+
+
+@router.get("/jobs/{job}/image", response_class=Response)
+def show_image(job: str, tint: Literal["none", "host"] = "none") -> Response:
+    """Return the picture: the tiles so far, tinted by host if asked; the contact sheet of a scaling."""
+    view = _find(job)
+    with transaction() as session:
+        if view.kind == "render":
+            tiles = jobs.blobs(session, view.id, "tile")
+        else:
+            tiles = jobs.blobs(session, view.id, "sheet")
+    if view.kind == "render":
+        tints = host_tints(view.by_host) if tint == "host" else None
+        return Response(
+            assemble(View.from_params(view.params), tiles, tints), media_type="image/png", headers=CHANGING
+        )
+    if not tiles:
+        raise ApiError(404, _no_result(view, "picture"))
+    return Response(tiles[0][1], media_type="image/png", headers=IMMUTABLE)
+
+
+@router.get("/jobs/{job}/result")
+def show_result(job: str) -> JSONResponse:
+    """Return the result of a digest, or the sizes of a scaling."""
+    view = _find(job)
+    result: dict[str, Any] | None = None
+    if view.kind != "render":
+        with transaction() as session:
+            result = jobs.result(session, view.id)
+    if result is None:
+        raise ApiError(404, _no_result(view, "result"))
+    return JSONResponse(result)
+
+
+def _no_result(view: JobView, what: str) -> str:
+    if view.state == RUNNING and view.kind != "render":
+        return f"this job has no {what} yet: {view.done} of {view.total} parts are done."
+    return f"this job has no {what}: it is a {view.kind} job in state {view.state}."
+
+
+@router.get("/logs")
+def list_logs(
+    limit: Limit = 100,
+    host: Annotated[str | None, Query(max_length=64)] = None,
+    severity: Severity | None = None,
+) -> LogList:
+    """List the latest log records, newest first: of one host, and as severe as `severity` or more."""
+    with transaction() as session:
+        rows = log_records.latest(
+            session, limit, host, None if severity is None else SEVERITIES.index(severity)
+        )
+    records = [
+        LogAnswer(
+            at=row.logged_at,
+            host=row.host,
+            severity=SEVERITIES[row.severity],
+            unit=row.unit,
+            message=row.message,
+        )
+        for row in rows
+    ]
+    return LogList(records=records)
+
+
+@router.get("/beat")
+def show_beat() -> BeatAnswer:
+    """Show the latest beat tick."""
+    with transaction() as session:
+        tick = upkeep.last_tick(session)
+    if tick is None:
+        raise ApiError(404, "beat has not ticked yet.")
+    return BeatAnswer(
+        last_tick=tick.at, age_seconds=tick.age_seconds, host=tick.host, beat_host=tick.beat_host
+    )

@@ -1,0 +1,194 @@
+"""What a request may ask for, and what the answers look like."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import uuid
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mosaic.ledger.jobs import JobView
+from mosaic.view import View
+
+DEFAULT_WIDTH_UNITS = 3.2
+# The width that zoom 1 shows.
+UNZOOMED_WIDTH_UNITS = 4.0
+MAX_TILES = 4096
+MAX_EDGE = 8192
+MAX_PIXELS = 32_000_000
+MAX_SIZES = 12
+MAX_SIZE_EDGE = 4096
+MAX_TILE_WORK = 1_000_000_000
+DEFAULT_SIZES = (64, 128, 256, 512, 1024)
+
+
+class RenderRequest(BaseModel):
+    """A view of the Mandelbrot set; give `width_units` or `zoom`, or neither."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    center_x: float = Field(default=-0.6, ge=-4, le=4)
+    center_y: float = Field(default=0.0, ge=-4, le=4)
+    width_units: float | None = Field(default=None, gt=0, le=16)
+    zoom: float | None = Field(default=None, gt=0)
+    width: int = Field(default=1280, ge=16, le=MAX_EDGE)
+    height: int = Field(default=896, ge=16, le=MAX_EDGE)
+    tile: int = Field(default=64, ge=16, le=512)
+    iterations: int = Field(default=400, ge=1, le=20_000)
+
+    @model_validator(mode="after")
+    def check_view(self) -> Self:
+        """Check what depends on several fields."""
+        if self.width_units is not None and self.zoom is not None:
+            raise ValueError("give width_units or zoom, not both.")
+        view = self.view()
+        if view.width * view.height > MAX_PIXELS:
+            raise ValueError(
+                f"the picture would have {view.width * view.height / 1e6:.0f} megapixels; "
+                f"at most {MAX_PIXELS / 1e6:.0f} are made."
+            )
+        if view.tiles > MAX_TILES:
+            raise ValueError(f"the picture would have {view.tiles} tiles; at most {MAX_TILES} are made.")
+        if view.tile**2 * view.iterations > MAX_TILE_WORK:
+            raise ValueError("a tile would take too long: lower tile or iterations.")
+        if view.width_units > 16:
+            raise ValueError("zoom is too small: the view would be wider than 16 units.")
+        if view.too_deep():
+            raise ValueError("the zoom is too deep: neighbouring pixels would be the same 64-bit number.")
+        return self
+
+    def view(self) -> View:
+        """Return the view asked for."""
+        units = self.width_units
+        if units is None:
+            units = DEFAULT_WIDTH_UNITS if self.zoom is None else UNZOOMED_WIDTH_UNITS / self.zoom
+        if not math.isfinite(units) or units <= 0:
+            raise ValueError("the zoom is too deep: the view would have no width.")
+        return View(self.center_x, self.center_y, units, self.width, self.height, self.tile, self.iterations)
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return edge lengths from a comma-separated list, the default for an empty one. Raises ValueError."""
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
+        return DEFAULT_SIZES
+    if len(items) > MAX_SIZES:
+        raise ValueError(f"{len(items)} sizes are asked for; at most {MAX_SIZES} are made.")
+    edges = []
+    for item in items:
+        if not item.isascii() or not item.isdigit() or len(item) > 6 or not 1 <= int(item) <= MAX_SIZE_EDGE:
+            raise ValueError(f"sizes must be whole numbers from 1 to {MAX_SIZE_EDGE}, separated by commas.")
+        edges.append(int(item))
+    return tuple(dict.fromkeys(edges))
+
+
+class Accepted(BaseModel):
+    """The answer to a submission."""
+
+    job: uuid.UUID
+    parts: int
+
+
+class PartAnswer(BaseModel):
+    """One part of a job."""
+
+    part: int
+    state: str
+    host: str | None
+    pid: int | None
+    attempts: int
+    started: datetime.datetime | None
+    ended: datetime.datetime | None
+    error: str | None
+
+
+class JobSummary(BaseModel):
+    """A job without its parts."""
+
+    job: uuid.UUID
+    kind: str
+    state: str
+    created: datetime.datetime
+    seconds: float
+    total: int
+    done: int
+    by_host: dict[str, int]
+    error: str | None
+    params: dict[str, Any]
+
+    @classmethod
+    def of(cls, view: JobView) -> JobSummary:
+        """Return the answer for a job as the ledger shows it."""
+        return cls(**_job_fields(view))
+
+
+class JobAnswer(JobSummary):
+    """A job with its parts."""
+
+    parts: list[PartAnswer]
+
+    @classmethod
+    def of(cls, view: JobView) -> JobAnswer:
+        """Return the answer for a job as the ledger shows it."""
+        parts = [
+            PartAnswer(
+                part=part.index,
+                state=part.state,
+                host=part.host,
+                pid=part.pid,
+                attempts=part.attempts,
+                started=part.started,
+                ended=part.ended,
+                error=part.error,
+            )
+            for part in view.parts
+        ]
+        return cls(**_job_fields(view), parts=parts)
+
+
+def _job_fields(view: JobView) -> dict[str, Any]:
+    return {
+        "job": view.id,
+        "kind": view.kind,
+        "state": view.state,
+        "created": view.created,
+        "seconds": view.seconds,
+        "total": view.total,
+        "done": view.done,
+        "by_host": view.by_host,
+        "error": view.error,
+        "params": view.params,
+    }
+
+
+class JobList(BaseModel):
+    """The latest jobs, newest first."""
+
+    jobs: list[JobSummary]
+
+
+class LogAnswer(BaseModel):
+    """One log record; `severity` is its syslog name."""
+
+    at: datetime.datetime
+    host: str
+    severity: str
+    unit: str
+    message: str
+
+
+class LogList(BaseModel):
+    """The latest log records, newest first."""
+
+    records: list[LogAnswer]
+
+
+class BeatAnswer(BaseModel):
+    """The latest beat tick: stored by a worker on `host`, sent by beat on `beat_host`."""
+
+    last_tick: datetime.datetime
+    age_seconds: float
+    host: str
+    beat_host: str

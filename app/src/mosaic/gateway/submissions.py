@@ -1,0 +1,67 @@
+"""POST /api/jobs/...: submissions of the three kinds of work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, File, Form, Request, UploadFile
+
+from mosaic import pictures
+from mosaic.gateway.errors import ApiError
+from mosaic.gateway.schemas import Accepted, RenderRequest, parse_sizes
+from mosaic.gateway.submit import submit
+from mosaic.plans.digest import plan_digest
+from mosaic.plans.render import plan_render
+from mosaic.plans.scale import plan_scale
+from mosaic.publisher import Publisher
+
+router = APIRouter(prefix="/api/jobs")
+
+
+def get_publisher(request: Request) -> Publisher:
+    """Return the application's publisher."""
+    publisher: Publisher = request.app.state.publisher
+    return publisher
+
+
+ThePublisher = Annotated[Publisher, Depends(get_publisher)]
+
+
+@router.post("/render", status_code=202)
+def render(view: Annotated[RenderRequest, Body()], publisher: ThePublisher) -> Accepted:
+    """Render a view of the Mandelbrot set, one part a tile."""
+    return submit(publisher, plan_render(view.view()))
+
+
+@router.post("/scale", status_code=202)
+def scale(
+    file: Annotated[UploadFile, File()], publisher: ThePublisher, sizes: Annotated[str, Form()] = ""
+) -> Accepted:
+    """Scale an uploaded picture to `sizes`, comma-separated edge lengths in pixels."""
+    data = file.file.read()
+    try:
+        edges = parse_sizes(sizes)
+        _, _, kind = pictures.check_picture(data)
+    except ValueError as error:
+        raise ApiError(422, str(error)) from None
+    return submit(publisher, plan_scale(data, f"image/{kind.lower()}", edges))
+
+
+async def text_body(request: Request) -> str:
+    """Return the body as text. Raises ApiError when it is not UTF-8, not text/plain, or empty."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "text/plain":
+        raise ApiError(415, "send the text as text/plain in UTF-8.")
+    try:
+        text = (await request.body()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ApiError(422, f"the text is not UTF-8 (byte {error.start}).") from None
+    if not text.strip():
+        raise ApiError(422, "the text is empty.")
+    return text
+
+
+@router.post("/digest", status_code=202)
+def digest(text: Annotated[str, Depends(text_body)], publisher: ThePublisher) -> Accepted:
+    """Count the words of a text."""
+    return submit(publisher, plan_digest(text))

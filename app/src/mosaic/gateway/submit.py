@@ -1,0 +1,39 @@
+"""Entering a job and publishing its tasks.
+
+The job is committed first: a task never runs ahead of its part. If the broker does not confirm in time the
+job is withdrawn and the client told so; tasks that did get out find no part and end. If the gateway dies in
+between, the job stays, and the sweep publishes it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from mosaic.gateway.errors import ApiError
+from mosaic.gateway.schemas import Accepted
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.ledger.jobs import JobPlan
+from mosaic.publisher import Publisher, PublishError
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 3.5
+
+
+def submit(publisher: Publisher, plan: JobPlan) -> Accepted:
+    """Enter `plan` and publish its tasks. Raises ApiError 503 when the broker does not take them."""
+    with transaction() as session:
+        job_id, calls = jobs.enter(session, plan)
+    try:
+        publisher.publish(calls, PUBLISH_SECONDS)
+    except PublishError as error:
+        logger.error("withdrew job %s: %s", job_id, error)
+        with transaction() as session:
+            jobs.withdraw(session, job_id)
+        raise ApiError(
+            503,
+            "the broker does not confirm messages; the job was not entered, try again in a moment.",
+            {"Retry-After": "5"},
+        ) from error
+    return Accepted(job=job_id, parts=len(plan.parts))

@@ -1,0 +1,44 @@
+"""One engine a process, and transactions on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+
+from mosaic.config import load_config
+from mosaic.settings import DATABASE_CONNECT_ARGUMENTS
+
+
+def make_engine(url: str, pool_size: int = 2) -> Engine:
+    """Return an engine that finds a dead connection before it uses it."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        connect_args=DATABASE_CONNECT_ARGUMENTS,
+    )
+
+
+@cache
+def engine() -> Engine:
+    """Return this process's engine, made on first use."""
+    return make_engine(load_config().database.url)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Yield a session in a transaction: committed at the end, rolled back on an exception."""
+    with Session(engine(), expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def forget_after_fork() -> None:
+    """Drop connections inherited from the parent process without closing them: they are the parent's."""
+    if engine.cache_info().currsize:
+        engine().dispose(close=False)

@@ -1,0 +1,206 @@
+"""Entering jobs, reading them back."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from mosaic.ledger.models import DONE, Attempt, Blob, Job, Part
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """A part to be entered: the task that does it, and its parameters (JSON)."""
+
+    task: str
+    params: dict[str, Any]
+    joins: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedBlob:
+    """Bytes that tasks of the job read: `role` is source or text."""
+
+    role: str
+    index: int
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job to be entered. With `first_task`, that one task is published, and it publishes the parts."""
+
+    kind: str
+    params: dict[str, Any]
+    parts: Sequence[PlannedPart]
+    blobs: Sequence[PlannedBlob] = ()
+    first_task: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskCall:
+    """A task to publish: its name and positional arguments (JSON)."""
+
+    task: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class PartView:
+    """What is known of a part."""
+
+    index: int
+    state: str
+    host: str | None
+    pid: int | None
+    attempts: int
+    started: datetime.datetime | None
+    ended: datetime.datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What is known of a job. `by_host` counts its done parts; `seconds` run until it finished, or now."""
+
+    id: uuid.UUID
+    kind: str
+    state: str
+    params: dict[str, Any]
+    error: str | None
+    created: datetime.datetime
+    seconds: float
+    total: int
+    done: int
+    by_host: dict[str, int]
+    parts: list[PartView] = field(default_factory=list)
+
+
+def enter(session: Session, plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
+    """Enter a job with its parts; return its id and the task calls to publish once this is committed."""
+    job_id = uuid.uuid4()
+    session.execute(insert(Job).values(id=job_id, kind=plan.kind, params=plan.params))
+    session.execute(
+        insert(Part),
+        [
+            {"job_id": job_id, "index": i, "task": part.task, "params": part.params, "joins": part.joins}
+            for i, part in enumerate(plan.parts)
+        ],
+    )
+    if plan.blobs:
+        session.execute(insert(Blob), [{"job_id": job_id, **asdict(blob)} for blob in plan.blobs])
+    if plan.first_task is not None:
+        return job_id, [TaskCall(plan.first_task, (str(job_id),))]
+    return job_id, [
+        TaskCall(part.task, (str(job_id), i)) for i, part in enumerate(plan.parts) if not part.joins
+    ]
+
+
+def withdraw(session: Session, job_id: uuid.UUID) -> None:
+    """Remove a job that could not be published; tasks of it that did get out find no part and end."""
+    session.execute(delete(Job).where(Job.id == job_id))
+
+
+def recent(session: Session, limit: int) -> list[JobView]:
+    """Return the latest jobs, newest first, without their parts."""
+    jobs = session.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
+    counts: dict[uuid.UUID, Counter[tuple[str, str | None]]] = {job.id: Counter() for job in jobs}
+    rows = session.execute(
+        select(Part.job_id, Part.state, Part.host, func.count())
+        .where(Part.job_id.in_(counts))
+        .group_by(Part.job_id, Part.state, Part.host)
+    )
+    for job_id, state, host, count in rows:
+        counts[job_id][state, host] += count
+    now = session.scalar(select(func.clock_timestamp()))
+    return [_view(job, counts[job.id], now, []) for job in jobs]
+
+
+def find(session: Session, job_id: uuid.UUID) -> JobView | None:
+    """Return a job with its parts, or None when there is no such job."""
+    job = session.get(Job, job_id)
+    if job is None:
+        return None
+    rows = session.execute(
+        select(
+            Part.index,
+            Part.state,
+            Part.host,
+            Part.pid,
+            Part.attempts,
+            Part.started_at,
+            Part.ended_at,
+            Part.error,
+        )
+        .where(Part.job_id == job_id)
+        .order_by(Part.index)
+    )
+    parts = [PartView(*row) for row in rows]
+    counts = Counter((part.state, part.host) for part in parts)
+    return _view(job, counts, session.scalar(select(func.clock_timestamp())), parts)
+
+
+def _view(
+    job: Job, counts: Counter[tuple[str, str | None]], now: datetime.datetime | None, parts: list[PartView]
+) -> JobView:
+    by_host: Counter[str] = Counter()
+    for (state, host), count in counts.items():
+        if state == DONE and host is not None:
+            by_host[host] += count
+    end = job.finished_at or now or job.created_at
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        params=job.params,
+        error=job.error,
+        created=job.created_at,
+        seconds=round((end - job.created_at).total_seconds(), 3),
+        total=counts.total(),
+        done=sum(count for (state, _), count in counts.items() if state == DONE),
+        by_host=dict(sorted(by_host.items())),
+        parts=parts,
+    )
+
+
+def blob(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> Blob | None:
+    """Return one blob of a job, or None."""
+    return session.get(Blob, (job_id, role, index))
+
+
+def blobs(session: Session, job_id: uuid.UUID, role: str) -> list[tuple[int, bytes, str | None]]:
+    """Return (index, bytes, host that did the part) of a job's blobs of one role, by index."""
+    rows = session.execute(
+        select(Blob.index, Blob.data, Part.host)
+        .outerjoin(Part, (Part.job_id == Blob.job_id) & (Part.index == Blob.index))
+        .where(Blob.job_id == job_id, Blob.role == role)
+        .order_by(Blob.index)
+    )
+    return [(index, data, host) for index, data, host in rows]
+
+
+def result(session: Session, job_id: uuid.UUID) -> dict[str, Any] | None:
+    """Return the result of the part that joins the others, or None while it is not done."""
+    return session.scalar(select(Part.result).where(Part.job_id == job_id, Part.joins, Part.state == DONE))
+
+
+def part_results(session: Session, job_id: uuid.UUID) -> list[dict[str, Any]]:
+    """Return the results of the done parts that the joining part joins, by index."""
+    rows = session.scalars(
+        select(Part.result).where(Part.job_id == job_id, ~Part.joins, Part.state == DONE).order_by(Part.index)
+    )
+    return [row for row in rows if row is not None]
+
+
+def finished_attempts(session: Session, task_ids: Sequence[str]) -> list[Attempt]:
+    """Return the attempts that ended as done for these task ids, e.g. of probes."""
+    query = select(Attempt).where(Attempt.task_id.in_(task_ids), Attempt.outcome == DONE)
+    return list(session.scalars(query.order_by(Attempt.ended_at)))

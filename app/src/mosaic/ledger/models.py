@@ -1,0 +1,169 @@
+"""The ledger's tables. Times are UTC with their zone; every effect of a task is unique in its part."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+RUNNING = "running"
+DONE = "done"
+FAILED = "failed"
+ACCEPTED = "accepted"
+
+# Outcomes of an attempt besides done and failed.
+DUPLICATE = "duplicate"
+RETRIED = "retried"
+LOST = "lost"
+DISCARDED = "discarded"
+
+
+class Base(DeclarativeBase):
+    """Names constraints, so that a migration can name them too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {
+        str: Text,
+        bytes: LargeBinary,
+        datetime.datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+    }
+
+
+class Job(Base):
+    """What a person asked for. `state` is running, done or failed, and follows from the parts."""
+
+    __tablename__ = "job"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    state: Mapped[str] = mapped_column(default=RUNNING)
+    params: Mapped[dict[str, Any]]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime.datetime | None]
+
+    __table_args__ = (Index(None, "created_at"),)
+
+
+class Part(Base):
+    """One unit of work of a job. A part with `joins` starts when all others of its job are done."""
+
+    __tablename__ = "part"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    index: Mapped[int] = mapped_column(Integer, primary_key=True)
+    task: Mapped[str]
+    joins: Mapped[bool] = mapped_column(Boolean, default=False)
+    params: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(default=ACCEPTED)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    host: Mapped[str | None]
+    pid: Mapped[int | None] = mapped_column(Integer)
+    published_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime.datetime | None]
+    ended_at: Mapped[datetime.datetime | None]
+    error: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (Index(None, "state", "published_at"),)
+
+
+class Attempt(Base):
+    """One start of a task in one process: of a part, or of a task without a part (then `job_id` is null)."""
+
+    __tablename__ = "attempt"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    task_id: Mapped[str]
+    task: Mapped[str]
+    job_id: Mapped[uuid.UUID | None]
+    index: Mapped[int | None] = mapped_column(Integer)
+    number: Mapped[int] = mapped_column(Integer, default=1)
+    redelivered: Mapped[bool] = mapped_column(Boolean, default=False)
+    host: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime.datetime | None]
+    outcome: Mapped[str | None]
+    error: Mapped[str | None]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "index"], ["part.job_id", "part.index"], ondelete="CASCADE"),
+        Index(None, "job_id", "index"),
+        Index(None, "task_id"),
+        Index(None, "started_at"),
+    )
+
+
+class Blob(Base):
+    """Bytes of a job: `role` is source, tile, size, sheet or text; at most one for each role and index."""
+
+    __tablename__ = "blob"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(Integer, primary_key=True)
+    content_type: Mapped[str]
+    data: Mapped[bytes]
+
+
+class LogRecord(Base):
+    """One journal entry of one host; `severity` is the syslog number, 0 emerg to 7 debug."""
+
+    __tablename__ = "log_record"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    message_id: Mapped[str]
+    host: Mapped[str]
+    severity: Mapped[int] = mapped_column(SmallInteger)
+    unit: Mapped[str]
+    message: Mapped[str]
+    logged_at: Mapped[datetime.datetime]
+    stored_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        UniqueConstraint("message_id"),
+        Index(None, "logged_at"),
+        Index(None, "host", "logged_at"),
+    )
+
+
+class BeatTick(Base):
+    """One beat tick that went from beat over the broker and a worker to the database."""
+
+    __tablename__ = "beat_tick"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    task_id: Mapped[str]
+    host: Mapped[str]
+    beat_host: Mapped[str]
+    ticked_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (UniqueConstraint("task_id"), Index(None, "ticked_at"))

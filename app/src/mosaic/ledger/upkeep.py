@@ -1,0 +1,128 @@
+"""What beat keeps in order: ticks, parts nobody works on, records past their time."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session, aliased
+
+from mosaic.config import Upkeep
+from mosaic.ledger.jobs import TaskCall
+from mosaic.ledger.models import ACCEPTED, DONE, RUNNING, Attempt, BeatTick, Job, LogRecord, Part
+from mosaic.ledger.work import fail_part
+
+SWEEP_LOCK = 0x6D6F73
+SWEEP_LIMIT = 500
+# A part may wait long behind others; past this it is published again even if its queue is not empty.
+PATIENCE_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The latest tick: when it was stored, by which worker host, sent by which beat host."""
+
+    at: datetime.datetime
+    age_seconds: float
+    host: str
+    beat_host: str
+
+
+def record_tick(session: Session, task_id: str, host: str, beat_host: str) -> None:
+    """Store a tick once, however often its message is delivered."""
+    session.execute(
+        upsert(BeatTick)
+        .values(task_id=task_id, host=host, beat_host=beat_host)
+        .on_conflict_do_nothing(index_elements=["task_id"])
+    )
+
+
+def last_tick(session: Session) -> Tick | None:
+    """Return the latest tick, or None before the first."""
+    age = func.extract("epoch", func.clock_timestamp() - BeatTick.ticked_at)
+    row = session.execute(
+        select(BeatTick.ticked_at, age, BeatTick.host, BeatTick.beat_host)
+        .order_by(BeatTick.ticked_at.desc())
+        .limit(1)
+    ).first()
+    return Tick(row[0], round(float(row[1]), 3), row[2], row[3]) if row else None
+
+
+def sweep(
+    session: Session, rules: Upkeep, queue_is_empty: Callable[[str], bool]
+) -> tuple[list[TaskCall], int]:
+    """Find parts that nobody works on; return the calls to publish again and how many parts gave up.
+
+    A part accepted long ago is lost only when its queue is empty: else it waits its turn. `queue_is_empty`
+    takes a task name. The caller publishes after the commit: a crash in between only delays.
+    """
+    if not session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))):
+        return [], 0
+    candidates = session.scalars(_stale_parts(rules)).all()
+    empty = {task: queue_is_empty(task) for task in {part.task for part in candidates}}
+    now = session.scalar(select(func.now()))
+    assert now is not None
+    patience = now - datetime.timedelta(seconds=PATIENCE_SECONDS)
+    lost = [
+        part
+        for part in candidates
+        if part.state == RUNNING or empty[part.task] or part.published_at < patience
+    ]
+    hopeless = [part for part in lost if part.attempts >= rules.max_attempts]
+    # Before any part is updated: an attempt that ends locks its job first, then its part.
+    for part in hopeless:
+        _give_up(session, part)
+    again = [part for part in lost if part.attempts < rules.max_attempts]
+    for part in again:
+        session.execute(
+            update(Part)
+            .where(Part.job_id == part.job_id, Part.index == part.index)
+            .values(published_at=func.now())
+        )
+    return [TaskCall(part.task, (str(part.job_id), part.index)) for part in again], len(hopeless)
+
+
+def _stale_parts(rules: Upkeep) -> Select[Part]:
+    other = aliased(Part)
+    waits_for_others = (
+        select(other.index).where(other.job_id == Part.job_id, ~other.joins, other.state != DONE).exists()
+    )
+    accepted = and_(Part.state == ACCEPTED, Part.published_at < _ago(rules.accepted_seconds))
+    running = and_(
+        Part.state == RUNNING,
+        Part.started_at < _ago(rules.running_seconds),
+        Part.published_at < _ago(rules.running_seconds),
+    )
+    return (
+        select(Part)
+        .join(Job)
+        .where(Job.state == RUNNING, or_(accepted, running), or_(~Part.joins, ~waits_for_others))
+        .order_by(Part.published_at)
+        .limit(SWEEP_LIMIT)
+    )
+
+
+def _give_up(session: Session, part: Part) -> None:
+    session.execute(select(Job.id).where(Job.id == part.job_id).with_for_update())
+    fail_part(session, part.job_id, part.index, f"gave up after {part.attempts} attempts that never ended")
+
+
+def purge(session: Session, rules: Upkeep) -> int:
+    """Delete jobs, attempts, log records and ticks older than `keep_days`; return how many rows."""
+    limit = _ago(rules.keep_days * 86400)
+    deletions = (
+        delete(Job).where(Job.created_at < limit, Job.state != RUNNING),
+        delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
+        delete(LogRecord).where(LogRecord.logged_at < limit),
+        delete(BeatTick).where(BeatTick.ticked_at < limit),
+    )
+    results = [cast(CursorResult[Any], session.execute(deletion)) for deletion in deletions]
+    return sum(result.rowcount for result in results)
+
+
+def _ago(seconds: int) -> ColumnElement[datetime.datetime]:
+    return func.now() - datetime.timedelta(seconds=seconds)

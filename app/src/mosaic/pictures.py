@@ -1,0 +1,104 @@
+"""Uploaded pictures: checked before they are decoded, scaled, put on a contact sheet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+# One limit in one place: check_picture refuses before anything is decoded; Pillow's own would differ.
+Image.MAX_IMAGE_PIXELS = None
+SHEET_EDGE = 240
+SHEET_MARGIN = 16
+SHEET_LABEL = 20
+
+
+class PictureError(ValueError):
+    """The bytes are no picture we take; the message is one sentence."""
+
+
+def check_picture(data: bytes) -> tuple[int, int, str]:
+    """Return width, height and format from the header alone, nothing decoded. Raises PictureError."""
+    with _open(data) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise PictureError(
+                f"the picture has {width * height / 1e6:.0f} megapixels; "
+                f"at most {MAX_PIXELS / 1e6:.0f} are taken."
+            )
+        return width, height, str(image.format)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
+        raise PictureError(f"the file is not a picture of a known format ({', '.join(FORMATS)}).") from None
+
+
+def scale(data: bytes, edge: int) -> tuple[bytes, int, int]:
+    """Return the picture as PNG fitted into a square of `edge` pixels, upright, with its width and height.
+
+    A smaller picture keeps its size. Colours become 8-bit RGB, or RGBA where there is transparency.
+    Raises PictureError.
+    """
+    check_picture(data)
+    with _open(data) as image:
+        try:
+            # JPEG decodes at a fraction of its size when told what is wanted.
+            image.draft("RGB", (edge * 2, edge * 2))
+            upright = ImageOps.exif_transpose(image)
+            picture = to_rgb(upright)
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise PictureError(f"the picture is damaged: {error}.") from None
+    picture.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    return to_png(picture), picture.width, picture.height
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the picture as 8-bit RGB or RGBA; 16-bit grey keeps its range instead of being clipped."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        low, high = (float(value) for value in _extrema(image))
+        top = 65535.0 if image.mode != "F" and high > 255 else max(high, 1.0)
+        base = min(low, 0.0)
+        # Mode F first: `point` of a 16-bit picture clips.
+        grey = image.convert("F").point(lambda value: (value - base) * (255.0 / (top - base)))
+        return grey.convert("L").convert("RGB")
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    return image.convert("RGBA" if transparent else "RGB")
+
+
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    low, high = image.getextrema()
+    return float(low), float(high)  # type: ignore[arg-type]
+
+
+def to_png(image: Image.Image) -> bytes:
+    """Return the picture as PNG without metadata."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def contact_sheet(pictures: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return one PNG that shows (label, PNG) pairs side by side, each fitted into a cell."""
+    cell = SHEET_EDGE + SHEET_MARGIN
+    width = max(1, len(pictures)) * cell + SHEET_MARGIN
+    height = SHEET_EDGE + SHEET_LABEL + 2 * SHEET_MARGIN
+    sheet = Image.new("RGB", (width, height), (24, 26, 32))
+    draw = ImageDraw.Draw(sheet)
+    for place, (label, data) in enumerate(pictures):
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            thumbnail = image.convert("RGBA")
+        thumbnail.thumbnail((SHEET_EDGE, SHEET_EDGE), Image.Resampling.LANCZOS)
+        left = SHEET_MARGIN + place * cell
+        spot = (
+            left + (SHEET_EDGE - thumbnail.width) // 2,
+            SHEET_MARGIN + (SHEET_EDGE - thumbnail.height) // 2,
+        )
+        sheet.paste(thumbnail, spot, thumbnail)
+        draw.text((left, SHEET_MARGIN + SHEET_EDGE + 4), label, fill=(220, 224, 232))
+    return to_png(sheet)

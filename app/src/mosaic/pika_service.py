@@ -1,0 +1,55 @@
+"""What the two pika services share: a connection, and reconnecting for ever with backoff."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+import pika
+import pika.exceptions
+
+logger = logging.getLogger(__name__)
+
+MAX_PAUSE_SECONDS = 10.0
+CALM_SECONDS = 30.0
+
+
+class Stop(Exception):  # noqa: N818  ends a loop; nothing went wrong
+    """The service was told to end."""
+
+
+def connect(url: str, heartbeat: int, name: str) -> pika.BlockingConnection:
+    """Connect once; `name` is what the management page shows. Raises pika's and socket errors."""
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = heartbeat
+    parameters.socket_timeout = 4
+    parameters.stack_timeout = 8
+    parameters.blocked_connection_timeout = 30
+    parameters.client_properties = {"connection_name": name}
+    return pika.BlockingConnection(parameters)
+
+
+def run_for_ever(work: Callable[[], None], what: str, pause: Callable[[float], None] = time.sleep) -> None:
+    """Call `work` again whenever the broker fails it, pausing longer each time, until it raises Stop."""
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            work()
+        except Stop:
+            return
+        except (pika.exceptions.AMQPError, OSError) as error:
+            failures = 1 if time.monotonic() - started > CALM_SECONDS else failures + 1
+            seconds = min(MAX_PAUSE_SECONDS, 0.25 * 2 ** min(failures, 6)) * random.uniform(0.7, 1.0)
+            logger.warning("%s: %s; again in %.1f s", what, describe(error), seconds)
+            try:
+                pause(seconds)
+            except Stop:
+                return
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in one line; some of pika's have no text."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,1 @@
+"""Celery tasks: what runs on the workers."""

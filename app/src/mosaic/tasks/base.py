@@ -1,0 +1,124 @@
+"""What every task of the application does: enter its attempt in the ledger, whatever its outcome."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, Task
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from mosaic.config import load_config
+from mosaic.ledger import work
+from mosaic.ledger.database import transaction
+from mosaic.ledger.jobs import TaskCall
+from mosaic.ledger.models import DONE, FAILED
+from mosaic.ledger.work import PartWork, Product, Runner
+
+if TYPE_CHECKING:
+    BaseTask = Task[Any, Any]
+else:
+    BaseTask = Task
+
+logger = logging.getLogger(__name__)
+
+# The database is away: nothing is wrong with the task. Tried again for as long as it takes.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+MAX_COUNTDOWN_SECONDS = 30
+
+
+class MosaicTask(BaseTask):
+    """Base of all tasks: acknowledged when done, and aware of who runs it."""
+
+    abstract = True
+    acks_late = True
+    reject_on_worker_lost = True
+    # The message carries (job, index); `run` takes what the ledger says of that part.
+    typing = False
+
+    def runner(self) -> Runner:
+        """Return who runs this attempt."""
+        delivery = self.request.delivery_info or {}
+        return Runner(
+            task_id=str(self.request.id),
+            task=str(self.name),
+            host=load_config().host,
+            pid=os.getpid(),
+            redelivered=bool(delivery.get("redelivered")),
+        )
+
+
+class PartTask(MosaicTask):
+    """A task that does one part: `run` takes a PartWork and returns a Product, and touches nothing else.
+
+    A part that is done already is left alone, so a second delivery changes nothing. An exception of `run`
+    fails the part and its job for good; an absent database does not.
+    """
+
+    abstract = True
+    max_retries = None
+    #: Publish the part that joins the others when this attempt completed them.
+    publishes_join = False
+
+    def __call__(self, job: str, index: int) -> None:
+        """Do part `index` of `job`, once. Raises what `run` raised; Retry when the database is away."""
+        runner = self.runner()
+        try:
+            with transaction() as session:
+                part = work.begin(session, runner, uuid.UUID(job), index)
+            if part is not None:
+                self._attempt(part, runner)
+        except DATABASE_AWAY as error:
+            raise self._try_again(error) from error
+
+    def _attempt(self, part: PartWork, runner: Runner) -> None:
+        try:
+            product: Product = self.run(part)
+        except DATABASE_AWAY as error:
+            with transaction() as session:
+                work.put_off(session, part, f"{type(error).__name__}: {error}")
+            raise
+        except Exception as error:
+            with transaction() as session:
+                work.fail(session, part, str(error) or type(error).__name__)
+            raise
+        with transaction() as session:
+            due = work.finish(session, part, runner, product)
+        if self.publishes_join:
+            publish_calls(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
+
+    def _try_again(self, error: Exception) -> Exception:
+        # Native delayed delivery takes whole seconds, one at least.
+        countdown = min(MAX_COUNTDOWN_SECONDS, 2 ** min(self.request.retries, 5))
+        logger.warning("the database is away, trying again in %d s: %s", countdown, error)
+        return self.retry(exc=error, countdown=countdown, throw=False)
+
+
+class PartlessTask(MosaicTask):
+    """A task outside any job, e.g. a probe: its attempt is recorded, `run` does the rest."""
+
+    abstract = True
+    max_retries = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task between the entries of its start and its end."""
+        with transaction() as session:
+            attempt = work.begin_partless(session, self.runner())
+        try:
+            result = self.run(*args, **kwargs)
+        except Exception as error:
+            with transaction() as session:
+                work.end_partless(session, attempt, FAILED, str(error) or type(error).__name__)
+            raise
+        with transaction() as session:
+            work.end_partless(session, attempt, DONE)
+        return result
+
+
+def publish_calls(app: Celery, calls: list[TaskCall]) -> None:
+    """Publish calls with confirms, waiting out an election of the queue's leader."""
+    for call in calls:
+        app.send_task(call.task, args=call.args)

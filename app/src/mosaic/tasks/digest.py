@@ -1,0 +1,36 @@
+"""Digesting a text: one task a shard, then the merge, published by whichever attempt completes the shards."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from mosaic import words
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.ledger.work import PartWork, Product
+from mosaic.tasks.base import PartTask
+
+
+class ShardTask(PartTask):
+    """Publishes the merge when the ledger says that no shard is left."""
+
+    abstract = True
+    publishes_join = True
+
+
+@shared_task(base=ShardTask, name="mosaic.digest.shard")
+def shard(part: PartWork) -> Product:
+    """Count the words of one shard."""
+    with transaction() as session:
+        text = jobs.blob(session, part.job_id, "text", part.index)
+    if text is None:
+        raise ValueError("the text of this shard is gone")
+    return Product(result=dict(words.count_words(text.data.decode("utf-8"))))
+
+
+@shared_task(base=PartTask, name="mosaic.digest.merge")
+def merge(part: PartWork) -> Product:
+    """Add up the shards."""
+    with transaction() as session:
+        counts = jobs.part_results(session, part.job_id)
+    return Product(result=words.report(words.merge(counts)))

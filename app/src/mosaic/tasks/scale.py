@@ -1,0 +1,67 @@
+"""Scaling: one task a size, then the contact sheet; Celery's chord joins them.
+
+The chord polls the result backend, each second, through native delayed delivery. Compare mosaic.tasks.digest,
+where the ledger itself says which attempt was the last.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from celery import chord, shared_task
+
+from mosaic import pictures
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.ledger.work import PartWork, Product
+from mosaic.tasks.base import PartlessTask, PartTask
+
+FAN_OUT = "mosaic.scale.fan_out"
+SIZE = "mosaic.scale.size"
+SHEET = "mosaic.scale.sheet"
+
+
+@shared_task(bind=True, base=PartlessTask, name=FAN_OUT)
+def fan_out(self: PartlessTask, job: str) -> None:
+    """Publish the sizes of a job and, joined to them, its contact sheet."""
+    with transaction() as session:
+        view = jobs.find(session, uuid.UUID(job))
+    if view is None:
+        return
+    sheet = view.total - 1
+    header = [_signature(self, SIZE, job, index) for index in range(sheet)]
+    chord(header)(_signature(self, SHEET, job, sheet))
+
+
+def _signature(task: PartlessTask, name: str, job: str, index: int) -> Any:
+    return task.app.signature(name, args=(job, index), immutable=True)
+
+
+# The chord counts results, so these are stored.
+@shared_task(base=PartTask, name=SIZE, ignore_result=False)
+def size(part: PartWork) -> Product:
+    """Scale the job's picture to the part's edge length in pixels."""
+    edge = int(part.params["edge"])
+    with transaction() as session:
+        source = jobs.blob(session, part.job_id, "source")
+    if source is None:
+        raise ValueError("the uploaded picture is gone")
+    png, width, height = pictures.scale(source.data, edge)
+    return Product(
+        result={"edge": edge, "width": width, "height": height, "bytes": len(png)},
+        role="size",
+        content_type="image/png",
+        data=png,
+    )
+
+
+@shared_task(base=PartTask, name=SHEET)
+def sheet(part: PartWork) -> Product:
+    """Put the sizes of the job on one sheet."""
+    with transaction() as session:
+        sizes = jobs.blobs(session, part.job_id, "size")
+        results = jobs.part_results(session, part.job_id)
+    labels = [f"{item['width']} x {item['height']}" for item in results]
+    png = pictures.contact_sheet([(label, data) for label, (_, data, _) in zip(labels, sizes, strict=True)])
+    return Product(result={"sizes": results}, role="sheet", content_type="image/png", data=png)

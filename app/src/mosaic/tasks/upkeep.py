@@ -1,0 +1,49 @@
+"""What beat calls: the tick that shows it alive, the sweep for lost parts, the purge of old records."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from mosaic.config import load_config
+from mosaic.ledger import upkeep
+from mosaic.ledger.database import transaction
+from mosaic.tasks.base import MosaicTask, publish_calls
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(bind=True, base=MosaicTask, name="mosaic.upkeep.tick")
+def tick(self: MosaicTask) -> None:
+    """Record that beat, broker, worker and database work together."""
+    runner = self.runner()
+    origin = str(self.request.origin or "")
+    with transaction() as session:
+        upkeep.record_tick(session, runner.task_id, runner.host, origin.rpartition("@")[2])
+
+
+@shared_task(bind=True, base=MosaicTask, name="mosaic.upkeep.sweep")
+def sweep(self: MosaicTask) -> None:
+    """Publish parts that nobody works on again, e.g. of a gateway that died before it published."""
+    with self.app.connection_for_read() as connection, transaction() as session:
+
+        def queue_is_empty(task: str) -> bool:
+            queue = self.app.amqp.router.route({}, task)["queue"]
+            with connection.channel() as channel:
+                declared = queue.bind(channel).queue_declare(passive=True)
+            return int(declared.message_count) == 0
+
+        calls, gave_up = upkeep.sweep(session, load_config().upkeep, queue_is_empty)
+    publish_calls(self.app, calls)
+    if calls or gave_up:
+        logger.warning("published %d lost parts again, gave up on %d", len(calls), gave_up)
+
+
+@shared_task(base=MosaicTask, name="mosaic.upkeep.purge")
+def purge() -> None:
+    """Delete records past their time."""
+    with transaction() as session:
+        rows = upkeep.purge(session, load_config().upkeep)
+    if rows:
+        logger.info("purged %d rows", rows)

@@ -1,0 +1,89 @@
+"""Exchanges, queues and bindings: the one place that names them.
+
+    mosaic.tasks (topic)  --render-->  mosaic.render         --scale-->   mosaic.scale
+                          --digest-->  mosaic.digest         --upkeep-->  mosaic.upkeep
+                          --host.<hostname>-->  mosaic.host.<hostname>
+    mosaic.logs  (topic)  --#-->  mosaic.logs        routing key <host>.<severity>
+    mosaic.dead  (topic)  --#-->  mosaic.dead        what no consumer could finish
+
+Every queue is a quorum queue. Exchanges are topic exchanges, since native delayed delivery (retries with a
+countdown, chords) does not support direct ones. Dead-lettering, delivery limit and overflow are a policy of
+the broker, so that an operator changes them without declaring a queue anew.
+"""
+
+from __future__ import annotations
+
+from kombu import Exchange, Queue
+
+TASKS = "mosaic.tasks"
+LOGS = "mosaic.logs"
+DEAD = "mosaic.dead"
+
+RENDER_QUEUE = "mosaic.render"
+SCALE_QUEUE = "mosaic.scale"
+DIGEST_QUEUE = "mosaic.digest"
+UPKEEP_QUEUE = "mosaic.upkeep"
+
+HOST_QUEUE_EXPIRES_SECONDS = 3600
+
+tasks_exchange = Exchange(TASKS, type="topic", durable=True)
+logs_exchange = Exchange(LOGS, type="topic", durable=True)
+dead_exchange = Exchange(DEAD, type="topic", durable=True)
+
+
+def _quorum_queue(name: str, exchange: Exchange, routing_key: str, expires: float | None = None) -> Queue:
+    return Queue(
+        name,
+        exchange=exchange,
+        routing_key=routing_key,
+        durable=True,
+        expires=expires,
+        queue_arguments={"x-queue-type": "quorum"},
+    )
+
+
+def host_routing_key(host: str) -> str:
+    """Return the routing key that reaches the workers of `host` and no other."""
+    return f"host.{host}"
+
+
+def host_queue(host: str) -> Queue:
+    """Return the queue of one host, removed by the broker an hour after its last consumer left."""
+    return _quorum_queue(
+        f"mosaic.host.{host}", tasks_exchange, host_routing_key(host), HOST_QUEUE_EXPIRES_SECONDS
+    )
+
+
+def shared_task_queues() -> tuple[Queue, ...]:
+    """Return the queues of Celery tasks that any worker may consume."""
+    return (
+        _quorum_queue(RENDER_QUEUE, tasks_exchange, "render"),
+        _quorum_queue(SCALE_QUEUE, tasks_exchange, "scale"),
+        _quorum_queue(DIGEST_QUEUE, tasks_exchange, "digest"),
+        _quorum_queue(UPKEEP_QUEUE, tasks_exchange, "upkeep"),
+    )
+
+
+def task_queues(host: str) -> tuple[Queue, ...]:
+    """Return what Celery on `host` may publish to or consume: the shared queues and the host's own."""
+    return (*shared_task_queues(), host_queue(host))
+
+
+def plain_queues() -> tuple[Queue, ...]:
+    """Return the queues that Celery does not know: log records and dead letters."""
+    return (_quorum_queue(LOGS, logs_exchange, "#"), _quorum_queue(DEAD, dead_exchange, "#"))
+
+
+def exchanges() -> tuple[Exchange, ...]:
+    """Return every exchange of the application."""
+    return (tasks_exchange, logs_exchange, dead_exchange)
+
+
+def task_routes() -> dict[str, dict[str, str]]:
+    """Return Celery's routes: task name pattern to queue."""
+    return {
+        "mosaic.render.*": {"queue": RENDER_QUEUE},
+        "mosaic.scale.*": {"queue": SCALE_QUEUE},
+        "mosaic.digest.*": {"queue": DIGEST_QUEUE},
+        "mosaic.upkeep.*": {"queue": UPKEEP_QUEUE},
+    }

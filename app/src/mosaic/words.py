@@ -1,0 +1,44 @@
+"""Counting words: a text cut into shards between words, counted apart, merged."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+TOP = 100
+
+
+def shards(text: str, size: int) -> list[str]:
+    """Cut a text into shards of about `size` characters, no word in two; their concatenation is the text."""
+    pieces = []
+    start = 0
+    while start < len(text):
+        end = min(start + size, len(text))
+        while end < len(text) and not text[end].isspace():
+            end += 1
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+def count_words(text: str) -> Counter[str]:
+    """Return how often each word occurs, without regard to case."""
+    normal = unicodedata.normalize("NFC", text).casefold()
+    return Counter(WORD.findall(normal))
+
+
+def merge(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """Return the sum of counts."""
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return total
+
+
+def report(total: Counter[str]) -> dict[str, object]:
+    """Return words, distinct words and the most frequent ones, ties in alphabetical order."""
+    ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
+    return {"words": total.total(), "distinct": len(total), "top": [list(item) for item in ranked[:TOP]]}

@@ -1,0 +1,191 @@
+"""Fixtures: a private PostgreSQL server, the ledger in it, the gateway with a publisher that only records."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from celery import Celery
+from fastapi.testclient import TestClient
+from mosaic.celery import create_app
+from mosaic.config import Config, Gateway, load_config
+from mosaic.gateway.app import create_gateway
+from mosaic.ledger.database import engine, make_engine
+from mosaic.ledger.jobs import TaskCall
+from mosaic.ledger.models import Base
+from mosaic.migrate import migrate
+from mosaic.publisher import Publisher, PublishError
+from sqlalchemy import Engine, text
+
+GRANTS = """
+CREATE ROLE mosaic_owner LOGIN; CREATE ROLE mosaic LOGIN;
+CREATE DATABASE mosaic OWNER mosaic_owner;
+\\connect mosaic
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+ALTER SCHEMA public OWNER TO mosaic_owner;
+GRANT USAGE ON SCHEMA public TO mosaic;
+ALTER DEFAULT PRIVILEGES FOR ROLE mosaic_owner GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO mosaic;
+ALTER DEFAULT PRIVILEGES FOR ROLE mosaic_owner GRANT USAGE, SELECT ON SEQUENCES TO mosaic;
+"""
+
+CONFIG = """
+host = "{host}"
+[broker]
+url = "amqp://mosaic:unused@127.0.0.1:1/mosaic"
+logs_url = "amqp://mosaic-logs:unused@127.0.0.1:1/mosaic"
+[database]
+url = "postgresql+psycopg://mosaic@/mosaic?host={socket}&port=5432"
+[gateway]
+username = "lab"
+password = "correct horse"
+session_key = "a key of at least sixteen"
+max_body_mb = 1
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PostgresServer:
+    """A running server on a unix socket in `directory`, trusting every role."""
+
+    directory: Path
+
+    def url(self, role: str) -> str:
+        """Return the SQLAlchemy URL of the database for `role`."""
+        return f"postgresql+psycopg://{role}@/mosaic?host={self.directory}&port=5432"
+
+
+def _programs() -> Path | None:
+    found = shutil.which("initdb")
+    candidates = [Path(found).parent] if found else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    return next((path for path in candidates if (path / "initdb").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start a server for this session; without its programs skip, but fail where tests must not be left out."""
+    programs = _programs()
+    if programs is None:
+        reason = "PostgreSQL's server programs are missing: apt-get install postgresql"
+        if os.environ.get("CI") or os.environ.get("LAB_TEST"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # A unix socket's path is limited to 107 bytes, so not below pytest's own folders.
+    directory = Path(tempfile.mkdtemp(prefix="mosaic-pg-", dir="/tmp"))
+    # PostgreSQL refuses to run as root.
+    user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+    if user:
+        shutil.chown(directory, **user)
+
+    def run(program: str, *arguments: str, **options: Any) -> None:
+        subprocess.run(
+            [programs / program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/", **user, **options
+        )
+
+    data = str(directory / "data")
+    server = f"-k {directory} -c listen_addresses='' -c fsync=off -c max_connections=40"
+    try:
+        run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-D", data)
+        run("pg_ctl", "-w", "-D", data, "-l", str(directory / "log"), "-o", server, "start")
+        try:
+            run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-U", "postgres", input=GRANTS.encode())
+            yield PostgresServer(directory)
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "-D", data, "stop")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def owner_engine(postgres_server: PostgresServer) -> Iterator[Engine]:
+    """Yield an engine of the schema's owner, the schema migrated."""
+    owner = make_engine(postgres_server.url("mosaic_owner"))
+    migrate(owner)
+    yield owner
+    owner.dispose()
+
+
+@pytest.fixture
+def config(
+    owner_engine: Engine, postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Config]:
+    """Make this process `worker-1`, with an empty ledger reached as the application's role."""
+    path = tmp_path / "mosaic.toml"
+    path.write_text(CONFIG.format(host="worker-1", socket=postgres_server.directory))
+    monkeypatch.setenv("MOSAIC_CONFIG", str(path))
+    tables = ", ".join(f'"{table}"' for table in Base.metadata.tables)
+    with owner_engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {tables}, celery_taskmeta, celery_tasksetmeta"))
+    load_config.cache_clear()
+    engine.cache_clear()
+    yield load_config()
+    engine().dispose()
+    load_config.cache_clear()
+    engine.cache_clear()
+
+
+class RecordingPublisher:
+    """Keeps what would be published; with `broken`, confirms nothing."""
+
+    def __init__(self) -> None:
+        self.calls: list[TaskCall] = []
+        self.broken = False
+
+    def publish(self, calls: Sequence[TaskCall], seconds: float) -> None:
+        """Record the calls."""
+        if self.broken:
+            raise PublishError(f"nothing confirmed in {seconds} s")
+        self.calls.extend(calls)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def publisher() -> RecordingPublisher:
+    """Return a publisher that records."""
+    return RecordingPublisher()
+
+
+@pytest.fixture
+def anonymous(config: Config, publisher: RecordingPublisher) -> Iterator[TestClient]:
+    """Yield a client that has not logged in."""
+    gateway = create_gateway(cast(Gateway, config.gateway), cast(Publisher, publisher))
+    with TestClient(gateway, base_url="https://console.lab", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(anonymous: TestClient) -> TestClient:
+    """Return a client with HTTP Basic credentials."""
+    anonymous.auth = ("lab", "correct horse")
+    return anonymous
+
+
+@pytest.fixture
+def app(config: Config) -> Celery:
+    """Return the Celery application with its tasks loaded, as in a worker."""
+    app = create_app(config)
+    app.set_current()
+    app.loader.import_default_modules()
+    return app
+
+
+@pytest.fixture
+def republished(monkeypatch: pytest.MonkeyPatch) -> list[TaskCall]:
+    """Return a list that collects what tasks publish, instead of a broker."""
+    calls: list[TaskCall] = []
+
+    def collect(_app: Celery, new: list[TaskCall]) -> None:
+        calls.extend(new)
+
+    monkeypatch.setattr("mosaic.tasks.base.publish_calls", collect)
+    monkeypatch.setattr("mosaic.tasks.upkeep.publish_calls", collect)
+    return calls

@@ -1,0 +1,141 @@
+"""Topology and settings: what makes tasks survive, and the same everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from celery import Celery
+from kombu import Queue
+from mosaic import topology
+from mosaic.celery import create_app
+from mosaic.config import Broker, Config, Database
+from mosaic.settings import PUBLISH_RETRY_POLICY, TASK_MODULES, celery_settings
+
+CONFIG = Config(
+    host="worker-1",
+    broker=Broker(url="amqp://u:p@127.0.0.1:1/mosaic"),
+    database=Database(url="postgresql+psycopg://u@/mosaic"),
+)
+QUEUES = (*topology.task_queues("worker-1"), *topology.plain_queues())
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_every_queue_is_a_durable_quorum_queue_on_a_topic_exchange(queue: Queue) -> None:
+    assert queue.queue_arguments == {"x-queue-type": "quorum"}
+    assert queue.durable
+    assert not queue.exclusive
+    assert not queue.auto_delete
+    assert queue.exchange.type == "topic"
+    assert queue.exchange.durable
+    assert queue.exchange in topology.exchanges()
+
+
+def test_queue_names_are_those_of_the_contract() -> None:
+    assert [queue.name for queue in QUEUES] == [
+        "mosaic.render",
+        "mosaic.scale",
+        "mosaic.digest",
+        "mosaic.upkeep",
+        "mosaic.host.worker-1",
+        "mosaic.logs",
+        "mosaic.dead",
+    ]
+
+
+def test_only_the_queue_of_a_host_expires() -> None:
+    assert {queue.name: queue.expires for queue in QUEUES if queue.expires} == {"mosaic.host.worker-1": 3600}
+
+
+def test_two_hosts_differ_in_their_own_queue_only() -> None:
+    other = dataclasses.replace(CONFIG, host="gateway-1")
+    here, there = celery_settings(CONFIG), celery_settings(other)
+    assert [q.name for q in here.pop("task_queues")[:-1]] == [q.name for q in there.pop("task_queues")[:-1]]
+    assert here == there
+
+
+def test_settings_know_no_unknown_name() -> None:
+    known = create_app(CONFIG).conf
+    unknown = [name for name in celery_settings(CONFIG) if name not in known.defaults[-1]]
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task_acks_late", True),
+        ("task_reject_on_worker_lost", True),
+        ("task_create_missing_queues", False),
+        ("task_default_queue_type", "quorum"),
+        ("broker_transport_options", {"confirm_publish": True}),
+        ("broker_channel_error_retry", True),
+        ("broker_connection_max_retries", None),
+        ("broker_connection_retry_on_startup", True),
+        ("worker_cancel_long_running_tasks_on_connection_loss", True),
+        ("worker_prefetch_multiplier", 1),
+        ("accept_content", ["json"]),
+        ("task_serializer", "json"),
+        ("result_serializer", "json"),
+        ("database_create_tables_at_setup", False),
+    ],
+)
+def test_setting_that_keeps_tasks(name: str, value: object) -> None:
+    assert celery_settings(CONFIG)[name] == value
+
+
+def test_publishing_outlasts_an_election() -> None:
+    policy = PUBLISH_RETRY_POLICY
+    waits = [
+        min(policy["interval_max"], policy["interval_start"] + policy["interval_step"] * attempt)
+        for attempt in range(policy["max_retries"])
+    ]
+    assert 20 < sum(waits) < 60
+
+
+def _loaded() -> Celery:
+    app = create_app(CONFIG)
+    app.loader.import_default_modules()
+    return app
+
+
+def test_every_task_has_a_queue_and_survives_its_worker() -> None:
+    app = _loaded()
+    ours = {name: task for name, task in app.tasks.items() if name.startswith("mosaic.")}
+    assert sorted(ours) == [
+        "mosaic.digest.merge",
+        "mosaic.digest.shard",
+        "mosaic.probe",
+        "mosaic.render.tile",
+        "mosaic.scale.fan_out",
+        "mosaic.scale.sheet",
+        "mosaic.scale.size",
+        "mosaic.upkeep.purge",
+        "mosaic.upkeep.sweep",
+        "mosaic.upkeep.tick",
+    ]
+    for name, task in ours.items():
+        assert task.acks_late, name
+        assert task.reject_on_worker_lost, name
+        queue = app.amqp.router.route({}, name)["queue"].name
+        family = name.split(".")[1]
+        assert queue == ("mosaic.upkeep" if family == "probe" else f"mosaic.{family}")
+
+
+def test_tasks_are_listed_for_the_worker() -> None:
+    assert all(module.startswith("mosaic.tasks.") for module in TASK_MODULES)
+
+
+def test_celerys_own_tasks_are_routed_to_a_declared_queue() -> None:
+    app = _loaded()
+    for name in ("celery.backend_cleanup", "celery.chord_unlock"):
+        assert app.amqp.router.route({}, name)["queue"].name == "mosaic.upkeep"
+
+
+def test_schedule_names_tasks_that_exist_in_whole_seconds() -> None:
+    app = _loaded()
+    for entry in app.conf.beat_schedule.values():
+        assert entry["task"] in app.tasks
+        assert entry["schedule"] >= 1
+        assert entry["options"]["expires"] > entry["schedule"]
+    json.dumps(app.conf.beat_schedule)

@@ -1,0 +1,1 @@
+"""The control program behind ./lab."""

@@ -1,0 +1,1 @@
+"""The subcommands of ./lab, one module for each subject."""

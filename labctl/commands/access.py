@@ -1,0 +1,64 @@
+"""open, shell and logs: ways into the lab for a person."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from labctl.console_api import USER, password
+from labctl.context import Context
+from labctl.errors import UsageError
+
+
+def open_console(context: Context, *, browser: bool) -> int:
+    """Print where the console is and how to log in."""
+    url = context.substrate.url()
+    if not url:
+        raise UsageError(
+            "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
+        )
+    secret = password(context.paths)
+    context.screen.say(f"{url}\nuser      {USER}\npassword  {secret}\nCA        {context.paths.ca}")
+    if browser:
+        import webbrowser
+
+        webbrowser.open(url)
+    return 0
+
+
+def shell(context: Context, node: str, command: list[str]) -> int:
+    """Become a shell, or a command, on a node."""
+    words = context.substrate.shell(node, command)
+    os.execvp(words[0], words)  # noqa: S606 - no shell is wanted
+
+
+def logs(context: Context, target: str, *, lines: int, follow: bool) -> int:
+    """Print the journal of a node, or of one unit on every node that has it, in order of time."""
+    nodes = [name for members in context.substrate.groups().values() for name in members]
+    journal = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--lines={lines}"]
+    if target in nodes:
+        if follow:
+            return shell(context, target, [*journal, "--follow"])
+        done = subprocess.run(context.substrate.shell(target, journal), check=False, stdin=subprocess.DEVNULL)
+        return 0 if done.returncode == 0 else 1
+    if follow:
+        raise UsageError(f"--follow shows one node; give one of {', '.join(nodes)}.")
+    journal += ["--quiet", f"--unit={target}"]
+
+    def read(node: str) -> list[str]:
+        words = context.substrate.shell(node, journal)
+        done = subprocess.run(words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return done.stdout.splitlines() if done.returncode == 0 else []
+
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        found = sorted(line for part in pool.map(read, nodes) for line in part)
+    if not found:
+        raise UsageError(
+            f"{target} is no node and no node has logged for a unit of that name; nodes are"
+            f" {', '.join(nodes)}, units"
+            " for example rabbitmq-server, haproxy, mosaic-worker@render, mosaic-gateway."
+        )
+    for line in found[-lines:]:
+        print(line)
+    return 0

@@ -1,0 +1,94 @@
+"""down: the lab is gone, however far it had got."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+import docker
+import docker.errors
+
+from labctl import ansible
+from labctl.context import Context
+from labctl.errors import LabError, UsageError
+from labctl.host import dockerd, engine
+from labctl.images import BAKE_LAB
+from labctl.lock import exclusive
+from labctl.paths import LabPaths
+from labctl.screen import Screen
+from labctl.substrates import cleanup
+from labctl.topology import GROUPS
+
+
+def command(context: Context, *, everything: bool) -> int:
+    """Remove containers, volumes, network and state of the lab; with everything also images and caches."""
+    paths, screen = context.paths, context.screen
+    if context.substrate.inventory != ansible.DOCKER_INVENTORY:
+        raise UsageError("These hosts were not made by ./lab; remove them with the tool that made them.")
+    client = _client(paths, screen)
+    if client is not None:
+        remove(paths, client, screen)
+        if everything:
+            _remove_bake(paths, client, screen)
+            _remove_images(client, screen)
+    if everything:
+        shutil.rmtree(paths.cache, ignore_errors=True)
+        if client is not None and dockerd.stop_if_ours(paths, client):
+            screen.say("stopped the Docker engine that ./lab had started")
+        _remove_engine_folder(paths)
+    return 0
+
+
+def remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None:
+    """Remove one lab by destroy.yml, and by its label what that does not know or could not do."""
+    existed = paths.state.exists()
+    with exclusive(paths, "down"), screen.step(f"remove lab {paths.name}") as step:
+        before = cleanup.count(paths, client)
+        if before.containers:
+            with contextlib.suppress(LabError):  # what is left over goes by label
+                ansible.playbook(paths, "substrate/destroy.yml", step)
+        step.update("what is left")
+        cleanup.sweep(paths, client)
+        cleanup.remove_state(paths)
+        step.result = f"{before}" if existed or before.containers else "there was nothing"
+
+
+def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
+    """The engine; started when the lab has nodes in it, None when there is none and nothing to remove."""
+    with contextlib.suppress(engine.EngineDownError):
+        return engine.connect()
+    if not paths.lab_file.exists():
+        cleanup.remove_state(paths)
+        screen.say(f"There is no lab {paths.name}, and no Docker engine answers.")
+        return None
+    return engine.ensure(paths, screen)
+
+
+def _remove_bake(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None:
+    bake = LabPaths(BAKE_LAB, paths.root)
+    if bake.state.exists() or cleanup.count(bake, client).containers:
+        remove(bake, client, screen)
+
+
+def _remove_images(client: docker.DockerClient, screen: Screen) -> None:
+    kept: list[str] = []
+    removed = 0
+    for repository in [*(f"warren-{group}" for group in GROUPS), "warren-node"]:
+        for image in client.images.list(name=repository):
+            for tag in image.tags:
+                try:
+                    client.images.remove(tag)
+                    removed += 1
+                except docker.errors.APIError:
+                    kept.append(tag)
+    screen.say(f"removed {removed} images")
+    if kept:
+        screen.say(f"kept {', '.join(kept)}: other labs use them")
+
+
+def _remove_engine_folder(paths: LabPaths) -> None:
+    if not (paths.base / "engine" / "started.json").exists():
+        shutil.rmtree(paths.base / "engine", ignore_errors=True)
+    (paths.base / "venv.lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        paths.base.rmdir()

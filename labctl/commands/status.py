@@ -1,0 +1,99 @@
+"""status: how the lab is, from what each node says itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.table import Table
+
+from labctl import ansible, report
+from labctl.context import Context
+
+_COLOURS = {True: "green", False: "red"}
+
+
+def read(context: Context) -> dict[str, Any]:
+    """Ask every node that can be asked; the document of `status --json`."""
+    groups = context.substrate.groups()
+    states = context.substrate.states()
+    hosts = [
+        host for members in groups.values() for host in members if states.get(host, "running") == "running"
+    ]
+    answers: dict[str, str] = {}
+    if hosts:
+        with context.screen.step("ask the nodes") as step:
+            run = ansible.playbook(
+                context.paths,
+                "status.yml",
+                step,
+                inventory=context.substrate.inventory,
+                arguments=["--limit", ",".join(hosts), "--forks", str(len(hosts))],
+                keep_stdout=True,
+                must_pass=False,
+            )
+            answers = run.stdout
+            step.result = f"{len(answers)} of {len(hosts)} answered"
+    return report.assemble(groups, states, answers)
+
+
+def command(context: Context) -> int:
+    status = read(context)
+    if context.screen.json:
+        print(json.dumps(status, indent=2))
+    else:
+        _show(context, status)
+    return 0 if status["healthy"] else 1
+
+
+def _show(context: Context, status: dict[str, Any]) -> None:
+    console = context.screen.console
+    nodes = Table(box=None, pad_edge=False)
+    for title in ("node", "state", "services", "consumes"):
+        nodes.add_column(title)
+    for node in status["nodes"]:
+        services = "  ".join(
+            f"[{_COLOURS[state == 'active']}]{name}[/]" + ("" if state == "active" else f" {state}")
+            for name, state in node["services"].items()
+        )
+        colour = _COLOURS[node["state"] == "running"]
+        nodes.add_row(
+            node["name"],
+            f"[{colour}]{node['state']}[/]",
+            services,
+            " ".join(queue.removeprefix("mosaic.") for queue in status["workers"].get(node["name"], [])),
+        )
+    console.print(nodes, soft_wrap=False)
+    _show_queues(context, status["queues"])
+    cluster = status["cluster"]
+    console.print(
+        f"\ncluster   {len(cluster['running'])} of {len(cluster['members'])} running,"
+        f" {'seen alike by all' if cluster['seen_alike_by_all'] else 'not seen alike by all'},"
+        f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
+    )
+    for complaint in report.complaints(status):
+        console.print(complaint, style="red", markup=False)
+    console.print("healthy" if status["healthy"] else "not healthy", style=_COLOURS[status["healthy"]])
+
+
+def _show_queues(context: Context, queues: dict[str, Any]) -> None:
+    """The application's queues; the broker's own for delays are shown only when something waits in them."""
+    shown = {
+        name: queue
+        for name, queue in queues.items()
+        if queue["messages"] or not name.startswith("celery_delayed")
+    }
+    if not shown:
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("queue", "type", "leader", "online"):
+        table.add_column(title)
+    table.add_column("messages", justify="right")
+    table.add_column("consumers", justify="right")
+    for name, queue in sorted(shown.items()):
+        online = f"{len(queue['online'])}/{len(queue['members'])}" if queue["members"] else ""
+        table.add_row(
+            name, queue["type"], queue["leader"], online, str(queue["messages"]), str(queue["consumers"])
+        )
+    context.screen.say("")
+    context.screen.console.print(table, soft_wrap=False)

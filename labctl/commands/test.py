@@ -1,0 +1,137 @@
+"""test: every check of the project, and at the end their sum on one line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from labctl import ansible, checks, context, devtools, junit, linters
+from labctl.commands import down, up, verify
+from labctl.errors import LabError
+from labctl.paths import ROOT, LabPaths, lab_paths
+from labctl.screen import Screen
+from labctl.substrates import cleanup
+from labctl.substrates.containers import DockerSubstrate
+
+TEST_LAB = "warren-test"
+
+
+def command(phases: Sequence[str], *, keep: bool) -> int:
+    """Run the phases ("lint", "unit", "lab"); exit status 1 when anything failed."""
+    os.environ["LAB_NAME"] = TEST_LAB
+    screen = Screen()
+    reports = lab_paths().base / "reports"
+    started = time.monotonic()
+    devtools.ensure_packages(screen)
+    written: list[Path] = []
+    if "lint" in phases:
+        written += _lint(reports, screen)
+    if "unit" in phases:
+        written += _unit(reports, screen)
+    if "lab" in phases:
+        written += _Cycle(reports, screen, keep=keep).run()
+    sums = junit.totals(written)
+    screen.say(f"\nReports in {reports.relative_to(ROOT)}, {time.monotonic() - started:.0f} s")
+    screen.say(str(sums))
+    return 1 if sums.failed or not sums.passed else 0
+
+
+def _lint(reports: Path, screen: Screen) -> list[Path]:
+    file = reports / "lint.xml"
+    junit.write(file, "lint", linters.run(LabPaths(TEST_LAB), screen))
+    return [file]
+
+
+def _unit(reports: Path, screen: Screen) -> list[Path]:
+    devtools.ensure_postgresql(screen)
+    environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False)
+    written = []
+    for name, arguments in (
+        ("unit", ["tests/unit"]),
+        ("app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"]),
+    ):
+        with screen.step(f"tests of {arguments[0]}") as step:
+            suite = checks.run(name, arguments, reports, step, environment=environment)
+        _show(suite, screen)
+        written.append(suite.report)
+    return written
+
+
+class _Cycle:
+    """A lab of its own: made, made again without a change, verified, used end to end, removed."""
+
+    def __init__(self, reports: Path, screen: Screen, *, keep: bool) -> None:
+        self._reports = reports
+        self._screen = screen
+        self._keep = keep
+        self._context = context.make()
+        self._cases: list[junit.Case] = []
+
+    def run(self) -> list[Path]:
+        """Reports of all that ran; the lab is removed at the end, also after a failure, unless kept."""
+        cycle = self._reports / "cycle.xml"
+        written = [cycle]
+        try:
+            if self._case("a lab left over is removed", self._remove) and self._case(
+                "up makes the lab", self._up
+            ):
+                self._case("a second up changes nothing", self._up_again)
+                written += self._suites()
+        finally:
+            if self._keep:
+                self._screen.say(f"Lab {TEST_LAB} is left running: LAB_NAME={TEST_LAB} ./lab status")
+            else:
+                self._case("down leaves nothing behind", self._down)
+            junit.write(cycle, "cycle", self._cases)
+        return written
+
+    def _case(self, name: str, action: Callable[[], None]) -> bool:
+        started = time.monotonic()
+        failure = ""
+        try:
+            action()
+        except LabError as error:
+            failure = str(error)
+            self._screen.fail(f"FAILED {name}\n{failure}")
+        self._cases.append(junit.Case(name, time.monotonic() - started, failure))
+        return not failure
+
+    def _up(self) -> None:
+        up.run(self._context, check=False)
+
+    def _up_again(self) -> None:
+        summary = up.run(self._context, check=False, show=False)
+        if summary.total_changed:
+            raise LabError(f"The second up changed {summary.total_changed} things: {summary.changed}.")
+
+    def _suites(self) -> list[Path]:
+        suites = [verify.run(self._context, disruptive=True, reports=self._reports)]
+        if (ROOT / "tests" / "lab").is_dir():
+            arguments = ["tests/lab", f"--ansible-inventory={self._context.substrate.inventory}"]
+            with self._screen.step("tests of tests/lab") as step:
+                suite = checks.run(
+                    "lab", arguments, self._reports, step, environment=verify.environment(self._context)
+                )
+            _show(suite, self._screen)
+            suites.append(suite)
+        return [suite.report for suite in suites]
+
+    def _remove(self) -> None:
+        down.command(self._context, everything=False)
+
+    def _down(self) -> None:
+        down.command(self._context, everything=False)
+        substrate = self._context.substrate
+        if isinstance(substrate, DockerSubstrate):
+            left = cleanup.count(self._context.paths, substrate.client)
+            if left != cleanup.Removed():
+                raise LabError(f"down left {left} behind.")
+        if self._context.paths.state.exists():
+            raise LabError(f"down left {self._context.paths.state} behind.")
+
+
+def _show(suite: checks.Suite, screen: Screen) -> None:
+    for line in suite.failure_lines():
+        screen.fail(line)

@@ -1,0 +1,83 @@
+"""up: from nothing, or from anything in between, to a verified lab."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from labctl import ansible
+from labctl.commands import demo, verify
+from labctl.console_api import USER
+from labctl.context import Context
+from labctl.errors import LabError
+from labctl.lock import exclusive
+
+
+@dataclass
+class Summary:
+    """What `up` did: changed tasks of each playbook, seconds of each step."""
+
+    changed: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total_changed(self) -> int:
+        return sum(self.changed.values())
+
+
+def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
+    """Make, configure, verify and show the lab; raises LabError when a step fails."""
+    summary = Summary()
+    with exclusive(context.paths, "up"):
+        clock = time.monotonic()
+
+        def lap(name: str) -> None:
+            nonlocal clock
+            summary.seconds[name] = time.monotonic() - clock
+            clock = time.monotonic()
+
+        made = context.substrate.make(context.screen)
+        summary.changed["nodes"] = made.changed
+        lap("nodes")
+        summary.changed["site"] = _configure(context, made.hosts)
+        lap("site")
+        if check:
+            suite = verify.run(context)
+            lap("verify")
+            if not suite.ok:
+                raise LabError(f"The lab is up, but {len(suite.failures)} checks failed (above).")
+        if show:
+            demo.require_two_hosts(demo.run(context, demo.View()))
+            lap("demo")
+    return summary
+
+
+def command(context: Context, *, check: bool, show: bool) -> int:
+    summary = run(context, check=check, show=show)
+    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.seconds.items())
+    context.screen.say(
+        f"Lab {context.paths.name} is up: changed={summary.total_changed},"
+        f" {sum(summary.seconds.values()):.0f} s ({steps})."
+    )
+    url = context.substrate.url()
+    if url:
+        context.screen.say(f"  console  {url}  user {USER}; ./lab open prints the password")
+    if show:
+        context.screen.say(f"  picture  {context.paths.state / 'demo.png'}")
+    return 0
+
+
+def _configure(context: Context, hosts: int) -> int:
+    installed = context.substrate.is_installed()
+    arguments = ["--forks", str(max(hosts, 1))]
+    if installed:
+        arguments += ["--skip-tags", "install"]
+    with context.screen.step(
+        "configure the nodes" if installed else "install and configure the nodes"
+    ) as step:
+        run = ansible.playbook(
+            context.paths, "site.yml", step, inventory=context.substrate.inventory, arguments=arguments
+        )
+        step.result = f"{len(run.recap)} hosts, changed={run.changed}"
+    context.substrate.remember_installed()
+    return run.changed

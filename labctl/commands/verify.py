@@ -1,0 +1,43 @@
+"""verify: every node is what its role promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from labctl import ansible, checks
+from labctl.context import Context
+
+
+def environment(context: Context) -> dict[str, str]:
+    """Environment of a test that reaches the lab's hosts."""
+    return ansible.environment(
+        context.paths,
+        mitogen=False,
+        extra={"LAB_URL": context.substrate.url(), "LAB_STATE_DIR": str(context.paths.state)},
+    )
+
+
+def run(
+    context: Context, *, disruptive: bool = False, select: str = "", reports: Path | None = None
+) -> checks.Suite:
+    """Run tests/nodes against the lab; those that break something on purpose only when asked."""
+    arguments = ["tests/nodes", f"--ansible-inventory={context.substrate.inventory}"]
+    if not disruptive:
+        arguments += ["-m", "not disruptive"]
+    if select:
+        arguments += ["-k", select]
+    with context.screen.step("verify the nodes") as step:
+        suite = checks.run(
+            "verify", arguments, reports or context.paths.reports, step, environment=environment(context)
+        )
+    for line in suite.failure_lines():
+        context.screen.fail(line)
+    return suite
+
+
+def command(context: Context, *, disruptive: bool, select: str) -> int:
+    suite = run(context, disruptive=disruptive, select=select)
+    if context.screen.json:
+        print(json.dumps(suite.as_json(), indent=2))
+    return 0 if suite.ok else 1

@@ -1,0 +1,111 @@
+"""Client of the console's HTTP API, as a script uses it: HTTP Basic over TLS, checked by the lab's CA."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from labctl.errors import LabError, UsageError
+from labctl.paths import LabPaths
+
+USER = "lab"
+PATIENCE_S = 20.0  # a gateway that was just restarted
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a job: "running", "done" or "failed"; parts done of all; parts done by each host."""
+
+    state: str
+    done: int
+    total: int
+    by_host: dict[str, int]
+
+
+def password(paths: LabPaths) -> str:
+    """The console's password, made when the lab was; raises UsageError when there is none yet."""
+    file = paths.secrets / "console_password"
+    try:
+        return file.read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError) as error:
+        raise UsageError(f"Lab {paths.name} has no console password yet; run ./lab up first.") from error
+
+
+class Console:
+    """The API at the console's address. Every method raises LabError when it does not answer as it should."""
+
+    def __init__(self, url: str, paths: LabPaths) -> None:
+        if not url:
+            raise UsageError(
+                "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
+            )
+        if not paths.ca.exists():
+            raise UsageError(f"Lab {paths.name} has no CA yet; run ./lab up first.")
+        self._client = httpx.Client(
+            base_url=url,
+            auth=(USER, password(paths)),
+            verify=ssl.create_default_context(cafile=str(paths.ca)),
+            timeout=20,
+            trust_env=False,  # a proxy has no way to 127.0.0.1
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def submit_render(self, request: dict[str, object]) -> tuple[str, int]:
+        """Submit a render; returns the job's id and its number of parts."""
+        answer = self._call("POST", "/api/jobs/render", json=request).json()
+        return str(answer["job"]), int(answer["parts"])
+
+    def job(self, job: str) -> Progress:
+        """How far a job is."""
+        answer = self._call("GET", f"/api/jobs/{job}").json()
+        return Progress(answer["state"], answer["done"], answer["total"], dict(answer["by_host"]))
+
+    def save_image(self, job: str, file: Path, *, tint: bool = False) -> None:
+        """Save the picture that the ledger's parts make, tinted by host when asked."""
+        answer = self._call("GET", f"/api/jobs/{job}/image", params={"tint": "host"} if tint else {})
+        file.write_bytes(answer.content)
+
+    def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            cause = ""
+            try:
+                answer = self._client.request(method, path, **arguments)
+                if answer.status_code not in (502, 503, 504):
+                    break
+                cause = f"HTTP {answer.status_code}"
+            except httpx.TransportError as error:
+                cause = str(error) or type(error).__name__
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"The console at {self._client.base_url} does not answer ({cause}); ./lab status tells"
+                    " which node"
+                    " is ill."
+                )
+            time.sleep(0.5)
+        if answer.is_error:
+            raise LabError(
+                f"The console refused {method} {path} with {answer.status_code}: {_detail(answer)}"
+            )
+        return answer
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        content = answer.json()
+    except ValueError:
+        return answer.text[:300]
+    return str(content.get("detail", content) if isinstance(content, dict) else content)

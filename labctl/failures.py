@@ -1,0 +1,59 @@
+"""Says why a playbook failed, in words a person can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# What apt, pip and curl say when the other end is not there, as opposed to when it refuses.
+_UNREACHABLE = re.compile(
+    r"Temporary failure resolving|Could not resolve|Failed to fetch|Unable to connect to|Could not connect to"
+    r"|Failed to update apt cache|Cannot initiate the connection|Connection timed out|Network is unreachable"
+    r"|No route to host|NewConnectionError|Max retries exceeded|ConnectTimeoutError|ProxyError"
+    r"|Could not find a version that satisfies",
+    re.IGNORECASE,
+)
+_SHOWN_HOSTS = 3
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that failed on a host, or a host that could not be reached."""
+
+    host: str
+    task: str
+    message: str
+
+
+def registry_unreachable(text: str) -> bool:
+    """True when a package manager's output says that its registry did not answer."""
+    return _UNREACHABLE.search(text) is not None
+
+
+def explain(playbook: str, status: int, failures: Sequence[Failure], noise: Sequence[str], log: str) -> str:
+    """The message of a failed run: cause, host, task, and where the rest is."""
+    for failure in failures:
+        if registry_unreachable(failure.message):
+            return (
+                f"A package registry could not be reached from {failure.host} (task: {failure.task});"
+                f" check network and proxy, then run ./lab up again: it continues.\n"
+                f"  {_first_line(failure.message)}\n  log: {log}"
+            )
+    if not failures:
+        words = "\n".join(f"  {line}" for line in noise[-8:])
+        return f"playbooks/{playbook} stopped with status {status}:\n{words}\n  log: {log}"
+    lines = []
+    for failure in failures[:_SHOWN_HOSTS]:
+        message = "\n".join(f"    {line}" for line in failure.message.splitlines()[:12])
+        lines.append(f"  {failure.host}: task “{failure.task}”\n{message}")
+    more = len(failures) - _SHOWN_HOSTS
+    if more > 0:
+        lines.append(f"  and {more} more failures")
+    body = "\n".join(lines)
+    return f"playbooks/{playbook} failed:\n{body}\n  log: {log}"
+
+
+def _first_line(message: str) -> str:
+    matching = (line.strip() for line in message.splitlines() if registry_unreachable(line))
+    return next(matching, message.splitlines()[0] if message else "")[:300]

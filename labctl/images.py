@@ -1,0 +1,113 @@
+"""The images of nodes: the node image, and each group's with its install phase done (the bake)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+
+import docker
+import docker.errors
+
+from labctl import ansible, keys, process
+from labctl.errors import LabError, UsageError
+from labctl.failures import registry_unreachable
+from labctl.host import network, root
+from labctl.lock import exclusive
+from labctl.paths import ROOT, LabPaths
+from labctl.screen import Screen
+from labctl.substrates import cleanup
+from labctl.topology import Topology
+
+BAKE_LAB = "warren-bake"
+
+
+def exists(client: docker.DockerClient, name: str) -> bool:
+    """True when the engine has this image."""
+    try:
+        client.images.get(name)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def ensure(
+    paths: LabPaths, declared: Topology, groups: Iterable[str], client: docker.DockerClient, screen: Screen
+) -> None:
+    """Make the missing ones among the images of these groups."""
+    missing = [group for group in groups if not exists(client, keys.group_image(group))]
+    if not missing:
+        return
+    bake = LabPaths(BAKE_LAB, paths.root)
+    with exclusive(bake, "bake", wait=True):
+        missing = [group for group in missing if not exists(client, keys.group_image(group))]
+        if missing:
+            _ensure_node_image(client, screen)
+            _bake(bake, declared, missing, client, screen)
+        cleanup.remove_state(bake)
+
+
+def _ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
+    name = keys.node_image()
+    if exists(client, name):
+        return
+    if not os.environ.get("LAB_BASE_IMAGE") and shutil.which("mmdebstrap") is None and root.is_debian_like():
+        root.apt_install(["mmdebstrap", "debian-archive-keyring"], screen)
+    lines: list[str] = []
+    with screen.step("make the node image") as step:
+
+        def on_line(line: str) -> None:
+            lines.append(line)
+            step.update(line)
+
+        status = process.stream([str(ROOT / "images" / "build-node-image"), name], on_line)
+        if status != 0:
+            words = "\n".join(lines[-6:]) or "no message"
+            if registry_unreachable(words):
+                raise UsageError(
+                    "A package registry could not be reached while the node image was made on this"
+                    " machine; check"
+                    f" network and proxy, then run ./lab up again: it continues.\n{words}"
+                )
+            raise UsageError(f"The node image could not be made:\n{words}")
+        step.result = name
+    _forget_older("warren-node", name, client)
+
+
+def _bake(
+    bake: LabPaths, declared: Topology, groups: list[str], client: docker.DockerClient, screen: Screen
+) -> None:
+    """Install each group on one node of a lab of its own, and keep those nodes as images."""
+    base = {group: keys.node_image() for group in groups}
+    wanted = {group: keys.group_image(group) for group in groups}
+    variables = {"lab_images": base, "lab_group_images": wanted}
+    chosen = {"LAB_BAKE": ",".join(groups)}
+    network.settle(bake, declared, client)
+    with screen.step(f"install {', '.join(groups)} once, as images") as step:
+        for playbook, arguments in (
+            ("substrate/create.yml", []),
+            ("site.yml", ["--tags", "install"]),
+            ("substrate/commit.yml", []),
+            ("substrate/destroy.yml", []),
+        ):
+            ansible.playbook(
+                bake, playbook, step, arguments=arguments, variables=variables, extra_environment=chosen
+            )
+        step.result = ", ".join(wanted.values())
+    lost = [name for name in wanted.values() if not exists(client, name)]
+    if lost:
+        raise LabError(
+            f"The bake ended without {', '.join(lost)}; run ./lab up again, it makes what is missing."
+        )
+    for group in groups:
+        _forget_older(f"warren-{group}", wanted[group], client)
+
+
+def _forget_older(repository: str, current: str, client: docker.DockerClient) -> None:
+    """Remove images of earlier recipes; the engine keeps those that containers still use."""
+    for image in client.images.list(name=repository):
+        for tag in image.tags:
+            if tag.startswith(f"{repository}:") and tag != current:
+                with contextlib.suppress(docker.errors.APIError):
+                    client.images.remove(tag)

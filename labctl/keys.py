@@ -1,0 +1,120 @@
+"""Keys of images: equal keys mean equal contents, so an image is made only when its recipe changed."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labctl.errors import UsageError
+from labctl.paths import ROOT
+
+KEY_LENGTH = 12
+_ROLE_PARTS = ("tasks/install*.yml", "defaults/**/*", "vars/**/*", "files/**/*", "meta/**/*")
+_APP_PARTS = ("app/src/**/*", "app/pyproject.toml", "app/requirements.txt")
+
+
+@cache
+def base_key() -> str:
+    """Key of the node image: its recipe and what it takes over from this machine."""
+    done = subprocess.run(
+        [str(ROOT / "images" / "build-node-image"), "--key"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    if done.returncode != 0:
+        raise UsageError(
+            f"images/build-node-image --key failed: {done.stderr.strip()}; restore images/ from git."
+        )
+    return done.stdout.strip()
+
+
+def node_image() -> str:
+    """Name of the image that every group's image begins with."""
+    return f"warren-node:{base_key()}"
+
+
+def group_image(group: str) -> str:
+    """Name of the image that holds a group's install phase."""
+    return f"warren-{group}:{group_key(group)}"
+
+
+@cache
+def group_key(group: str, root: Path = ROOT, base: str = "") -> str:
+    """Key of a group's image: the node image, and all that the install phase of the group's roles reads."""
+    roles = roles_of(group, root)
+    patterns = [f"roles/{role}/{part}" for role in roles for part in _ROLE_PARTS]
+    patterns.append("playbooks/group_vars/**/*")
+    if "mosaic" in roles:
+        patterns += _APP_PARTS
+    digest = hashlib.sha256((base or base_key()).encode())
+    for file in _files(root, patterns):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(root)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:KEY_LENGTH]
+
+
+def roles_of(group: str, root: Path = ROOT) -> list[str]:
+    """Roles that playbooks/site.yml applies to a group, with the roles they depend on, sorted."""
+    found: set[str] = set()
+    waiting = [
+        name
+        for play in _plays(root / "playbooks" / "site.yml")
+        if _targets(play, group)
+        for name in _roles(play)
+    ]
+    while waiting:
+        role = waiting.pop()
+        if role not in found:
+            found.add(role)
+            waiting += _dependencies(root / "roles" / role / "meta" / "main.yml")
+    return sorted(found)
+
+
+def _plays(playbook: Path) -> Iterator[dict[str, Any]]:
+    try:
+        content = yaml.safe_load(playbook.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{playbook} cannot be read ({error}); restore it, for example from git.") from error
+    for entry in content or []:
+        imported = entry.get("ansible.builtin.import_playbook") or entry.get("import_playbook")
+        if imported:
+            yield from _plays(playbook.parent / imported)
+        else:
+            yield entry
+
+
+def _targets(play: dict[str, Any], group: str) -> bool:
+    hosts = play.get("hosts", [])
+    patterns = hosts if isinstance(hosts, list) else str(hosts).replace(",", ":").split(":")
+    return group in patterns or "all" in patterns
+
+
+def _roles(play: dict[str, Any]) -> Iterator[str]:
+    for role in play.get("roles", []):
+        yield role if isinstance(role, str) else role.get("role") or role["name"]
+    for section in ("pre_tasks", "tasks", "post_tasks"):
+        for task in play.get(section, []):
+            for word in ("import_role", "include_role"):
+                called = task.get(f"ansible.builtin.{word}") or task.get(word)
+                if called:
+                    yield called["name"]
+
+
+def _dependencies(meta: Path) -> list[str]:
+    if not meta.exists():
+        return []
+    listed = (yaml.safe_load(meta.read_text(encoding="utf-8")) or {}).get("dependencies") or []
+    return [entry if isinstance(entry, str) else entry.get("role") or entry["name"] for entry in listed]
+
+
+def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
+    found = {file for pattern in patterns for file in root.glob(pattern) if file.is_file()}
+    return sorted(file for file in found if "__pycache__" not in file.parts and file.suffix != ".pyc")

@@ -1,0 +1,74 @@
+"""Folders of the project and of one lab."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.errors import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_LAB = "warren"
+_LAB_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_RESERVED = {"cache", "reports", "engine"}
+
+
+@dataclass(frozen=True)
+class LabPaths:
+    """Where one lab keeps its state, below `.lab/` of the project."""
+
+    name: str
+    root: Path = ROOT
+
+    @property
+    def base(self) -> Path:
+        return self.root / ".lab"
+
+    @property
+    def state(self) -> Path:
+        return self.base / self.name
+
+    @property
+    def cache(self) -> Path:
+        return self.base / "cache"
+
+    @property
+    def lab_file(self) -> Path:
+        return self.state / "lab.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def reports(self) -> Path:
+        return self.state / "reports"
+
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    @property
+    def ca(self) -> Path:
+        return self.state / "pki" / "ca.pem"
+
+
+def current_lab() -> str:
+    """Name of the lab that this process works on, from LAB_NAME.
+
+    Raises UsageError when the name cannot serve as a host name part.
+    """
+    name = os.environ.get("LAB_NAME") or DEFAULT_LAB
+    if not _LAB_NAME.fullmatch(name) or len(name) > 32 or name in _RESERVED:
+        raise UsageError(
+            f"LAB_NAME={name!r} is no usable name: take up to 32 lower-case letters, digits and single"
+            f" hyphens, beginning with a letter, and none of {', '.join(sorted(_RESERVED))}."
+        )
+    return name
+
+
+def lab_paths(name: str | None = None) -> LabPaths:
+    """Paths of the named lab, or of the current one."""
+    return LabPaths(name or current_lab())

@@ -1,0 +1,1 @@
+"""Plugins that labctl puts into the programs it runs."""

@@ -1,0 +1,109 @@
+"""What a command shows while it works: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+
+HEARTBEAT_S = 15.0
+
+
+class Step:
+    """One step at work: detail says what is being done now, result is kept on the finished line."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.detail = ""
+        self.result = ""
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def update(self, detail: str) -> None:
+        """Say what is being done now."""
+        self.detail = detail
+
+
+class _LiveStep(Step):
+    """A step whose line is drawn again and again: rich asks for it."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self._spinner = Spinner("dots")
+
+    def __rich__(self) -> Table:
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(width=1)
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        grid.add_column(justify="right")
+        text = f"[bold]{escape(self.title)}[/bold]  {escape(self.detail)}"
+        grid.add_row(self._spinner, text, f"{self.seconds:.0f} s")
+        return grid
+
+
+class _PlainStep(Step):
+    """A step that prints a line now and then, so that a log shows it is alive."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        super().__init__(title)
+        self._console = console
+        self._printed = time.monotonic()
+
+    def update(self, detail: str) -> None:
+        super().update(detail)
+        if time.monotonic() - self._printed >= HEARTBEAT_S:
+            self._printed = time.monotonic()
+            self._console.print(f"  {self.seconds:4.0f} s  {detail}", markup=False)
+
+
+class Screen:
+    """Where a command's words go. With json, stdout is left to the JSON document."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self.console = Console(stderr=json, highlight=False, soft_wrap=True)
+        self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print one line as it is."""
+        self.console.print(text, markup=False)
+
+    def fail(self, text: str) -> None:
+        """Print the message of an error."""
+        self.errors.print(text, markup=False, style="red" if sys.stderr.isatty() else None)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Step]:
+        """Show a step at work; leaves one line with its result and duration."""
+        if self.console.is_terminal:
+            live = _LiveStep(title)
+            step: Step = live
+            with Live(live, console=self.console, refresh_per_second=8, transient=True):
+                yield from self._finish(step)
+        else:
+            step = _PlainStep(title, self.console)
+            self.say(f"{title} ...")
+            yield from self._finish(step)
+        self.console.print(f"[green]✓[/green] {self._line(step)}")
+
+    def _finish(self, step: Step) -> Iterator[Step]:
+        try:
+            yield step
+        except BaseException:
+            self.console.print(f"[red]✗[/red] {self._line(step)}")
+            raise
+
+    @staticmethod
+    def _line(step: Step) -> str:
+        result = f"  {step.result}" if step.result else ""
+        return escape(f"{step.title}{result}  ({step.seconds:.1f} s)")

@@ -1,0 +1,115 @@
+"""What a lab remembers between commands: `.lab/<lab>/lab.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labctl import topology
+from labctl.errors import UsageError
+from labctl.paths import DEFAULT_LAB, LabPaths, lab_paths
+
+VERSION = 1
+
+
+@dataclass
+class NodeRecord:
+    """An install that finished: in this container, from this image key, with these contents (image key)."""
+
+    container: str
+    key: str
+
+
+@dataclass
+class LabState:
+    """Network (CIDR), published ports {node: {node port: host port}} and finished installs of one lab."""
+
+    lab: str
+    network: str
+    published: dict[str, dict[int, int]] = field(default_factory=dict)
+    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps({"version": VERSION, **asdict(self)}, indent=2, sort_keys=True) + "\n"
+
+
+def read(paths: LabPaths) -> LabState | None:
+    """State of the lab, None when it has none yet; raises UsageError when the file is damaged."""
+    try:
+        text = paths.lab_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return _decode(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{paths.lab_file} is damaged ({error}); run ./lab down, which removes it with the lab."
+        ) from error
+
+
+def _decode(data: dict[str, Any]) -> LabState:
+    if data["version"] != VERSION:
+        raise ValueError(f"version {data['version']}, not {VERSION}")
+    return LabState(
+        lab=data["lab"],
+        network=data["network"],
+        published={
+            node: {int(port): int(host) for port, host in ports.items()}
+            for node, ports in data["published"].items()
+        },
+        nodes={name: NodeRecord(**record) for name, record in data["nodes"].items()},
+    )
+
+
+def write(paths: LabPaths, state: LabState) -> None:
+    """Replace lab.json in one step, so that an interrupted command leaves the old or the new one."""
+    make_private(paths.base)
+    make_private(paths.state)
+    write_private(paths.lab_file, state.to_json())
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def current_topology(paths: LabPaths | None = None) -> topology.Topology:
+    """The topology of a lab as it is in force: topology.yml, moved to what lab.json remembers.
+
+    With LAB_BAKE=1 it is one host per group, unpublished; with LAB_BAKE=<group>,... of those groups alone.
+    """
+    paths = paths or lab_paths()
+    declared = topology.load()
+    state = read(paths)
+    if state is not None:
+        declared = declared.moved_to(state.network, state.published)
+    bake = os.environ.get("LAB_BAKE", "")
+    if not bake:
+        return declared
+    return declared.for_bake(topology.GROUPS if bake == "1" else bake.split(","))
+
+
+def console_url(lab: topology.Topology) -> str:
+    """Address of the console on this machine, "" when no gateway publishes 443."""
+    for node in lab.group("gateways"):
+        for port in node.publish:
+            if port.node == 443:
+                return f"https://127.0.0.1:{port.host}"
+    return ""
+
+
+def is_default(paths: LabPaths) -> bool:
+    """True for the lab that uses network and ports of topology.yml as written."""
+    return paths.name == DEFAULT_LAB

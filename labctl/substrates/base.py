@@ -1,0 +1,46 @@
+"""What every substrate offers to the commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from labctl.screen import Screen
+
+
+@dataclass(frozen=True)
+class Made:
+    """Result of making the hosts: how many things changed."""
+
+    changed: int
+    hosts: int
+
+
+class Substrate(Protocol):
+    """Hosts of one kind: containers, VMs, cloud machines."""
+
+    @property
+    def inventory(self) -> Path:
+        """Ansible inventory of the hosts."""
+
+    def groups(self) -> dict[str, list[str]]:
+        """Host names of each group, in the order of labctl.topology.GROUPS."""
+
+    def url(self) -> str:
+        """Address of the console, "" when it has none."""
+
+    def make(self, screen: Screen) -> Made:
+        """See that every host exists and runs. Raises UsageError or LabError."""
+
+    def is_installed(self) -> bool:
+        """True when the install phase was done on every host with the present roles."""
+
+    def remember_installed(self) -> None:
+        """Note that site.yml has passed on every host."""
+
+    def states(self) -> dict[str, str]:
+        """State of each host as the substrate tells it ("running", "stopped", "missing"); maybe none."""
+
+    def shell(self, node: str, command: list[str]) -> list[str]:
+        """Command line that runs a command, or a login shell, on a node; UsageError for an unknown one."""

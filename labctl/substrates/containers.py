@@ -1,0 +1,164 @@
+"""The Docker substrate: every node is a systemd container on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from functools import cached_property
+
+import docker
+from docker.models.containers import Container
+
+from labctl import ansible, images, keys, state, topology
+from labctl.errors import LabError
+from labctl.host import checks, engine, network
+from labctl.paths import LabPaths
+from labctl.screen import Screen
+from labctl.substrates.base import Made
+from labctl.topology import Node, Topology
+
+
+class DockerSubstrate:
+    """Containers `<lab>-<node>` made by playbooks/substrate/create.yml from inventories/topology.yml."""
+
+    inventory = ansible.DOCKER_INVENTORY
+
+    def __init__(self, paths: LabPaths) -> None:
+        self._paths = paths
+
+    @cached_property
+    def client(self) -> docker.DockerClient:
+        return engine.require()
+
+    def topology(self) -> Topology:
+        return state.current_topology(self._paths)
+
+    def groups(self) -> dict[str, list[str]]:
+        lab = self.topology()
+        return {group: [node.name for node in lab.group(group)] for group in topology.GROUPS}
+
+    def url(self) -> str:
+        return state.console_url(self.topology())
+
+    def make(self, screen: Screen) -> Made:
+        declared = topology.load()
+        self.client = engine.ensure(self._paths, screen)
+        checks.inotify(len(declared.nodes), screen)
+        network.settle(self._paths, declared, self.client)
+        lab = self.topology()
+        present = self.containers()
+        self._mention_surplus(lab, present, screen)
+        asleep = [node for node in lab.nodes if not _runs(present.get(node.name))]
+        if not asleep and all(_matches(present[node.name], node, self._paths.name) for node in lab.nodes):
+            return Made(0, len(lab.nodes))
+        missing = [node for node in lab.nodes if node.name not in present]
+        self._check_machine(asleep, missing)
+        images.ensure(self._paths, declared, _groups_of(missing), self.client, screen)
+        with screen.step("make the nodes") as step:
+            run = ansible.playbook(
+                self._paths,
+                "substrate/create.yml",
+                step,
+                variables={"lab_images": self._images(lab, missing, present)},
+            )
+            step.result = (
+                f"{len(lab.nodes)} nodes, {len(missing)} new, {len(asleep) - len(missing)} restarted"
+            )
+        return Made(run.changed, len(lab.nodes))
+
+    def is_installed(self) -> bool:
+        lab, known, present = self.topology(), state.read(self._paths), self.containers()
+        records = known.nodes if known else {}
+        for node in lab.nodes:
+            container = present.get(node.name)
+            if container is None:
+                return False
+            record = state.NodeRecord(str(container.id), keys.group_key(node.group))
+            baked = container.labels.get("warren.image") == keys.group_image(node.group)
+            if not baked and records.get(node.name) != record:
+                return False
+        return True
+
+    def remember_installed(self) -> None:
+        known, present = state.read(self._paths), self.containers()
+        if known is None:
+            raise LabError(f"{self._paths.lab_file} vanished during this command; run ./lab up again.")
+        nodes = {
+            node.name: state.NodeRecord(str(present[node.name].id), keys.group_key(node.group))
+            for node in self.topology().nodes
+            if node.name in present
+        }
+        if nodes != known.nodes:
+            known.nodes = nodes
+            state.write(self._paths, known)
+
+    def states(self) -> dict[str, str]:
+        present = self.containers()
+        return {node.name: _state_word(present.get(node.name)) for node in self.topology().nodes}
+
+    def shell(self, node: str, command: list[str]) -> list[str]:
+        name = self.topology().node(node).name
+        terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        return ["docker", "exec", "-i", *terminal, f"{self._paths.name}-{name}", *(command or ["bash", "-l"])]
+
+    def containers(self) -> dict[str, Container]:
+        """The lab's containers by node name, whatever their state."""
+        listed = self.client.containers.list(
+            all=True, filters={"label": f"warren.lab={self._paths.name}"}, ignore_removed=True
+        )
+        prefix = f"{self._paths.name}-"
+        return {str(item.name).removeprefix(prefix): item for item in listed}
+
+    def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
+        cold = any(not images.exists(self.client, keys.group_image(group)) for group in _groups_of(missing))
+        checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
+        checks.memory(sum(node.memory_mb for node in asleep))
+        checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
+
+    def _images(self, lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:
+        """Image of each group: the wanted one where a node is missing, else that of its nodes."""
+        result: dict[str, str] = {}
+        for group in _groups_of(lab.nodes):
+            if group in _groups_of(missing):
+                result[group] = keys.group_image(group)
+            else:
+                result[group] = present[lab.group(group)[0].name].labels["warren.image"]
+        return result
+
+    def _mention_surplus(self, lab: Topology, present: dict[str, Container], screen: Screen) -> None:
+        for name in sorted(set(present) - {node.name for node in lab.nodes}):
+            screen.say(
+                f"{name} exists, though inventories/topology.yml no longer has it;"
+                " ./lab down removes it with the lab"
+            )
+
+
+def _groups_of(nodes: Iterable[Node]) -> list[str]:
+    return list(dict.fromkeys(node.group for node in nodes))
+
+
+def _runs(container: Container | None) -> bool:
+    return container is not None and container.status == "running"
+
+
+def _state_word(container: Container | None) -> str:
+    if container is None:
+        return "missing"
+    return "running" if container.status == "running" else "stopped"
+
+
+def _matches(container: Container, node: Node, network_name: str) -> bool:
+    """True when the container is as the topology wants the node: memory, address, published ports."""
+    host = container.attrs["HostConfig"]
+    networks = container.attrs["NetworkSettings"]["Networks"]
+    ipam = (networks.get(network_name) or {}).get("IPAMConfig") or {}
+    wanted = {f"{port.node}/tcp": [("127.0.0.1", str(port.host))] for port in node.publish}
+    bound = {
+        port: [(binding["HostIp"], binding["HostPort"]) for binding in bindings or []]
+        for port, bindings in (host["PortBindings"] or {}).items()
+    }
+    return (
+        host["Memory"] == node.memory_mb * 1024 * 1024
+        and ipam.get("IPv4Address") == node.address
+        and bound == wanted
+    )

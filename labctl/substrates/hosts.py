@@ -1,0 +1,91 @@
+"""Hosts that exist already and are reached by SSH: VMs and cloud machines, from any Ansible inventory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from labctl import ansible
+from labctl.errors import UsageError
+from labctl.paths import LabPaths
+from labctl.screen import Screen
+from labctl.substrates.base import Made
+from labctl.topology import GROUPS
+
+
+class HostSubstrate:
+    """The hosts of an inventory that follows the contract (groups, lab_address, lab_url)."""
+
+    def __init__(self, paths: LabPaths, inventory: Path) -> None:
+        self._paths = paths
+        self._inventory = inventory
+
+    @property
+    def inventory(self) -> Path:
+        return self._inventory
+
+    @cached_property
+    def _listed(self) -> dict[str, Any]:
+        done = subprocess.run(
+            ["ansible-inventory", "--inventory", str(self._inventory), "--list"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=ansible.environment(self._paths, mitogen=False),
+        )
+        if done.returncode != 0:
+            words = done.stderr.strip().splitlines() or ["no message"]
+            raise UsageError(f"Inventory {self._inventory} cannot be read: {words[-1]}; correct it.")
+        content: dict[str, Any] = json.loads(done.stdout)
+        return content
+
+    def groups(self) -> dict[str, list[str]]:
+        found = {group: list(self._listed.get(group, {}).get("hosts", [])) for group in GROUPS}
+        if not any(found.values()):
+            raise UsageError(
+                f"Inventory {self._inventory} has no host in {', '.join(GROUPS)}; name its groups so, as"
+                " inventories/docker does."
+            )
+        return found
+
+    def url(self) -> str:
+        return str(self._first_value("lab_url"))
+
+    def make(self, screen: Screen) -> Made:
+        hosts = sum(map(len, self.groups().values()))
+        screen.say(f"{hosts} hosts of {self._inventory} are used as they are")
+        return Made(0, hosts)
+
+    def is_installed(self) -> bool:
+        return False  # a host that others can change is asked each time
+
+    def remember_installed(self) -> None:
+        return None
+
+    def states(self) -> dict[str, str]:
+        return {}
+
+    def shell(self, node: str, command: list[str]) -> list[str]:
+        variables = self._variables(node)
+        user = variables.get("ansible_user")
+        address = str(variables.get("ansible_host", node))
+        words = ["ssh"]
+        if variables.get("ansible_port"):
+            words += ["-p", str(variables["ansible_port"])]
+        if variables.get("ansible_ssh_private_key_file"):
+            words += ["-i", str(variables["ansible_ssh_private_key_file"])]
+        return [*words, f"{user}@{address}" if user else address, *command]
+
+    def _variables(self, node: str) -> dict[str, Any]:
+        known = [host for hosts in self.groups().values() for host in hosts]
+        if node not in known:
+            raise UsageError(f"No node is called {node!r}; there are {', '.join(known)}.")
+        found: dict[str, Any] = self._listed["_meta"]["hostvars"].get(node, {})
+        return found
+
+    def _first_value(self, name: str) -> object:
+        values = (variables.get(name) for variables in self._listed["_meta"]["hostvars"].values())
+        return next((value for value in values if value), "")

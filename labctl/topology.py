@@ -1,0 +1,249 @@
+"""The topology of a lab: which hosts it has, where, and how large; read from inventories/topology.yml."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labctl.errors import UsageError
+from labctl.paths import ROOT
+
+TOPOLOGY_FILE = ROOT / "inventories" / "topology.yml"
+GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
+REQUIRED_GROUPS = ("brokers", "workers", "gateways", "databases")
+MINIMUM_MEMORY_MB = {"brokers": 512, "workers": 384, "gateways": 384, "databases": 384, "monitors": 384}
+_GROUP_KEYS = {"count", "first_address", "memory_mb", "publish", "data"}
+
+
+@dataclass(frozen=True)
+class Publish:
+    """A port of a node that is reachable on 127.0.0.1 of this machine."""
+
+    node: int
+    host: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """One host of the lab. `address` is on the lab's network, `data` is "" when nothing is kept."""
+
+    name: str
+    group: str
+    address: str
+    memory_mb: int
+    data: str = ""
+    publish: tuple[Publish, ...] = ()
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A valid topology: the private network (CIDR) and every node, in group order."""
+
+    network: str
+    nodes: tuple[Node, ...]
+
+    def group(self, name: str) -> tuple[Node, ...]:
+        """Nodes of one group, maybe none."""
+        return tuple(node for node in self.nodes if node.group == name)
+
+    def node(self, name: str) -> Node:
+        """The named node; raises UsageError when there is none of that name."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UsageError(f"No node is called {name!r}; there are {', '.join(n.name for n in self.nodes)}.")
+
+    @property
+    def memory_mb(self) -> int:
+        """Sum of all memory limits."""
+        return sum(node.memory_mb for node in self.nodes)
+
+    def moved_to(self, network: str, published: Mapping[str, Mapping[int, int]]) -> Topology:
+        """The same hosts on another network and with other host ports ({node: {node port: host port}})."""
+        old, new = ipaddress.ip_network(self.network), ipaddress.ip_network(network)
+
+        def moved(node: Node) -> Node:
+            offset = int(ipaddress.ip_address(node.address)) - int(old.network_address)
+            ports = published.get(node.name, {})
+            return replace(
+                node,
+                address=str(new.network_address + offset),
+                publish=tuple(Publish(p.node, ports.get(p.node, p.host)) for p in node.publish),
+            )
+
+        return Topology(network, tuple(moved(node) for node in self.nodes))
+
+    def for_bake(self, groups: Iterable[str] = GROUPS) -> Topology:
+        """One host of each of these groups, as a source of images.
+
+        Nothing is published, and data stays in the host: a volume would not go into the image, while a new
+        volume starts as the image's folder.
+        """
+        firsts = (nodes[0] for nodes in map(self.group, groups) if nodes)
+        return Topology(self.network, tuple(replace(node, publish=(), data="") for node in firsts))
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, which YAML itself forbids and PyYAML ignores."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key!r} is given twice", key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path = TOPOLOGY_FILE) -> Topology:
+    """Read and check the topology; raises UsageError with one sentence that names file, cause and remedy."""
+    shown = os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{shown} cannot be read ({error}); restore it, for example from git.") from error
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise UsageError(f"{shown} is not valid YAML: {_yaml_problem(error)}; correct it.") from error
+    try:
+        return parse(data)
+    except _InvalidError as error:
+        raise UsageError(f"{shown}: {error}.") from error
+
+
+class _InvalidError(Exception):
+    """What is wrong, as a clause without a final stop."""
+
+
+def parse(data: object) -> Topology:
+    """Turn the content of topology.yml into a Topology; raises an error whose text names the wrong value."""
+    top = _mapping(data, "the file")
+    _only_known(top, {"network", "groups"}, "the file")
+    network = _network(top.get("network"))
+    groups = _mapping(top.get("groups"), "groups")
+    _only_known(groups, set(GROUPS), "groups")
+    nodes: list[Node] = []
+    for group in GROUPS:
+        nodes += _group_nodes(group, groups.get(group, {}), network)
+    _unique_addresses(nodes)
+    _unique_ports(nodes)
+    return Topology(str(network), tuple(nodes))
+
+
+def _group_nodes(group: str, data: object, network: ipaddress.IPv4Network) -> list[Node]:
+    spec = _mapping(data, group)
+    _only_known(spec, _GROUP_KEYS, group)
+    count = _integer(spec.get("count", 0), f"{group}.count", 0, 250)
+    if group in REQUIRED_GROUPS and count < 1:
+        raise _InvalidError(f"{group}.count is {count}, but a lab needs at least 1 of them; raise it")
+    if group == "brokers" and count % 2 == 0:
+        raise _InvalidError(
+            f"brokers.count is {count}, and an even number of brokers has no majority when half of them fail;"
+            f" make it {count - 1} or {count + 1}"
+        )
+    if count == 0:
+        return []
+    first = _integer(spec.get("first_address"), f"{group}.first_address", 2, network.num_addresses - 2)
+    if first + count - 1 > network.num_addresses - 2:
+        outside = network.network_address + first + count - 1
+        raise _InvalidError(
+            f"{group}: the last of {count} hosts would get {outside}, which is outside the hosts of"
+            f" {network};"
+            f" lower {group}.first_address or {group}.count, or widen network"
+        )
+    memory = _integer(spec.get("memory_mb"), f"{group}.memory_mb", MINIMUM_MEMORY_MB[group], 1024 * 1024)
+    path = spec.get("data", "")
+    if not isinstance(path, str) or (path and (not path.startswith("/") or ":" in path or path == "/")):
+        raise _InvalidError(f"{group}.data is {path!r}; give an absolute folder below / without a colon")
+    ports = _publish(spec.get("publish", {}), group)
+    return [
+        Node(
+            name=f"{group.removesuffix('s')}-{index + 1}",
+            group=group,
+            address=str(network.network_address + first + index),
+            memory_mb=memory,
+            data=path,
+            publish=tuple(Publish(node, host + index) for node, host in ports.items()),
+        )
+        for index in range(count)
+    ]
+
+
+def _mapping(data: object, where: str) -> dict[Any, Any]:
+    if not isinstance(data, dict):
+        raise _InvalidError(f"{where} must be a mapping of keys to values, not {data!r}")
+    return data
+
+
+def _only_known(data: Mapping[Any, Any], known: set[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise _InvalidError(f"unknown key {key!r} in {where}; known are {', '.join(sorted(known))}")
+
+
+def _integer(value: object, where: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _InvalidError(f"{where} must be a whole number from {low} to {high}, not {value!r}")
+    if not low <= value <= high:
+        raise _InvalidError(f"{where} is {value}, which is not from {low} to {high}; correct it")
+    return value
+
+
+def _network(value: object) -> ipaddress.IPv4Network:
+    try:
+        network = ipaddress.IPv4Network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise _InvalidError(f"network is {value!r}; give an IPv4 network like 10.203.0.0/24") from error
+    if not network.is_private or not 16 <= network.prefixlen <= 28:
+        raise _InvalidError(
+            f"network is {network}; give a private one of size /16 to /28, like 10.203.0.0/24"
+        )
+    return network
+
+
+def _publish(data: object, group: str) -> dict[int, int]:
+    where = f"{group}.publish"
+    return {
+        _integer(node, f"{where}: node port", 1, 65535): _integer(host, f"{where}: host port", 1, 65000)
+        for node, host in _mapping(data, where).items()
+    }
+
+
+def _unique_addresses(nodes: list[Node]) -> None:
+    owners: dict[str, str] = {}
+    for node in nodes:
+        if node.address in owners:
+            raise _InvalidError(
+                f"{node.name} and {owners[node.address]} would both get {node.address};"
+                f" change {node.group}.first_address"
+            )
+        owners[node.address] = node.name
+
+
+def _unique_ports(nodes: list[Node]) -> None:
+    owners: dict[int, str] = {}
+    for node in nodes:
+        for port in node.publish:
+            if port.host in owners:
+                raise _InvalidError(
+                    f"{node.name} and {owners[port.host]} would both be published on port {port.host};"
+                    f" change {node.group}.publish"
+                )
+            owners[port.host] = node.name
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return str(error)

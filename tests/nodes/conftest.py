@@ -1,0 +1,72 @@
+"""Fixtures of the checks of nodes: the lab, the node at hand, and what it said of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from testinfra.host import Host
+
+from tests.nodes.lab import Answers, Facts, Lab, Node
+from tests.nodes.settle import wait_until_whole
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What breaks something on purpose comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """The lab of --ansible-inventory."""
+    return Lab(request.config.getoption("ansible_inventory"))
+
+
+@pytest.fixture(scope="session")
+def answers(lab: Lab) -> Answers:
+    """What every node says of itself, asked once."""
+    return Answers(lab)
+
+
+@pytest.fixture
+def node(host: Host, lab: Lab) -> Node:
+    """The node that is looked at."""
+    return lab.nodes[host.backend.get_hostname()]
+
+
+@pytest.fixture
+def every(node: Node, answers: Answers) -> Facts:
+    """Answer of on_node/every.py there."""
+    return answers.of(node.name, "every")
+
+
+@pytest.fixture
+def broker(node: Node, answers: Answers) -> Facts:
+    """Answer of on_node/broker.py there."""
+    return answers.of(node.name, "broker")
+
+
+@pytest.fixture
+def client(node: Node, answers: Answers) -> Facts:
+    """Answer of on_node/client.py there."""
+    return answers.of(node.name, "client")
+
+
+@pytest.fixture
+def gateway(node: Node, answers: Answers) -> Facts:
+    """Answer of on_node/gateway.py there."""
+    return answers.of(node.name, "gateway")
+
+
+@pytest.fixture
+def database(node: Node, answers: Answers) -> Facts:
+    """Answer of on_node/database.py there."""
+    return answers.of(node.name, "database")
+
+
+@pytest.fixture
+def settled(lab: Lab) -> Iterator[Lab]:
+    """The lab, whole before and after a check that breaks something."""
+    wait_until_whole(lab)
+    yield lab
+    wait_until_whole(lab)

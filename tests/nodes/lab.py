@@ -1,0 +1,192 @@
+"""The lab as the checks see it: nodes of the inventory, and what each says of itself, asked for once.
+
+The programs in on_node/ run on the nodes and print JSON. A module of checks asks nothing itself, so that the
+number of checks costs nothing: all nodes are asked at the same time, when the first answer is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import testinfra
+import yaml
+from testinfra.host import Host
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+Facts = dict[str, Any]
+
+GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
+CLIENTS = ("workers", "gateways", "monitors")
+SSH = 22
+
+# What each group serves: port -> groups whose hosts may reach it; "all" for anybody.
+SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
+    "brokers": {
+        5671: CLIENTS,
+        4369: ("brokers",),
+        25672: ("brokers",),
+        15671: ("gateways", "monitors"),
+        15691: ("monitors",),
+    },
+    "databases": {5432: CLIENTS},
+    "gateways": {443: ("all",)},
+}
+# Asked for as well, and served by nobody: plain HTTP, AMQP, management, metrics.
+NEVER_SERVED = (80, 5672, 15672, 15692)
+# Services whose certificate any host that reaches them can see without another protocol before it.
+TLS_PORTS = (5671, 15671, 443)
+
+ON_NODE = Path(__file__).parent / "on_node"
+SYSTEM_PYTHON = "/usr/bin/python3"
+APPLICATION_PYTHON = "/opt/mosaic/venv/bin/python"
+DECLARED = Path(__file__).resolve().parents[2] / "playbooks" / "group_vars" / "all.yml"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One host of the inventory."""
+
+    name: str
+    groups: frozenset[str]
+    variables: Mapping[str, Any]
+    host: Host
+
+    @property
+    def address(self) -> str:
+        """Its address on the lab's network."""
+        return str(self.variables["lab_address"])
+
+    def ask(self, program: str, question: object, python: str = SYSTEM_PYTHON) -> Facts:
+        """Run a program of on_node/ here; raises AssertionError with its last words when it fails."""
+        source = (ON_NODE / f"{program}.py").read_text(encoding="utf-8")
+        done = self.host.run("%s -c %s %s", python, source, json.dumps(question))
+        assert done.rc == 0, (
+            f"{program}.py on {self.name} ended with {done.rc}: {done.stderr.strip()[-1500:]}"
+        )
+        answer: Facts = json.loads(done.stdout)
+        return {**answer, "asked_at": time.time()}
+
+
+class Lab:
+    """All nodes of an inventory."""
+
+    def __init__(self, inventory: str | None) -> None:
+        self._inventory = inventory
+        self._runner = AnsibleRunner.get_runner(inventory)
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Every node by its name."""
+        suffix = f"?ansible_inventory={self._inventory}" if self._inventory else ""
+        return {
+            name: Node(
+                name,
+                frozenset(group for group in GROUPS if name in self._runner.get_hosts(group)),
+                self._runner.get_variables(name),
+                testinfra.get_host(f"ansible://{name}{suffix}"),
+            )
+            for name in self._runner.get_hosts("all")
+        }
+
+    def group(self, *names: str) -> list[str]:
+        """Hosts of these groups, sorted; of all groups for "all"."""
+        return sorted(name for name, node in self.nodes.items() if "all" in names or node.groups & set(names))
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """lab_address of every host."""
+        return {name: node.address for name, node in self.nodes.items()}
+
+    def reachable_from(self, name: str) -> dict[str, set[int]]:
+        """Ports of each host that this one may reach over the network."""
+        return {
+            other: {
+                port
+                for group in node.groups
+                for port, sources in SERVED.get(group, {}).items()
+                if name in self.group(*sources) or other == name
+            }
+            for other, node in self.nodes.items()
+        }
+
+    def questions(self, name: str) -> dict[str, tuple[object, str]]:
+        """What a node is asked: program of on_node/ -> question and interpreter."""
+        groups = self.nodes[name].groups
+        reach = self.reachable_from(name)
+        doors = sorted({SSH, *NEVER_SERVED, *(port for ports in SERVED.values() for port in ports)})
+        secured = [(other, port) for other, ports in reach.items() for port in TLS_PORTS if port in ports]
+        asked: dict[str, tuple[object, str]] = {
+            "every": ({"addresses": self.addresses, "ports": doors, "tls": secured}, SYSTEM_PYTHON)
+        }
+        if "brokers" in groups:
+            first, *_ = brokers = self.group("brokers")
+            peers = [other for other in brokers if other != name]
+            asked["broker"] = ({"peers": peers, "definitions": name == first}, SYSTEM_PYTHON)
+        if groups & {"workers", "gateways"}:
+            asked["client"] = ({"units": ["haproxy", "mosaic-worker@*", "mosaic-log-*"]}, APPLICATION_PYTHON)
+        if "gateways" in groups:
+            first = self.group("gateways")[0]
+            question = {
+                "name": name,
+                "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else [])],
+                "hosts": self.group("workers", "gateways"),
+                "probe": self.group("workers") if name == first else [],
+            }
+            asked["gateway"] = (question, SYSTEM_PYTHON)
+        if "databases" in groups:
+            asked["database"] = ({}, SYSTEM_PYTHON)
+        return asked
+
+
+class Answers:
+    """What all nodes said when they were asked; the asking begins with the first question."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._answers: dict[tuple[str, str], Future[Facts]] = {}
+
+    def of(self, name: str, program: str) -> Facts:
+        """Answer of one node; raises what went wrong there."""
+        if not self._answers:
+            self._ask_all()
+        return self._answers[name, program].result()
+
+    def _ask_all(self) -> None:
+        pool = ThreadPoolExecutor(max_workers=max(len(self._lab.nodes), 1))
+        for name, node in self._lab.nodes.items():
+            for program, (question, python) in self._lab.questions(name).items():
+                self._answers[name, program] = pool.submit(node.ask, program, question, python)
+        pool.shutdown(wait=False)
+
+
+def ask_now(lab: Lab, name: str, program: str) -> Facts:
+    """A fresh answer, for checks that changed something."""
+    question, python = lab.questions(name)[program]
+    return lab.nodes[name].ask(program, question, python)
+
+
+def declared(name: str) -> Any:
+    """A variable of playbooks/group_vars/all.yml, with what Jinja would fill in left as it is."""
+    return yaml.safe_load(DECLARED.read_text(encoding="utf-8"))[name]
+
+
+def eventually(what: str, seconds: float, check: Callable[[], str]) -> float:
+    """Wait until check() finds nothing to complain of (""); returns the seconds that it took."""
+    started = time.monotonic()
+    while True:
+        try:
+            complaint = check()
+        except (AssertionError, ValueError, KeyError, RuntimeError) as error:
+            complaint = str(error)
+        waited = time.monotonic() - started
+        if not complaint:
+            return waited
+        assert waited < seconds, f"{what}: not within {seconds:.0f} s: {complaint}"
+        time.sleep(0.5)

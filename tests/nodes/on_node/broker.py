@@ -1,0 +1,99 @@
+"""What a broker says of the cluster, as JSON. Runs on the broker; standard library only.
+
+broker.py '{"peers": [name, ..], "definitions": bool}'
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 10
+MONITOR = json.loads(Path("/etc/warren/monitor.json").read_text())
+PKI = Path("/etc/warren/pki")
+QUEUE_COLUMNS = "name,vhost,type,members,online,leader,policy,effective_policy_definition,messages,consumers"
+CONSUMER_COLUMNS = "queue.name,channel_details.peer_host,channel_details.user,ack_required"
+
+
+def request(
+    path: str, user: str = MONITOR["username"], password: str = MONITOR["password"]
+) -> tuple[int, Any]:
+    """Status and decoded body of GET /api/<path>."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    wanted = urllib.request.Request(
+        f"{MONITOR['url']}/api/{path}", headers={"Authorization": f"Basic {token}"}
+    )
+    context = ssl.create_default_context(cafile=MONITOR["ca"])
+    try:
+        with urllib.request.urlopen(wanted, timeout=TIMEOUT_S, context=context) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+def get(path: str) -> Any:
+    """Decoded body of GET /api/<path>; another status than 200 is an error of the check itself."""
+    status, body = request(path)
+    if status not in (200, 503):  # health checks say 503
+        raise RuntimeError(f"/api/{path} answers {status}")
+    return body
+
+
+def distribution_tls(peer: str) -> str:
+    """TLS version of the Erlang distribution of another broker, or why there is none."""
+    context = ssl.create_default_context(cafile=PKI / "ca.pem")
+    context.load_cert_chain(PKI / "host.pem", PKI / "host.key")
+    try:
+        with (
+            socket.create_connection((peer, 25672), TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=peer) as secured,
+        ):
+            return str(secured.version())
+    except OSError as error:
+        return f"no TLS: {error}"
+
+
+def definitions() -> dict[str, Any]:
+    """Users (name, tags), permissions, vhosts and policies that the cluster holds."""
+    done = subprocess.run(
+        ["rabbitmqctl", "--quiet", "export_definitions", "-"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    for user in found["users"]:
+        del user["password_hash"]
+    return {key: found[key] for key in ("users", "vhosts", "permissions", "policies")}
+
+
+def main() -> None:
+    """Print all of it."""
+    wanted = json.loads(sys.argv[1])
+    overview = get("overview")
+    report = {
+        "nodes": get("nodes?columns=name,running,partitions,mem_alarm,disk_free_alarm"),
+        "versions": [overview["rabbitmq_version"], overview["erlang_version"]],
+        "protocols": sorted({listener["protocol"] for listener in overview["listeners"]}),
+        "alarms_status": request("health/checks/alarms")[0],
+        "queues": get(f"queues?columns={QUEUE_COLUMNS}"),
+        "consumers": get(f"consumers?columns={CONSUMER_COLUMNS}"),
+        "deprecated": request("deprecated-features/used")[1],
+        "guest_status": request("whoami", "guest", "guest")[0],
+        "monitor_sees_users": request("users")[0],
+        "distribution": {peer: distribution_tls(peer) for peer in wanted["peers"]},
+        "definitions": definitions() if wanted["definitions"] else None,
+    }
+    print(json.dumps(report))
+
+
+main()

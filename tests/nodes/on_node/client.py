@@ -1,0 +1,159 @@
+"""What a host that runs the application says of its way to broker and database, as JSON.
+
+Runs on the node with the application's Python, which has pika and psycopg.
+
+    client.py '{"units": [pattern, ..]}'
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pika
+import psycopg
+from pika.adapters.blocking_connection import BlockingChannel
+
+CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())
+PROXY_SOCKET = "/run/haproxy/admin.sock"
+SHOWN = "--property=Id,ActiveState,StatusText,MainPID,NRestarts"
+
+
+def units(patterns: list[str]) -> dict[str, dict[str, str]]:
+    """State of the loaded units that match."""
+    command = ["systemctl", "show", SHOWN, "--", *patterns]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in done.stdout.split("\n\n")]
+    return {block["Id"].removesuffix(".service"): block for block in blocks if block}
+
+
+def declared_queues() -> dict[str, list[str]]:
+    """Queues of each worker instance, as its environment file declares them."""
+    found = {}
+    for file in Path("/etc/mosaic").glob("worker-*.env"):
+        settings = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        found[file.stem.removeprefix("worker-")] = settings["WORKER_QUEUES"].split(",")
+    return found
+
+
+def proxy() -> dict[str, str]:
+    """State of each broker as this host's proxy sees it, by its last check."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(5)
+        channel.connect(PROXY_SOCKET)
+        channel.sendall(b"show stat\n")
+        text = b"".join(iter(lambda: channel.recv(65536), b"")).decode()
+    rows = csv.DictReader(text.lstrip("# ").splitlines())
+    servers = (row for row in rows if row["svname"] not in ("FRONTEND", "BACKEND"))
+    return {row["svname"]: f"{row['status']} {row['check_status']}" for row in servers}
+
+
+@contextmanager
+def amqp(url: str) -> Iterator[BlockingChannel]:
+    """A channel of a broker user, closed in the end."""
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = 5
+    connection = pika.BlockingConnection(parameters)
+    try:
+        yield connection.channel()
+    finally:
+        if connection.is_open:
+            connection.close()
+
+
+def answer(action: Callable[[], object]) -> str:
+    """ "done", or by which error the broker or the database refused."""
+    try:
+        action()
+    except (pika.exceptions.AMQPError, psycopg.Error) as error:
+        return f"{type(error).__name__}: {error}"
+    return "done"
+
+
+def with_login(url: str, login: str) -> str:
+    """The URL with another user:password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def broker() -> dict[str, str]:
+    """What the broker answers to what is allowed and to what is not."""
+    mosaic, logs = CONFIG["broker"]["url"], CONFIG["broker"]["logs_url"]
+
+    def connect(url: str) -> str:
+        def action() -> None:
+            with amqp(url):
+                pass
+
+        return answer(action)
+
+    def use(url: str, action: Callable[[BlockingChannel], object]) -> str:
+        def whole() -> None:
+            with amqp(url) as channel:
+                action(channel)
+
+        return answer(whole)
+
+    return {
+        "own user": connect(mosaic),
+        "guest": connect(with_login(mosaic, "guest:guest")),
+        "wrong password": connect(with_login(mosaic, "mosaic:wrong")),
+        "other vhost": connect(f"{mosaic.rpartition('/')[0]}/%2F"),
+        "foreign queue": use(mosaic, lambda channel: channel.queue_declare("not-ours", exclusive=True)),
+        # The queue of dead letters: nobody waits for what is in it.
+        "log publisher reads": use(logs, lambda channel: channel.basic_get("mosaic.dead")),
+        "log publisher declares": use(logs, lambda channel: channel.exchange_declare("mosaic.logs", "topic")),
+    }
+
+
+def database() -> dict[str, str]:
+    """What the database answers to what is allowed and to what is not."""
+    url = CONFIG["database"]["url"].replace("postgresql+psycopg://", "postgresql://")
+    plain = url.partition("?")[0]
+
+    def run(to: str, *statements: str) -> str:
+        def action() -> None:
+            with closing(psycopg.connect(to, connect_timeout=5)) as connection:
+                for statement in statements:
+                    connection.execute(statement.encode())
+
+        return answer(action)
+
+    return {
+        "own user": run(url, "SELECT count(*) FROM job"),
+        "encrypted": run(url, "SELECT 1 / ssl::int FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
+        "wrong password": run(with_login(url, "mosaic:wrong")),
+        "plaintext": run(f"{plain}?sslmode=disable"),
+        "database postgres": run(url.replace("/mosaic?", "/postgres?")),
+        "user postgres": run(with_login(url, "postgres:postgres")),
+        # Never committed.
+        "create a table": run(url, "CREATE TABLE not_ours (id int)"),
+        "create in a schema of its own": run(url, "CREATE SCHEMA not_ours"),
+        "change the schema": run(url, "ALTER TABLE job ADD COLUMN not_ours int"),
+        "truncate": run(url, "TRUNCATE job CASCADE"),
+    }
+
+
+def main() -> None:
+    """Print all of it."""
+    wanted: dict[str, Any] = json.loads(sys.argv[1])
+    report = {
+        "units": units(wanted["units"]),
+        "declared": declared_queues(),
+        "proxy": proxy(),
+        "broker": broker(),
+        "database": database(),
+    }
+    print(json.dumps(report))
+
+
+main()

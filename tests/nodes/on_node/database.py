@@ -1,0 +1,49 @@
+"""What a database server says of itself, as JSON. Runs on the node; standard library only.
+
+database.py '{}'
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+ROLES = """SELECT a.rolname AS name, a.rolsuper AS super, a.rolcreatedb AS creates_databases, a.rolcreaterole AS
+    creates_roles, a.rolreplication AS replicates, a.rolcanlogin AS logs_in, left(a.rolpassword, 13) AS password
+    FROM pg_authid a WHERE a.rolname !~ '^pg_'"""
+SETTINGS = """SELECT name, setting FROM pg_settings
+    WHERE name IN ('ssl', 'password_encryption', 'ssl_min_protocol_version', 'listen_addresses')"""
+SESSIONS = """SELECT coalesce(usename, '') AS user, datname AS database, ssl FROM pg_stat_ssl
+    JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL"""
+RULES = """SELECT type, database, user_name AS users, address, auth_method AS method, error
+    FROM pg_hba_file_rules"""
+DATABASES = (
+    "SELECT datname AS name, pg_get_userbyid(datdba) AS owner FROM pg_database WHERE NOT datistemplate"
+)
+TABLES = "SELECT tablename AS name, tableowner AS owner FROM pg_tables WHERE schemaname = 'public'"
+
+
+def query(statement: str, database: str = "postgres") -> list[dict[str, Any]]:
+    """Rows of a statement, as the server's own user."""
+    wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({statement}) r"
+    command = ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", database, "-c", wrapped]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20, cwd="/")
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    """Print all of it."""
+    report = {
+        "roles": query(ROLES),
+        "settings": {row["name"]: row["setting"] for row in query(SETTINGS)},
+        "sessions": query(SESSIONS),
+        "rules": query(RULES),
+        "databases": query(DATABASES),
+        "tables": query(TABLES, "mosaic"),
+    }
+    print(json.dumps(report))
+
+
+main()

@@ -1,0 +1,168 @@
+"""What any node says of itself and of its way to the others, as JSON. Runs on the node; standard library only.
+
+every.py '{"addresses": {name: address}, "ports": [..], "tls": [[name, port], ..]}'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import grp
+import json
+import pwd
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+CONNECT_S = 2.0
+CA = "/etc/warren/pki/ca.pem"
+SECRET_FILES = (
+    "/etc/mosaic/*.toml",
+    "/etc/warren/monitor.json",
+    "/etc/warren/pki/*.key",
+    "/etc/rabbitmq/definitions.json",
+    "/var/lib/rabbitmq/.erlang.cookie",
+)
+SECRETS = re.compile(r"://[^:/]+:([^@]+)@|\"?(?:password|session_key)\"?\s*[=:]\s*\"([^\"]+)\"")
+
+
+def output(*command: str) -> str:
+    """What a command prints, whatever its exit status."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)
+    return done.stdout.strip()
+
+
+def names(expected: dict[str, str]) -> dict[str, list[str]]:
+    """Every address of each name, also IPv6 ones."""
+    found: dict[str, list[str]] = {}
+    for name in expected:
+        try:
+            found[name] = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
+        except socket.gaierror:
+            found[name] = []
+    return found
+
+
+def failed_units() -> dict[str, str]:
+    """Failed units and the end of their journal."""
+    lines = output("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full").splitlines()
+    units = [line.split()[0] for line in lines if line.strip()]
+    return {
+        unit: output("journalctl", "--no-pager", "--lines=30", "--output=cat", "-u", unit) for unit in units
+    }
+
+
+def listening() -> dict[str, list[int]]:
+    """TCP ports that are listened on: {"loopback": [..], "network": [..]}."""
+    found: dict[str, set[int]] = {"loopback": set(), "network": set()}
+    for table in ("tcp", "tcp6"):
+        file = Path("/proc/net", table)
+        for line in file.read_text().splitlines()[1:] if file.exists() else []:
+            local, state = (line.split()[index] for index in (1, 3))
+            address, port = local.split(":")
+            if state != "0A":
+                continue
+            # Little-endian words: 127.x.x.x ends in 7F; ::1 is all zero but for the last word.
+            looped = address.endswith("7F") if table == "tcp" else address == "0" * 24 + "01000000"
+            found["loopback" if looped else "network"].add(int(port, 16))
+    return {where: sorted(ports) for where, ports in found.items()}
+
+
+def secret_files() -> dict[str, dict[str, str]]:
+    """Mode, owner and group of each file that holds a secret."""
+    found = {}
+    for pattern in SECRET_FILES:
+        for name in glob.glob(pattern):
+            status = Path(name).stat()
+            found[name] = {
+                "mode": f"{status.st_mode & 0o7777:04o}",
+                "owner": pwd.getpwuid(status.st_uid).pw_name,
+                "group": grp.getgrgid(status.st_gid).gr_name,
+            }
+    return found
+
+
+def processes_that_show_a_secret() -> list[str]:
+    """Commands (first word only) whose arguments, which everybody can read, hold one of this node's secrets."""
+    secrets: set[str] = set()
+    for pattern in SECRET_FILES:
+        for name in glob.glob(pattern):
+            text = Path(name).read_text()
+            secrets |= {found for pair in SECRETS.findall(text) for found in pair if found}
+            secrets |= {text.strip()} if name.endswith(".cookie") else set()
+    shown = []
+    for file in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            arguments = Path(file).read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if any(secret in arguments for secret in secrets):
+            shown.append(arguments.partition("\0")[0])
+    return shown
+
+
+async def is_open(address: str, port: int) -> bool:
+    """Whether a TCP connection is accepted."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_S)
+    except (OSError, TimeoutError, asyncio.TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def certificate(name: str, port: int) -> dict[str, Any]:
+    """The peer's certificate, verified for its name by the lab's CA: {"error"} or {"days", "version"}."""
+    context = ssl.create_default_context(cafile=CA)
+    try:
+        _, writer = await asyncio.wait_for(
+            asyncio.open_connection(name, port, ssl=context, server_hostname=name), 2 * CONNECT_S
+        )
+    except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+        return {"error": str(error) or type(error).__name__}
+    session = writer.get_extra_info("ssl_object")
+    end = ssl.cert_time_to_seconds(session.getpeercert()["notAfter"])
+    writer.close()
+    return {"days": (end - time.time()) / 86400, "version": session.version()}
+
+
+async def look_around(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Open ports of every node, and the certificates of the named services, all asked for at once."""
+    doors = [
+        (name, address, port) for name, address in wanted["addresses"].items() for port in wanted["ports"]
+    ]
+    opened, certificates = await asyncio.gather(
+        asyncio.gather(*(is_open(address, port) for _, address, port in doors)),
+        asyncio.gather(*(certificate(name, port) for name, port in wanted["tls"])),
+    )
+    reach: dict[str, list[int]] = {name: [] for name in wanted["addresses"]}
+    for (name, _, port), is_one in zip(doors, opened, strict=True):
+        reach[name] += [port] if is_one else []
+    shown = {f"{name}:{port}": found for (name, port), found in zip(wanted["tls"], certificates, strict=True)}
+    return {"reach": reach, "certificates": shown}
+
+
+def main() -> None:
+    """Print all of it."""
+    wanted = json.loads(sys.argv[1])
+    report = {
+        "names": names(wanted["addresses"]),
+        "failed_units": failed_units(),
+        "state": output("systemctl", "is-system-running"),
+        "firewall": output("systemctl", "is-active", "lab-firewall.service"),
+        "rules": output("nft", "list", "chain", "inet", "lab", "input"),
+        "listening": listening(),
+        "secret_files": secret_files(),
+        "secrets_in_process_list": processes_that_show_a_secret(),
+        **asyncio.run(look_around(wanted)),
+        "time": time.time(),
+    }
+    print(json.dumps(report))
+
+
+main()

@@ -1,0 +1,100 @@
+"""What a gateway's door answers, and which workers execute what is published here, as JSON.
+
+Runs on the node; standard library only.
+
+    gateway.py '{"name": own name, "units": [..], "hosts": [log senders], "probe": [worker, ..]}'
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import sys
+import tomllib
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())["gateway"]
+CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
+PROBE_S = 20
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Follow none."""
+
+
+OPENER = urllib.request.build_opener(
+    NoRedirect(), urllib.request.HTTPSHandler(context=CONTEXT), urllib.request.ProxyHandler({})
+)
+
+
+def request(url: str, login: str = "", accept: str = "application/json") -> dict[str, Any]:
+    """Status, location and decoded body of GET."""
+    wanted = urllib.request.Request(url, headers={"Accept": accept})
+    if login:
+        wanted.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        answer = OPENER.open(wanted, timeout=10)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        body = answer.read().decode(errors="replace")
+        try:
+            content = json.loads(body)
+        except ValueError:
+            content = body[:200]
+        return {"status": answer.status, "location": answer.headers.get("Location", ""), "body": content}
+
+
+def active(units: list[str]) -> dict[str, str]:
+    """State of each unit."""
+    done = subprocess.run(["systemctl", "is-active", *units], check=False, capture_output=True, text=True)
+    return dict(zip(units, done.stdout.split(), strict=True))
+
+
+def probe(hosts: list[str]) -> dict[str, Any]:
+    """Exit status, records and complaint of `mosaic probe`."""
+    command = [
+        "runuser",
+        "-u",
+        "mosaic",
+        "--",
+        "/opt/mosaic/venv/bin/mosaic",
+        "probe",
+        "--timeout",
+        str(PROBE_S),
+    ]
+    done = subprocess.run([*command, *hosts], check=False, capture_output=True, text=True, cwd="/")
+    records = json.loads(done.stdout) if done.stdout.startswith("[") else []
+    return {"status": done.returncode, "records": records, "complaint": done.stderr.strip()[-500:]}
+
+
+def main() -> None:
+    """Print all of it."""
+    wanted = json.loads(sys.argv[1])
+    base = f"https://{wanted['name']}"
+    login = f"{CONFIG['username']}:{CONFIG['password']}"
+    report = {
+        "units": active(wanted["units"]),
+        "health": request(f"{base}/healthz"),
+        "page": request(f"{base}/", accept="text/html"),
+        "api": request(f"{base}/api/jobs"),
+        "wrong login": request(f"{base}/api/jobs", f"{CONFIG['username']}:wrong"),
+        "right login": request(f"{base}/api/jobs?limit=1", login)["status"],
+        "beat": request(f"{base}/api/beat", login)["body"],
+        "logs": {
+            host: request(f"{base}/api/logs?limit=1&host={host}", login)["body"] for host in wanted["hosts"]
+        },
+        "probe": probe(wanted["probe"]) if wanted["probe"] else None,
+    }
+    print(json.dumps(report))
+
+
+main()

@@ -1,0 +1,80 @@
+"""Hosts that run the application, workers and gateways: their way to broker and database, and its limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.nodes.lab import Facts, Lab, Node
+
+testinfra_hosts = ["ansible://workers", "ansible://gateways"]
+
+
+def test_proxy_finds_every_broker_up(client: Facts, lab: Lab) -> None:
+    assert client["proxy"] == dict.fromkeys(lab.group("brokers"), "UP L7OK")
+
+
+def test_proxy_runs(client: Facts) -> None:
+    assert client["units"]["haproxy"]["ActiveState"] == "active"
+
+
+def test_plain_amqp_stays_on_loopback(every: Facts) -> None:
+    assert 5672 in every["listening"]["loopback"]
+    assert 5672 not in every["listening"]["network"]
+
+
+def test_configuration_is_read_by_the_application_alone(every: Facts) -> None:
+    wanted = {"mode": "0640", "owner": "root", "group": "mosaic"}
+    assert every["secret_files"]["/etc/mosaic/mosaic.toml"] == wanted
+
+
+def test_owner_of_the_schema_is_known_on_gateways_alone(every: Facts, node: Node) -> None:
+    found = every["secret_files"].get("/etc/mosaic/owner.toml")
+    wanted = {"mode": "0600", "owner": "root", "group": "root"}
+    assert found == (wanted if "gateways" in node.groups else None)
+
+
+def test_broker_lets_the_application_in(client: Facts) -> None:
+    assert client["broker"]["own user"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "refusal"),
+    [
+        ("guest", "ACCESS_REFUSED"),
+        ("wrong password", "ACCESS_REFUSED"),
+        ("other vhost", "NOT_ALLOWED"),
+        ("foreign queue", "configure access to queue"),
+        ("log publisher reads", "read access to queue"),
+        ("log publisher declares", "configure access to exchange"),
+    ],
+)
+def test_broker_refuses(client: Facts, attempt: str, refusal: str) -> None:
+    assert refusal in client["broker"][attempt]
+
+
+@pytest.mark.parametrize("attempt", ["own user", "encrypted"])
+def test_database_lets_the_application_in(client: Facts, attempt: str) -> None:
+    assert client["database"][attempt] == "done"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "refusal"),
+    [
+        ("wrong password", "password authentication failed"),
+        ("plaintext", "no encryption"),
+        ("database postgres", "no pg_hba.conf entry"),
+        ("user postgres", "no pg_hba.conf entry"),
+        ("create a table", "permission denied for schema public"),
+        ("create in a schema of its own", "permission denied for database"),
+        ("change the schema", "must be owner of table"),
+        ("truncate", "permission denied for table"),
+    ],
+)
+def test_database_refuses(client: Facts, attempt: str, refusal: str) -> None:
+    assert refusal in client["database"][attempt]
+
+
+def test_journal_is_shipped(client: Facts) -> None:
+    unit = client["units"]["mosaic-log-ship"]
+    assert unit["ActiveState"] == "active"
+    assert unit["StatusText"].startswith("shipping")

@@ -1,0 +1,68 @@
+"""Every host: names, firewall, units, clock, certificates, secrets."""
+
+from __future__ import annotations
+
+from tests.nodes.lab import SERVED, SSH, Facts, Lab, Node
+
+testinfra_hosts = ["ansible://all"]
+
+CLOCK_S = 10
+RENEWAL_DAYS = 25
+
+
+def test_names_resolve_to_their_lab_addresses(every: Facts, lab: Lab) -> None:
+    assert every["names"] == {name: [address] for name, address in lab.addresses.items()}
+
+
+def test_no_unit_failed(every: Facts) -> None:
+    told = "\n".join(f"--- {unit}\n{journal}" for unit, journal in every["failed_units"].items())
+    assert not every["failed_units"], told
+    assert every["state"] == "running"
+
+
+def test_clock_agrees_with_the_controller(every: Facts) -> None:
+    assert abs(every["asked_at"] - every["time"]) < CLOCK_S
+
+
+def test_firewall_drops_what_is_not_let_in(every: Facts) -> None:
+    assert every["firewall"] == "active"
+    assert "policy drop" in every["rules"]
+
+
+def test_only_expected_ports_are_listened_on(every: Facts, node: Node) -> None:
+    expected = {port for group in node.groups for port in SERVED.get(group, {})}
+    assert set(every["listening"]["network"]) - {SSH} == expected
+
+
+def test_other_hosts_are_reached_only_where_they_serve_this_one(every: Facts, node: Node, lab: Lab) -> None:
+    found = {name: set(ports) - {SSH} for name, ports in every["reach"].items() if name != node.name}
+    assert found == {
+        name: ports for name, ports in lab.reachable_from(node.name).items() if name != node.name
+    }
+
+
+def test_certificates_of_others_are_valid_for_their_names(every: Facts) -> None:
+    errors = {service: seen["error"] for service, seen in every["certificates"].items() if "error" in seen}
+    assert not errors
+    for service, seen in every["certificates"].items():
+        assert seen["days"] > RENEWAL_DAYS, service
+        assert seen["version"] in ("TLSv1.2", "TLSv1.3"), service
+
+
+def test_secrets_are_not_for_everybody(every: Facts) -> None:
+    assert every["secret_files"], "each host has at least the key of its certificate"
+    for path, file in every["secret_files"].items():
+        assert file["mode"].endswith("0"), f"{path} has mode {file['mode']}"
+        assert file["mode"][-2] in "04", f"{path} can be changed by its group: {file['mode']}"
+
+
+def test_no_secret_in_the_process_list(every: Facts) -> None:
+    assert every["secrets_in_process_list"] == []
+
+
+def test_key_of_the_certificate_is_for_those_that_serve_with_it(every: Facts) -> None:
+    assert every["secret_files"]["/etc/warren/pki/host.key"] == {
+        "mode": "0640",
+        "owner": "root",
+        "group": "ssl-cert",
+    }

@@ -1,0 +1,85 @@
+"""What happens after a process or a whole host dies: it comes back by itself, and works."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.nodes.lab import Lab, Node, ask_now, eventually
+from tests.nodes.settle import restart, verify, wait_until_whole
+
+testinfra_hosts = ["ansible://all"]
+pytestmark = pytest.mark.disruptive
+
+BACK_S = 60.0
+# Units of a group whose main process is killed; patterns stand for every loaded instance.
+KILLED = {
+    "brokers": ["rabbitmq-server.service"],
+    "databases": ["postgresql@*.service"],
+    "gateways": ["mosaic-gateway.service", "mosaic-beat.service", "mosaic-log-*.service", "nginx.service"],
+    "workers": ["mosaic-worker@*.service", "mosaic-log-*.service"],
+}
+
+
+def running(node: Node, patterns: list[str]) -> dict[str, str]:
+    """Main process of each active unit that matches."""
+    command = "systemctl show --property=Id,ActiveState,MainPID -- " + " ".join(["%s"] * len(patterns))
+    blocks = node.host.check_output(command, *patterns).split("\n\n")
+    shown = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+    return {block["Id"]: block["MainPID"] for block in shown if block.get("ActiveState") == "active"}
+
+
+def kill(node: Node, units: dict[str, str]) -> None:
+    """SIGKILL to all processes of these units."""
+    command = "systemctl kill --signal=KILL " + " ".join(["%s"] * len(units))
+    node.host.check_output(command, *units)
+
+
+def test_killed_units_come_back(node: Node, settled: Lab) -> None:
+    """With other processes, and, since `settled` waits for that, consuming and known to the cluster."""
+    patterns = [unit for group in node.groups for unit in KILLED.get(group, [])]
+    before = running(node, patterns)
+    assert before, f"no unit of {patterns} runs"
+    kill(node, before)
+
+    def complaint() -> str:
+        now = running(node, patterns)
+        return ", ".join(unit for unit, process in before.items() if now.get(unit) in (None, process))
+
+    eventually(f"killed units of {node.name} run again", BACK_S, complaint)
+
+
+def test_applications_outlive_their_proxy(node: Node, settled: Lab) -> None:
+    """Killing HAProxy cuts every session; the clients make new ones without being restarted."""
+    if not node.groups & {"workers", "gateways"}:
+        return
+    patterns = ["mosaic-*.service"]
+    before = running(node, patterns)
+    kill(node, running(node, ["haproxy.service"]))
+    wait_until_whole(settled)
+    assert running(node, patterns) == before
+
+
+def test_host_comes_back_after_a_restart(node: Node, settled: Lab, request: pytest.FixtureRequest) -> None:
+    """The first host of each group; all checks of all nodes hold afterwards."""
+    if node.name not in [settled.group(group)[0] for group in node.groups]:
+        return
+    restart(node)
+    wait_until_whole(settled)
+    failed = verify(request.config.getoption("ansible_inventory"))
+    assert not failed, failed
+
+
+def test_restarted_broker_holds_its_queues_again(node: Node, settled: Lab) -> None:
+    """A broker that was killed is a member of every quorum queue as before."""
+    if "brokers" not in node.groups:
+        return
+    held = {queue["name"] for queue in members(settled, node)}
+    kill(node, running(node, KILLED["brokers"]))
+    wait_until_whole(settled)
+    assert {queue["name"] for queue in members(settled, node)} == held
+
+
+def members(lab: Lab, node: Node) -> list[dict[str, object]]:
+    """Quorum queues with an online member on the broker, as the broker itself says."""
+    seen = ask_now(lab, node.name, "broker")
+    return [queue for queue in seen["queues"] if f"rabbit@{node.name}" in (queue.get("online") or [])]

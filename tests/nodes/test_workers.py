@@ -1,0 +1,50 @@
+"""Workers: each instance consumes what it declares, and every named host executes what is published for it."""
+
+from __future__ import annotations
+
+from tests.nodes.lab import Answers, Facts, Lab, Node, declared
+
+testinfra_hosts = ["ansible://workers"]
+
+
+def test_instances_are_the_declared_ones(client: Facts, node: Node) -> None:
+    wanted = {
+        instance["name"]: [queue.replace("%H", node.name) for queue in instance["queues"]]
+        for instance in declared("celery_worker_instances")
+    }
+    assert client["declared"] == wanted
+
+
+def test_each_instance_says_that_it_consumes(client: Facts) -> None:
+    for instance, queues in client["declared"].items():
+        unit = client["units"][f"mosaic-worker@{instance}"]
+        assert unit["ActiveState"] == "active", unit
+        first, *consumed = unit["StatusText"].replace(",", " ").split()
+        assert (first, sorted(consumed)) == ("consuming", sorted(queues))
+
+
+def test_brokers_know_its_consumers(client: Facts, node: Node, answers: Answers, lab: Lab) -> None:
+    """Each queue is consumed from this host's address, and acknowledged only when the work is done."""
+    for name in lab.group("brokers"):
+        consumers = [
+            consumer
+            for consumer in answers.of(name, "broker")["consumers"]
+            if consumer["channel_details"]["peer_host"] == node.address
+        ]
+        acknowledged = {consumer["queue"]["name"] for consumer in consumers if consumer["ack_required"]}
+        assert {queue for queues in client["declared"].values() for queue in queues} <= acknowledged, name
+
+
+def test_a_task_published_on_the_gateway_is_executed_here(node: Node, answers: Answers, lab: Lab) -> None:
+    """By the ledger's record, which names host and process."""
+    probe = answers.of(lab.group("gateways")[0], "gateway")["probe"]
+    (record,) = [record for record in probe["records"] if record["host"] == node.name] or [None]
+    assert record, probe["complaint"]
+    assert record["pid"] > 1
+    assert record["task_id"]
+    assert record["seconds"] < 10
+
+
+def test_logs_are_stored_by_every_worker_host(client: Facts) -> None:
+    unit = client["units"]["mosaic-log-store"]
+    assert (unit["ActiveState"], unit["StatusText"]) == ("active", "consuming mosaic.logs")

@@ -1,0 +1,170 @@
+"""The command line: exit statuses, JSON alone on stdout, sums of reports, the launcher."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labctl import bootstrap, checks, junit
+from labctl.commands import demo, play
+from labctl.errors import LabError, UsageError
+from labctl.paths import ROOT
+from labctl.screen import Screen, Step
+
+
+def lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "labctl", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LAB_NAME": "no-such-lab", **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["frobnicate"], {}, "No such command 'frobnicate'"),
+        (["demo", "--width", "-5"], {}, "Invalid value for '--width'"),
+        (["open"], {}, "Lab no-such-lab has no console password yet; run ./lab up first."),
+        (["status"], {"LAB_NAME": "Bad Name"}, "is no usable name"),
+        (["status"], {"LAB_INVENTORY": "/no/such"}, "Inventory /no/such does not exist"),
+        (["status"], {"DOCKER_HOST": "unix:///no/such.sock"}, "No Docker engine answers"),
+        (["shell", "worker-99"], {}, "No node is called 'worker-99'; there are broker-1"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_status_2(
+    arguments: list[str], environment: dict[str, str], words: str
+) -> None:
+    done = lab(*arguments, **environment)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_help_names_every_command() -> None:
+    done = lab("--help")
+    assert done.returncode == 0
+    for command in ("up", "status", "verify", "demo", "open", "shell", "logs", "run", "down", "test"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_an_unknown_playbook_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"no playbook 'nope'; there are .*site.*substrate/create"):
+        play._find(ROOT / "playbooks", "nope")
+    assert play._find(ROOT / "playbooks", "site") == ROOT / "playbooks" / "site.yml"
+    with pytest.raises(UsageError):
+        play._find(ROOT / "playbooks", "../ansible.cfg")
+
+
+def test_a_demo_by_one_host_is_a_no(tmp_path: Path) -> None:
+    def picture(by_host: dict[str, int]) -> demo.Picture:
+        return demo.Picture("j", 4, by_host, 2.0, tmp_path / "a.png", tmp_path / "b.png")
+
+    with pytest.raises(LabError, match="Only worker-1, worker-2 rendered"):
+        demo.require_two_hosts(picture({"worker-1": 4, "worker-2": 0}))
+    good = picture({"worker-1": 3, "worker-2": 1})
+    demo.require_two_hosts(good)
+    assert set(good.as_json()) == {"job", "tiles", "by_host", "seconds", "image"}
+    assert (good.rate, good.shares()) == (2.0, "worker-1 75%, worker-2 25%")
+
+
+def test_a_step_that_fails_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    with pytest.raises(ValueError, match="no"), screen.step("one"):
+        raise ValueError("no")
+    with screen.step("two [x]") as step:
+        step.result = "[3] hosts"
+    out = capsys.readouterr().out
+    assert "✗ one" in out
+    assert "✓ two [x]  [3] hosts" in out
+
+
+TESTS = """
+import pytest
+def test_good(): pass
+def test_bad(): assert 1 == 2, "one is not two"
+def test_skipped(): pytest.skip("later")
+@pytest.fixture
+def broken(): raise RuntimeError("no server")
+def test_error(broken): pass
+"""
+
+
+def test_a_suite_reports_progress_failures_and_junit(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(TESTS, encoding="utf-8")
+    step = Step("x")
+    suite = checks.run(
+        "x", ["-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path)], tmp_path / "reports", step
+    )
+    assert (suite.passed, suite.skipped, len(suite.failures)) == (1, 1, 2)
+    assert "one is not two" in suite.failures[0].message
+    assert step.detail.startswith("4/4, 2 failed")
+    assert junit.totals([suite.report]) == junit.Totals(1, 2, 1)
+    assert not suite.ok
+
+
+def test_a_suite_without_tests_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text("", encoding="utf-8")
+    suite = checks.run("x", ["-c", os.devnull, str(tmp_path)], tmp_path / "reports", Step("x"))
+    assert [failure.message for failure in suite.failures] == ["no test was found"]
+
+
+def test_sums_count_a_missing_report_as_failed(tmp_path: Path) -> None:
+    file = tmp_path / "r.xml"
+    junit.write(file, "lint", [junit.Case("ruff", 0.1), junit.Case("mypy", 0.2, "bad\x1b[0m\nworse")])
+    assert junit.totals([file]) == junit.Totals(1, 1, 0)
+    sums = junit.totals([file, tmp_path / "absent.xml"])
+    assert str(sums) == "1 passed, 2 failed"
+    assert str(sums + junit.Totals(skipped=2)) == "1 passed, 2 failed, 2 skipped"
+
+
+def launcher(link: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(link), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_launcher_works_through_symlinks_from_anywhere(tmp_path: Path) -> None:
+    if not bootstrap.is_ready():
+        pytest.skip("these tests do not run in ./lab's own .venv")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "lab").symlink_to(ROOT / "lab")
+    (tmp_path / "lab").symlink_to("bin/lab")
+    done = launcher(tmp_path / "lab", "--help")
+    assert done.returncode == 0
+    assert "Warren" in done.stdout
+
+
+def test_the_launcher_passes_over_a_python_that_fails(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "labctl").mkdir(parents=True)
+    (project / "lab").write_bytes((ROOT / "lab").read_bytes())
+    (project / "lab").chmod(0o755)
+    (project / "labctl" / "bootstrap.py").write_text(
+        "import sys; print('chosen', sys.executable); sys.exit(2)"
+    )
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("python3.14", "python3.13", "python3.12"):  # shims without a version behind them
+        (programs / name).write_text("#!/bin/sh\necho 'command not found' >&2\nexit 127\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    (programs / "python3.11").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    (programs / "python3.11").chmod(0o755)
+    (programs / "pyenv").write_text(f"#!/bin/sh\necho {tmp_path}/none\n", encoding="utf-8")
+    (programs / "pyenv").chmod(0o755)
+    done = launcher(project / "lab", PATH=f"{programs}:/usr/bin:/bin", HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "chosen" in done.stdout

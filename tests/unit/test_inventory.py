@@ -1,0 +1,71 @@
+"""The Docker inventory script keeps the inventory contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from labctl.paths import ROOT
+from labctl.topology import GROUPS
+
+SCRIPT = ROOT / "inventories" / "docker" / "nodes.py"
+
+
+def listed(*arguments: str, **environment: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, "LAB_NAME": "no-such-lab", **environment},
+    )
+    return json.loads(done.stdout)
+
+
+def test_every_group_exists_even_when_empty() -> None:
+    content = listed("--list")
+    assert content["all"]["children"] == list(GROUPS)
+    assert content["monitors"] == {"hosts": []}
+    assert content["brokers"]["hosts"] == ["broker-1", "broker-2", "broker-3"]
+
+
+def test_hosts_and_lab_have_the_contracts_variables() -> None:
+    content = listed("--list")
+    gateway = content["_meta"]["hostvars"]["gateway-1"]
+    assert gateway == {
+        "ansible_host": "no-such-lab-gateway-1",
+        "lab_address": "10.203.0.21",
+        "lab_memory_mb": 768,
+        "lab_publish": [{"node": 443, "host": 8443}],
+        "lab_data": "",
+    }
+    lab = content["all"]["vars"]
+    assert lab["lab_state_dir"] == str(ROOT / ".lab" / "no-such-lab")
+    assert lab["lab_cache_dir"] == str(ROOT / ".lab" / "cache")
+    assert lab["lab_url"] == "https://127.0.0.1:8443"
+    assert (lab["lab_name"], lab["lab_network"]) == ("no-such-lab", "10.203.0.0/24")
+
+
+def test_one_host_is_answered_alone() -> None:
+    assert listed("--host", "broker-2")["lab_address"] == "10.203.0.12"
+    assert listed("--host", "nobody") == {}
+
+
+def test_a_bake_publishes_nothing() -> None:
+    content = listed("--list", LAB_BAKE="brokers")
+    assert content["brokers"]["hosts"] == ["broker-1"]
+    assert content["workers"]["hosts"] == []
+    assert content["all"]["vars"]["lab_url"] == ""
+
+
+def test_a_wrong_lab_name_is_one_sentence_and_a_failure() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        listed("--list", LAB_NAME="Not Usable")
+    assert "is no usable name" in caught.value.stderr
+    assert "Traceback" not in caught.value.stderr

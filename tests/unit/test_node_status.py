@@ -1,0 +1,157 @@
+"""What a node says of itself, from systemd's and the broker's answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from labctl.paths import ROOT
+
+
+@pytest.fixture
+def node_status() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "node_status", ROOT / "playbooks" / "files" / "node_status.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def unit(
+    name: str, state: str = "active", *, load: str = "loaded", text: str = "", file: str = "enabled"
+) -> dict[str, str]:
+    return {
+        "Id": f"{name}.service",
+        "LoadState": load,
+        "UnitFileState": file,
+        "ActiveState": state,
+        "StatusText": text,
+    }
+
+
+def services(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, groups: list[str], *units: dict[str, str]
+) -> Any:
+    monkeypatch.setattr(module, "show", lambda _patterns: list(units))
+    return module.services(groups)
+
+
+def test_a_worker_names_the_queues_that_it_consumes(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, consuming = services(
+        node_status,
+        monkeypatch,
+        ["workers"],
+        unit("haproxy"),
+        unit("mosaic-worker@render", text="consuming mosaic.render"),
+        unit("mosaic-worker@general", "activating", text="consuming mosaic.scale"),
+    )
+    assert states == {
+        "haproxy": "active",
+        "mosaic-worker@render": "active",
+        "mosaic-worker@general": "activating",
+    }
+    assert consuming == {"render": ["mosaic.render"], "general": []}
+
+
+def test_a_worker_without_instances_misses_them(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, _ = services(node_status, monkeypatch, ["workers"], unit("haproxy", "inactive", load="not-found"))
+    assert states == {"haproxy": "not-found", "mosaic-worker@*": "not-found"}
+
+
+@pytest.mark.parametrize(("file", "shown"), [("enabled", True), ("disabled", False), ("", False)])
+def test_units_of_choice_are_shown_where_enabled(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, file: str, shown: bool
+) -> None:
+    states, _ = services(
+        node_status, monkeypatch, ["gateways"], unit("nginx"), unit("mosaic-log-store", "failed", file=file)
+    )
+    assert ("mosaic-log-store" in states) == shown
+
+
+class Api:
+    """Stands for the management API: answers by the path's first word."""
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = answers
+
+    def get(self, path: str) -> Any:
+        return self._answers[path.partition("?")[0]]
+
+
+def test_the_cluster_is_told_in_host_names(node_status: ModuleType) -> None:
+    nodes = [
+        {"name": "rabbit@broker-2", "running": False},
+        {
+            "name": "rabbit@broker-1",
+            "running": True,
+            "partitions": ["rabbit@broker-2"],
+            "mem_alarm": True,
+            "disk_free_alarm": False,
+        },
+    ]
+    assert node_status.cluster(Api(nodes=nodes)) == {
+        "members": ["broker-1", "broker-2"],
+        "running": ["broker-1"],
+        "partitions": [["broker-1", "broker-2"]],
+        "alarms": ["broker-1: memory"],
+    }
+
+
+def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
+    queue = {
+        "name": "mosaic.render",
+        "vhost": "mosaic",
+        "type": "quorum",
+        "leader": "rabbit@broker-3",
+        "members": ["rabbit@broker-3", "rabbit@broker-1"],
+        "online": ["rabbit@broker-3"],
+        "messages": 5,
+        "consumers": 2,
+    }
+    assert node_status.queues(Api(queues=[queue, {"name": "bare"}])) == {
+        "mosaic.render": {
+            "vhost": "mosaic",
+            "type": "quorum",
+            "leader": "broker-3",
+            "members": ["broker-1", "broker-3"],
+            "online": ["broker-3"],
+            "messages": 5,
+            "consumers": 2,
+        },
+        "bare": {
+            "vhost": "",
+            "type": "",
+            "leader": "",
+            "members": [],
+            "online": [],
+            "messages": 0,
+            "consumers": 0,
+        },
+    }
+
+
+def test_a_broker_that_cannot_be_asked_still_reports_its_services(
+    node_status: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Any,
+) -> None:
+    monkeypatch.setattr(node_status, "show", lambda _patterns: [unit("rabbitmq-server", "failed")])
+    monkeypatch.setattr(node_status, "MONITOR", tmp_path / "absent.json")
+    monkeypatch.setattr("sys.argv", ["node_status.py", "brokers"])
+    node_status.main()
+    said = json.loads(capsys.readouterr().out)
+    assert said["services"] == {"rabbitmq-server": "failed"}
+    assert "management API does not answer" in said["error"]
+    assert "cluster" not in said

@@ -1,0 +1,71 @@
+"""No program outlives the command that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from labctl import process
+from labctl.paths import ROOT
+
+FAMILY = (
+    "import subprocess,sys,time; c=subprocess.Popen(['sleep','60']); print(c.pid,flush=True); time.sleep(60)"
+)
+
+
+def gone(pid: int) -> bool:
+    """True when the process ends within 8 s."""
+    deadline = time.monotonic() + 8
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_lines_of_both_streams_and_the_status_come_back() -> None:
+    lines: list[str] = []
+    status = process.stream(["sh", "-c", "echo out; echo err >&2; exit 7"], lines.append)
+    assert status == 7
+    assert sorted(lines) == ["err", "out"]
+
+
+def test_a_program_that_does_not_exist_is_a_failure_with_a_reason() -> None:
+    lines: list[str] = []
+    assert process.stream(["/no/such/program"], lines.append) != 0
+    assert "cannot be run" in "".join(lines)
+
+
+def test_an_interrupt_ends_the_program_and_its_children() -> None:
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.stream([sys.executable, "-c", FAMILY], interrupt)
+    assert gone(pids[0])
+
+
+def test_the_program_ends_when_its_parent_is_killed() -> None:
+    code = (
+        "import sys; from labctl import process;"
+        "process.stream(['sh','-c','echo $$; exec sleep 60'], lambda line: print(line, flush=True))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+        assert gone(child)

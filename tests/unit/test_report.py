@@ -1,0 +1,149 @@
+"""status: the picture put together from what the nodes say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from labctl import report
+
+GROUPS = {
+    "brokers": ["broker-1", "broker-2", "broker-3"],
+    "workers": ["worker-1"],
+    "gateways": ["gateway-1"],
+    "databases": [],
+    "monitors": [],
+}
+MEMBERS = GROUPS["brokers"]
+QUEUES = {"mosaic.render": {"leader": "broker-2", "messages": 0}}
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    return {"members": MEMBERS, "running": MEMBERS, "partitions": [], "alarms": []} | changes
+
+
+def answers(**changes: Any) -> dict[str, Any]:
+    """Answers of a healthy lab, by host; a keyword with _ for - replaces one, None removes it."""
+    said: dict[str, Any] = {
+        name: {"services": {"rabbitmq-server": "active"}, "cluster": view(), "queues": QUEUES}
+        for name in MEMBERS
+    }
+    said["worker-1"] = {
+        "services": {"haproxy": "active", "mosaic-worker@render": "active"},
+        "consuming": {"render": ["mosaic.render"], "general": ["mosaic.scale", "mosaic.digest"]},
+    }
+    said["gateway-1"] = {"services": {"nginx": "active"}}
+    for key, value in changes.items():
+        said[key.replace("_", "-")] = value
+    return {host: json.dumps(text) for host, text in said.items() if text is not None}
+
+
+def test_a_healthy_lab_has_the_documented_shape() -> None:
+    status = report.assemble(GROUPS, {}, answers())
+    assert status == {
+        "healthy": True,
+        "nodes": [
+            {
+                "name": "broker-1",
+                "group": "brokers",
+                "state": "running",
+                "services": {"rabbitmq-server": "active"},
+            },
+            {
+                "name": "broker-2",
+                "group": "brokers",
+                "state": "running",
+                "services": {"rabbitmq-server": "active"},
+            },
+            {
+                "name": "broker-3",
+                "group": "brokers",
+                "state": "running",
+                "services": {"rabbitmq-server": "active"},
+            },
+            {
+                "name": "worker-1",
+                "group": "workers",
+                "state": "running",
+                "services": {"haproxy": "active", "mosaic-worker@render": "active"},
+            },
+            {"name": "gateway-1", "group": "gateways", "state": "running", "services": {"nginx": "active"}},
+        ],
+        "cluster": {
+            "members": MEMBERS,
+            "running": MEMBERS,
+            "partitions": [],
+            "alarms": [],
+            "seen_alike_by_all": True,
+        },
+        "workers": {"worker-1": ["mosaic.digest", "mosaic.render", "mosaic.scale"]},
+        "queues": QUEUES,
+    }
+    assert report.complaints(status) == []
+
+
+def broker(**changes: Any) -> dict[str, Any]:
+    return {"services": {"rabbitmq-server": "active"}, "cluster": view(**changes), "queues": QUEUES}
+
+
+SICK = [
+    ({"gateway_1": None}, "gateway-1 is unreachable."),
+    ({"gateway_1": {"services": {"nginx": "failed"}}}, "gateway-1: nginx is failed."),
+    (
+        {"worker_1": {"services": {"haproxy": "active"}, "consuming": {"render": []}}},
+        "worker-1 consumes no queue.",
+    ),
+    ({"broker_1": broker(alarms=["broker-1: memory"])}, "Resource alarm on broker-1: memory."),
+    (
+        {"broker_1": broker(partitions=[["broker-1", "broker-2"]])},
+        "The cluster is partitioned between broker-1 and broker-2.",
+    ),
+    (
+        {"broker_3": broker(members=["broker-3"], running=["broker-3"])},
+        "The brokers do not see the same cluster.",
+    ),
+    ({"broker_2": {"services": {"rabbitmq-server": "active"}}}, "The brokers do not see the same cluster."),
+    (
+        {f"broker_{n}": broker(running=["broker-1", "broker-2"]) for n in (1, 2, 3)},
+        "The cluster misses broker-3.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "complaint"), SICK)
+def test_each_illness_is_seen_and_said(changes: dict[str, Any], complaint: str) -> None:
+    status = report.assemble(GROUPS, {}, answers(**changes))
+    assert not status["healthy"]
+    assert complaint in report.complaints(status)
+
+
+def test_the_substrate_tells_stopped_from_unreachable() -> None:
+    status = report.assemble(
+        GROUPS, {"broker-1": "stopped", "worker-1": "running"}, answers(broker_1=None, worker_1=None)
+    )
+    states = {node["name"]: node["state"] for node in status["nodes"]}
+    assert (states["broker-1"], states["worker-1"]) == ("stopped", "unreachable")
+    assert not status["healthy"]
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_that_node() -> None:
+    said = answers() | {"gateway-1": "Segmentation fault"}
+    status = report.assemble(GROUPS, {}, said)
+    assert not status["healthy"]
+    assert "gateway-1: its answer is not JSON." in report.complaints(status)
+
+
+def test_a_cluster_of_which_one_broker_is_gone_is_unhealthy_but_reported() -> None:
+    less = view(running=["broker-1", "broker-3"])
+    said = answers(broker_2=None)
+    for name in ("broker-1", "broker-3"):
+        said[name] = json.dumps(
+            {"services": {"rabbitmq-server": "active"}, "cluster": less, "queues": QUEUES}
+        )
+    status = report.assemble(GROUPS, {"broker-2": "stopped"}, said)
+    assert not status["healthy"]
+    assert status["cluster"]["running"] == ["broker-1", "broker-3"]
+    assert status["cluster"]["seen_alike_by_all"]
+    assert status["queues"] == QUEUES

@@ -1,0 +1,112 @@
+"""lab.json, the current topology, and the lock."""
+
+from __future__ import annotations
+
+import multiprocessing
+import stat
+from pathlib import Path
+
+import pytest
+
+from labctl import state
+from labctl.errors import UsageError
+from labctl.lock import exclusive
+from labctl.paths import LabPaths, current_lab
+from labctl.substrates.cleanup import remove_state
+
+SAVED = state.LabState(
+    "x", "10.55.0.0/24", {"gateway-1": {443: 18443}}, {"broker-1": state.NodeRecord("c", "k")}
+)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> LabPaths:
+    return LabPaths("x", tmp_path)
+
+
+def test_what_is_written_is_read_back(paths: LabPaths) -> None:
+    state.write(paths, SAVED)
+    assert state.read(paths) == SAVED
+    assert stat.S_IMODE(paths.lab_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(paths.state.stat().st_mode) == 0o700
+    assert [file.name for file in paths.state.iterdir()] == ["lab.json"]
+
+
+def test_a_lab_that_is_not_there_has_no_state(paths: LabPaths) -> None:
+    assert state.read(paths) is None
+    assert not paths.base.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 99}', '{"version": 1, "lab": "x"}'])
+def test_a_damaged_file_is_named_with_the_way_out(paths: LabPaths, text: str) -> None:
+    state.make_private(paths.state)
+    paths.lab_file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"lab\.json is damaged .*; run \./lab down"):
+        state.read(paths)
+
+
+def test_the_remembered_network_and_ports_are_in_force(paths: LabPaths) -> None:
+    state.write(paths, SAVED)
+    lab = state.current_topology(paths)
+    assert lab.node("broker-1").address == "10.55.0.11"
+    assert state.console_url(lab) == "https://127.0.0.1:18443"
+
+
+@pytest.mark.parametrize(("bake", "nodes"), [("1", 4), ("workers,gateways", 2)])
+def test_lab_bake_shrinks_the_lab(
+    paths: LabPaths, monkeypatch: pytest.MonkeyPatch, bake: str, nodes: int
+) -> None:
+    monkeypatch.setenv("LAB_BAKE", bake)
+    lab = state.current_topology(paths)
+    assert len(lab.nodes) == nodes
+    assert state.console_url(lab) == ""
+
+
+@pytest.mark.parametrize("name", ["Upper", "a_b", "-a", "a-", "a--b", "1a", "cache", "a/b", "a" * 33])
+def test_an_unusable_lab_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("LAB_NAME", name)
+    with pytest.raises(UsageError, match="is no usable name"):
+        current_lab()
+
+
+def _hold(root: Path, held: object, done: object) -> None:
+    with exclusive(LabPaths("x", root), "up"):
+        held.set()  # type: ignore[attr-defined]
+        done.wait(20)  # type: ignore[attr-defined]
+
+
+def test_a_second_command_is_told_who_is_at_work(paths: LabPaths) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(paths.root, held, done))
+    holder.start()
+    try:
+        assert held.wait(20)
+        with (
+            pytest.raises(UsageError, match=rf"`\./lab up` \(process {holder.pid}\) is at work on lab x"),
+            exclusive(paths, "down"),
+        ):
+            pass
+    finally:
+        done.set()
+        holder.join(20)
+
+
+def test_a_killed_holder_leaves_no_lock(paths: LabPaths) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(paths.root, held, done))
+    holder.start()
+    assert held.wait(20)
+    holder.kill()
+    holder.join(20)
+    with exclusive(paths, "up"):
+        pass
+
+
+def test_the_lock_may_be_removed_with_the_lab_by_its_holder(paths: LabPaths) -> None:
+    with exclusive(paths, "down"):
+        remove_state(paths)
+    assert not paths.base.exists()
+    with exclusive(paths, "up"):
+        assert (paths.state / "lock").exists()
