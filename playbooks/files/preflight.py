@@ -80,4 +80,5 @@ def main() -> None:
     print(json.dumps([problem for check in checks for problem in check(expected)]))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ def test_every_quorum_queue_has_all_its_members_online(broker: Facts, lab: Lab) 
 
 
 def test_nothing_accepted_can_vanish_from_a_queue(broker: Facts) -> None:
-    """Of each queue with work: what cannot be done goes to mosaic.dead, at least once, and only after its tries."""
+    """What cannot be done goes to mosaic.dead, at least once, and only after its tries."""
     (policy,) = declared("rabbitmq_policies")
     for queue in broker["queues"]:
         if is_ours(queue["name"]) and re.search(policy["pattern"], queue["name"]):

@@ -1,4 +1,4 @@
-"""Workers: each instance consumes what it declares, and every named host executes what is published for it."""
+"""Workers: each instance consumes what it declares, and every host executes what is published for it."""
 
 from __future__ import annotations
 

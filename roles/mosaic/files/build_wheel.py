@@ -52,4 +52,5 @@ def main() -> None:
     print(json.dumps({"wheel": str(next(folder.glob("*.whl"))), "key": key}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -54,7 +54,8 @@ def proxy() -> dict[str, str]:
         text = b"".join(iter(lambda: channel.recv(65536), b"")).decode()
     rows = csv.DictReader(text.lstrip("# ").splitlines())
     servers = (row for row in rows if row["svname"] not in ("FRONTEND", "BACKEND"))
-    return {row["svname"]: f"{row['status']} {row['check_status']}" for row in servers}
+    # A star marks a check that is under way.
+    return {row["svname"]: f"{row['status']} {row['check_status'].lstrip('* ')}" for row in servers}
 
 
 @contextmanager

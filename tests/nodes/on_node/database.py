@@ -9,9 +9,10 @@ import json
 import subprocess
 from typing import Any
 
-ROLES = """SELECT a.rolname AS name, a.rolsuper AS super, a.rolcreatedb AS creates_databases, a.rolcreaterole AS
-    creates_roles, a.rolreplication AS replicates, a.rolcanlogin AS logs_in, left(a.rolpassword, 13) AS password
-    FROM pg_authid a WHERE a.rolname !~ '^pg_'"""
+ROLES = """SELECT rolname AS name, rolsuper AS super, rolcreatedb AS creates_databases,
+    rolcreaterole AS creates_roles, rolreplication AS replicates, rolcanlogin AS logs_in,
+    left(rolpassword, 13) AS password
+    FROM pg_authid WHERE rolname !~ '^pg_'"""
 SETTINGS = """SELECT name, setting FROM pg_settings
     WHERE name IN ('ssl', 'password_encryption', 'ssl_min_protocol_version', 'listen_addresses')"""
 SESSIONS = """SELECT coalesce(usename, '') AS user, datname AS database, ssl FROM pg_stat_ssl

@@ -1,4 +1,6 @@
-"""What any node says of itself and of its way to the others, as JSON. Runs on the node; standard library only.
+"""What any node says of itself and of its way to the others, as JSON.
+
+Runs on the node; standard library only.
 
 every.py '{"addresses": {name: address}, "ports": [..], "tls": [[name, port], ..]}'
 """
@@ -6,7 +8,6 @@ every.py '{"addresses": {name: address}, "ports": [..], "tls": [[name, port], ..
 from __future__ import annotations
 
 import asyncio
-import glob
 import grp
 import json
 import pwd
@@ -22,11 +23,11 @@ from typing import Any
 CONNECT_S = 2.0
 CA = "/etc/warren/pki/ca.pem"
 SECRET_FILES = (
-    "/etc/mosaic/*.toml",
-    "/etc/warren/monitor.json",
-    "/etc/warren/pki/*.key",
-    "/etc/rabbitmq/definitions.json",
-    "/var/lib/rabbitmq/.erlang.cookie",
+    "etc/mosaic/*.toml",
+    "etc/warren/monitor.json",
+    "etc/warren/pki/*.key",
+    "etc/rabbitmq/definitions.json",
+    "var/lib/rabbitmq/.erlang.cookie",
 )
 SECRETS = re.compile(r"://[^:/]+:([^@]+)@|\"?(?:password|session_key)\"?\s*[=:]\s*\"([^\"]+)\"")
 
@@ -77,9 +78,9 @@ def secret_files() -> dict[str, dict[str, str]]:
     """Mode, owner and group of each file that holds a secret."""
     found = {}
     for pattern in SECRET_FILES:
-        for name in glob.glob(pattern):
-            status = Path(name).stat()
-            found[name] = {
+        for file in Path("/").glob(pattern):
+            status = file.stat()
+            found[str(file)] = {
                 "mode": f"{status.st_mode & 0o7777:04o}",
                 "owner": pwd.getpwuid(status.st_uid).pw_name,
                 "group": grp.getgrgid(status.st_gid).gr_name,
@@ -88,17 +89,17 @@ def secret_files() -> dict[str, dict[str, str]]:
 
 
 def processes_that_show_a_secret() -> list[str]:
-    """Commands (first word only) whose arguments, which everybody can read, hold one of this node's secrets."""
+    """First words of commands whose arguments, which everybody can read, hold one of this node's secrets."""
     secrets: set[str] = set()
     for pattern in SECRET_FILES:
-        for name in glob.glob(pattern):
-            text = Path(name).read_text()
+        for file in Path("/").glob(pattern):
+            text = file.read_text()
             secrets |= {found for pair in SECRETS.findall(text) for found in pair if found}
-            secrets |= {text.strip()} if name.endswith(".cookie") else set()
+            secrets |= {text.strip()} if file.name == ".erlang.cookie" else set()
     shown = []
-    for file in glob.glob("/proc/[0-9]*/cmdline"):
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            arguments = Path(file).read_bytes().decode(errors="replace")
+            arguments = file.read_bytes().decode(errors="replace")
         except OSError:
             continue
         if any(secret in arguments for secret in secrets):
@@ -110,7 +111,7 @@ async def is_open(address: str, port: int) -> bool:
     """Whether a TCP connection is accepted."""
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_S)
-    except (OSError, TimeoutError, asyncio.TimeoutError):
+    except (OSError, TimeoutError):
         return False
     writer.close()
     return True
@@ -123,7 +124,7 @@ async def certificate(name: str, port: int) -> dict[str, Any]:
         _, writer = await asyncio.wait_for(
             asyncio.open_connection(name, port, ssl=context, server_hostname=name), 2 * CONNECT_S
         )
-    except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+    except (OSError, TimeoutError) as error:
         return {"error": str(error) or type(error).__name__}
     session = writer.get_extra_info("ssl_object")
     end = ssl.cert_time_to_seconds(session.getpeercert()["notAfter"])
