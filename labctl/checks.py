@@ -112,7 +112,7 @@ def run(
         suite.failures.append(FailedTest(name, "no test was found"))
     elif suite.status != 0 and not suite.failures:
         suite.failures.append(FailedTest(name, _last_words(suite.log)))
-    step.result = suite.sentence()
+    step.ok, step.result = suite.ok, suite.sentence()
     return suite
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 import docker
 import docker.errors
 
-from labctl import ansible, keys, process
+from labctl import ansible, keys, process, state
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
 from labctl.host import network, root
@@ -18,7 +19,7 @@ from labctl.lock import exclusive
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
-from labctl.topology import Topology
+from labctl.topology import GROUPS, Topology
 
 BAKE_LAB = "warren-bake"
 
@@ -35,13 +36,13 @@ def exists(client: docker.DockerClient, name: str) -> bool:
 def ensure(
     paths: LabPaths, declared: Topology, groups: Iterable[str], client: docker.DockerClient, screen: Screen
 ) -> None:
-    """Make the missing ones among the images of these groups."""
-    missing = [group for group in groups if not exists(client, keys.group_image(group))]
-    if not missing:
+    """See that the images of these groups exist; where one is missing, all missing ones are made together."""
+    if all(exists(client, keys.group_image(group)) for group in groups):
         return
     bake = LabPaths(BAKE_LAB, paths.root)
     with exclusive(bake, "bake", wait=True):
-        missing = [group for group in missing if not exists(client, keys.group_image(group))]
+        every = [group for group in GROUPS if declared.group(group)]
+        missing = [group for group in every if not exists(client, keys.group_image(group))]
         if missing:
             _ensure_node_image(client, screen)
             _bake(bake, declared, missing, client, screen)
@@ -78,23 +79,36 @@ def _ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
 def _bake(
     bake: LabPaths, declared: Topology, groups: list[str], client: docker.DockerClient, screen: Screen
 ) -> None:
-    """Install each group on one node of a lab of its own, and keep those nodes as images."""
-    base = {group: keys.node_image() for group in groups}
-    wanted = {group: keys.group_image(group) for group in groups}
-    variables = {"lab_images": base, "lab_group_images": wanted}
-    chosen = {"LAB_BAKE": ",".join(groups)}
+    """Install each of the groups on one node of a lab of its own, and keep those nodes as images.
+
+    That lab has a node of every group, since roles look at other groups; where a group's image exists, its
+    node starts from that.
+    """
+    every = [group for group in GROUPS if declared.group(group)]
+    wanted = {group: keys.group_image(group) for group in every}
+    variables = {
+        "lab_images": wanted | {group: keys.node_image() for group in groups},
+        "lab_group_images": wanted,
+        "lab_bake_hosts": [node.name for node in declared.for_bake().nodes if node.group in groups],
+    }
+    _drop_other_bake(bake, wanted, client)
     network.settle(bake, declared, client)
     with screen.step(f"install {', '.join(groups)} once, as images") as step:
         for playbook, arguments in (
             ("substrate/create.yml", []),
-            ("site.yml", ["--tags", "install"]),
+            ("site.yml", ["--tags", "install", "--limit", ":".join(groups)]),
             ("substrate/commit.yml", []),
             ("substrate/destroy.yml", []),
         ):
             ansible.playbook(
-                bake, playbook, step, arguments=arguments, variables=variables, extra_environment=chosen
+                bake,
+                playbook,
+                step,
+                arguments=arguments,
+                variables=variables,
+                extra_environment={"LAB_BAKE": "1"},
             )
-        step.result = ", ".join(wanted.values())
+        step.result = ", ".join(wanted[group] for group in groups)
     lost = [name for name in wanted.values() if not exists(client, name)]
     if lost:
         raise LabError(
@@ -102,6 +116,14 @@ def _bake(
         )
     for group in groups:
         _forget_older(f"warren-{group}", wanted[group], client)
+
+
+def _drop_other_bake(bake: LabPaths, wanted: dict[str, str], client: docker.DockerClient) -> None:
+    """An interrupted bake is continued, unless the recipe has changed: its nodes may hold what is gone."""
+    note, text = bake.state / "wanted.json", json.dumps(wanted, sort_keys=True)
+    if not note.exists() or note.read_text(encoding="utf-8") != text:
+        cleanup.sweep(bake, client)
+        state.write_private(note, text)
 
 
 def _forget_older(repository: str, current: str, client: docker.DockerClient) -> None:

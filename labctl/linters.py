@@ -45,7 +45,8 @@ def run(paths: LabPaths, screen: Screen, prefix: str = "") -> list[Case]:
         started = time.monotonic()
         with screen.step(name) as step:
             status = process.stream(command, lines.append, environment=environment)
-            step.result = "clean" if status == 0 else "FAILED"
+            step.ok = status == 0
+            step.result = "clean" if step.ok else "FAILED"
         failure = "" if status == 0 else "\n".join(lines) or f"exit status {status}"
         if failure:
             screen.fail("\n".join(f"    {line}" for line in failure.splitlines()[-_SHOWN_LINES:]))

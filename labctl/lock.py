@@ -11,6 +11,7 @@ from pathlib import Path
 from labctl.errors import UsageError
 from labctl.paths import LabPaths
 from labctl.state import make_private
+from labctl.substrates.cleanup import remove_state
 
 
 @contextmanager
@@ -22,7 +23,14 @@ def exclusive(paths: LabPaths, what: str, *, wait: bool = False) -> Iterator[Non
         os.pwrite(descriptor, f"{os.getpid()} {what}\n".encode(), 0)
         yield
     finally:
+        _forget_if_nothing_was_made(paths)
         os.close(descriptor)
+
+
+def _forget_if_nothing_was_made(paths: LabPaths) -> None:
+    """A command that was refused leaves no folder behind."""
+    if paths.state.is_dir() and [file.name for file in paths.state.iterdir()] == ["lock"]:
+        remove_state(paths)
 
 
 def _acquire(paths: LabPaths, *, wait: bool) -> int:

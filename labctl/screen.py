@@ -14,15 +14,17 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 HEARTBEAT_S = 15.0
+PLAIN_WIDTH = 200  # columns of a table in a file or a pipe
 
 
 class Step:
-    """One step at work: detail says what is being done now, result is kept on the finished line."""
+    """One step at work: detail says what is done now; result and ok are kept on the finished line."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.detail = ""
         self.result = ""
+        self.ok = True
         self.started = time.monotonic()
 
     @property
@@ -72,6 +74,8 @@ class Screen:
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
         self.console = Console(stderr=json, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console = Console(stderr=json, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
         self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -94,7 +98,8 @@ class Screen:
             step = _PlainStep(title, self.console)
             self.say(f"{title} ...")
             yield from self._finish(step)
-        self.console.print(f"[green]✓[/green] {self._line(step)}")
+        mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
+        self.console.print(f"{mark} {self._line(step)}")
 
     def _finish(self, step: Step) -> Iterator[Step]:
         try:

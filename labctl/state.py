@@ -88,17 +88,14 @@ def write_private(path: Path, text: str) -> None:
 def current_topology(paths: LabPaths | None = None) -> topology.Topology:
     """The topology of a lab as it is in force: topology.yml, moved to what lab.json remembers.
 
-    With LAB_BAKE=1 it is one host per group, unpublished; with LAB_BAKE=<group>,... of those groups alone.
+    With LAB_BAKE=1 it is one host per group, unpublished.
     """
     paths = paths or lab_paths()
     declared = topology.load()
     state = read(paths)
     if state is not None:
         declared = declared.moved_to(state.network, state.published)
-    bake = os.environ.get("LAB_BAKE", "")
-    if not bake:
-        return declared
-    return declared.for_bake(topology.GROUPS if bake == "1" else bake.split(","))
+    return declared.for_bake() if os.environ.get("LAB_BAKE") == "1" else declared
 
 
 def console_url(lab: topology.Topology) -> str:

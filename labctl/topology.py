@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,13 @@ class Topology:
 
         return Topology(network, tuple(moved(node) for node in self.nodes))
 
-    def for_bake(self, groups: Iterable[str] = GROUPS) -> Topology:
+    def for_bake(self) -> Topology:
         """One host of each of these groups, as a source of images.
 
         Nothing is published, and data stays in the host: a volume would not go into the image, while a new
         volume starts as the image's folder.
         """
-        firsts = (nodes[0] for nodes in map(self.group, groups) if nodes)
+        firsts = (nodes[0] for nodes in map(self.group, GROUPS) if nodes)
         return Topology(self.network, tuple(replace(node, publish=(), data="") for node in firsts))
 
 

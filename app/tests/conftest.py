@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import psycopg
 import pytest
 from celery import Celery
 from fastapi.testclient import TestClient
@@ -24,10 +25,12 @@ from mosaic.migrate import migrate
 from mosaic.publisher import Publisher, PublishError
 from sqlalchemy import Engine, text
 
+ROLES = (
+    "CREATE ROLE mosaic_owner LOGIN",
+    "CREATE ROLE mosaic LOGIN",
+    "CREATE DATABASE mosaic OWNER mosaic_owner",
+)
 GRANTS = """
-CREATE ROLE mosaic_owner LOGIN; CREATE ROLE mosaic LOGIN;
-CREATE DATABASE mosaic OWNER mosaic_owner;
-\\connect mosaic
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 ALTER SCHEMA public OWNER TO mosaic_owner;
 GRANT USAGE ON SCHEMA public TO mosaic;
@@ -63,14 +66,24 @@ class PostgresServer:
 
 def _programs() -> Path | None:
     found = shutil.which("initdb")
-    candidates = [Path(found).parent] if found else []
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    candidates = [Path(found).resolve().parent] if found else []
+    installed = Path("/usr/lib/postgresql").glob("*/bin")
+    candidates += sorted(installed, key=lambda path: -float(path.parent.name))
     return next((path for path in candidates if (path / "initdb").exists()), None)
+
+
+def _grant(directory: Path) -> None:
+    """Make the roles and the database as the lab does."""
+    with psycopg.connect(host=str(directory), user="postgres", autocommit=True) as connection:
+        for statement in ROLES:
+            connection.execute(statement)
+    with psycopg.connect(host=str(directory), user="postgres", dbname="mosaic") as connection:
+        connection.execute(GRANTS)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """Start a server for this session; without its programs skip, but fail where tests must not be left out."""
+    """Start a server for this session; without its programs skip, but fail where no test may be left out."""
     programs = _programs()
     if programs is None:
         reason = "PostgreSQL's server programs are missing: apt-get install postgresql"
@@ -84,18 +97,19 @@ def postgres_server() -> Iterator[PostgresServer]:
     if user:
         shutil.chown(directory, **user)
 
-    def run(program: str, *arguments: str, **options: Any) -> None:
-        subprocess.run(
-            [programs / program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/", **user, **options
-        )
+    def run(program: str, *arguments: str) -> None:
+        command = [str(programs / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
 
     data = str(directory / "data")
     server = f"-k {directory} -c listen_addresses='' -c fsync=off -c max_connections=40"
     try:
-        run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-D", data)
+        run(
+            "initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-D", data
+        )
         run("pg_ctl", "-w", "-D", data, "-l", str(directory / "log"), "-o", server, "start")
         try:
-            run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-U", "postgres", input=GRANTS.encode())
+            _grant(directory)
             yield PostgresServer(directory)
         finally:
             run("pg_ctl", "-w", "-m", "immediate", "-D", data, "stop")

@@ -77,11 +77,11 @@ def _show(context: Context, status: dict[str, Any]) -> None:
 
 
 def _show_queues(context: Context, queues: dict[str, Any]) -> None:
-    """The application's queues; the broker's own for delays are shown only when something waits in them."""
+    """The application's queues; those that client libraries keep for themselves only when messages wait."""
     shown = {
         name: queue
         for name, queue in queues.items()
-        if queue["messages"] or not name.startswith("celery_delayed")
+        if queue["messages"] or not (name.startswith("celery_delayed") or name.endswith("celery.pidbox"))
     }
     if not shown:
         return

@@ -46,7 +46,8 @@ def _lint(reports: Path, screen: Screen) -> list[Path]:
 
 def _unit(reports: Path, screen: Screen) -> list[Path]:
     devtools.ensure_postgresql(screen)
-    environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False)
+    source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
+    environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
     written = []
     for name, arguments in (
         ("unit", ["tests/unit"]),
@@ -108,7 +109,7 @@ class _Cycle:
 
     def _suites(self) -> list[Path]:
         suites = [verify.run(self._context, disruptive=True, reports=self._reports)]
-        if (ROOT / "tests" / "lab").is_dir():
+        if any((ROOT / "tests" / "lab").glob("test_*.py")):
             arguments = ["tests/lab", f"--ansible-inventory={self._context.substrate.inventory}"]
             with self._screen.step("tests of tests/lab") as step:
                 suite = checks.run(

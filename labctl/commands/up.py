@@ -45,7 +45,8 @@ def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
             suite = verify.run(context)
             lap("verify")
             if not suite.ok:
-                raise LabError(f"The lab is up, but {len(suite.failures)} checks failed (above).")
+                count = len(suite.failures)
+                raise LabError(f"The lab is up, but {count} check{'s' * (count != 1)} failed (above).")
         if show:
             demo.require_two_hosts(demo.run(context, demo.View()))
             lap("demo")

@@ -65,8 +65,12 @@ def database(node: Node, answers: Answers) -> Facts:
 
 
 @pytest.fixture
-def settled(lab: Lab) -> Iterator[Lab]:
-    """The lab, whole before and after a check that breaks something."""
-    wait_until_whole(lab)
-    yield lab
-    wait_until_whole(lab)
+def settled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lab, whole before and after a check that breaks something; one that stays broken ends the run."""
+    try:
+        wait_until_whole(lab)
+        yield lab
+        wait_until_whole(lab)
+    except AssertionError as error:
+        request.session.shouldfail = f"the checks that break something end here: {error}"
+        raise

@@ -13,6 +13,8 @@ def test_instances_are_the_declared_ones(client: Facts, node: Node) -> None:
         for instance in declared("celery_worker_instances")
     }
     assert client["declared"] == wanted
+    units = [name.partition("@")[2] for name in client["units"] if name.startswith("mosaic-worker@")]
+    assert sorted(units) == sorted(wanted)
 
 
 def test_each_instance_says_that_it_consumes(client: Facts) -> None:

@@ -58,9 +58,9 @@ def test_one_host_is_answered_alone() -> None:
 
 
 def test_a_bake_publishes_nothing() -> None:
-    content = listed("--list", LAB_BAKE="brokers")
+    content = listed("--list", LAB_BAKE="1")
     assert content["brokers"]["hosts"] == ["broker-1"]
-    assert content["workers"]["hosts"] == []
+    assert content["workers"]["hosts"] == ["worker-1"]
     assert content["all"]["vars"]["lab_url"] == ""
 
 

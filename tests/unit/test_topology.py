@@ -145,4 +145,3 @@ def test_a_bake_has_one_unpublished_host_without_a_volume_of_each_group() -> Non
     baked = topology.parse(GOOD).for_bake()
     assert [node.name for node in baked.nodes] == ["broker-1", "worker-1", "gateway-1", "database-1"]
     assert not any(node.publish or node.data for node in baked.nodes)
-    assert [node.name for node in topology.parse(GOOD).for_bake(["workers"]).nodes] == ["worker-1"]

@@ -140,24 +140,30 @@ def _section(kind: type[Section], table: dict[str, Any], name: str) -> Section:
 
 def _check_values(config: Config) -> None:
     for name, url in (("broker.url", config.broker.url), ("broker.logs_url", config.broker.logs_url)):
-        if url and not url.startswith("amqp://"):
-            raise ConfigError(f"{name} must start with amqp:// (the proxy on this host speaks TLS for it).")
-        if ";" in url:
-            raise ConfigError(f"{name} must name one broker address; fail-over is the proxy's.")
-    if not config.broker.url:
-        raise ConfigError("broker.url must not be empty.")
-    if not config.database.url.startswith("postgresql+psycopg://"):
-        raise ConfigError("database.url must start with postgresql+psycopg://.")
-    if not 1 <= config.broker.heartbeat <= 60:
-        raise ConfigError("broker.heartbeat must be between 1 and 60 seconds.")
+        _require(
+            not url or url.startswith("amqp://"),
+            f"{name} must start with amqp:// (the proxy on this host speaks TLS for it).",
+        )
+        _require(";" not in url, f"{name} must name one broker address; fail-over is the proxy's.")
+    _require(bool(config.broker.url), "broker.url must not be empty.")
+    _require(
+        config.database.url.startswith("postgresql+psycopg://"),
+        "database.url must start with postgresql+psycopg://.",
+    )
+    _require(1 <= config.broker.heartbeat <= 60, "broker.heartbeat must be between 1 and 60 seconds.")
     for field in dataclasses.fields(config.upkeep):
-        if getattr(config.upkeep, field.name) < 1:
-            raise ConfigError(f"upkeep.{field.name} must be at least 1.")
+        _require(getattr(config.upkeep, field.name) >= 1, f"upkeep.{field.name} must be at least 1.")
     if config.gateway is not None:
-        for key in ("username", "password", "session_key", "socket"):
-            if not getattr(config.gateway, key):
-                raise ConfigError(f"gateway.{key} must not be empty.")
-        if len(config.gateway.session_key) < 16:
-            raise ConfigError("gateway.session_key must have at least 16 characters.")
-        if not 1 <= config.gateway.max_body_mb <= 1024:
-            raise ConfigError("gateway.max_body_mb must be between 1 and 1024.")
+        _check_gateway(config.gateway)
+
+
+def _check_gateway(gateway: Gateway) -> None:
+    for key in ("username", "password", "session_key", "socket"):
+        _require(bool(getattr(gateway, key)), f"gateway.{key} must not be empty.")
+    _require(len(gateway.session_key) >= 16, "gateway.session_key must have at least 16 characters.")
+    _require(1 <= gateway.max_body_mb <= 1024, "gateway.max_body_mb must be between 1 and 1024.")
+
+
+def _require(is_right: bool, sentence: str) -> None:
+    if not is_right:
+        raise ConfigError(sentence)

@@ -9,7 +9,7 @@ import os
 import selectors
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from mosaic.ledger.log_records import Entry
 
@@ -30,8 +30,7 @@ class Journal:
             [f"--after-cursor={cursor}", "--no-tail"] if cursor is not None else [f"--lines={FIRST_LINES}"]
         )
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        assert self._process.stdout is not None
-        self._pipe = self._process.stdout
+        self._pipe = cast(IO[bytes], self._process.stdout)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._buffer = b""

@@ -41,5 +41,8 @@ def configure_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # Two lines a task would be more log than work; the ledger records every attempt.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # pika reports each step of a connection attempt; our own line for it says the same in one sentence.
     logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -39,6 +39,7 @@ def probe_hosts(app: Celery, hosts: Sequence[str], timeout: float) -> list[Probe
             exchange=topology.TASKS,
             routing_key=topology.host_routing_key(host),
             expires=timeout,
+            retry_policy={"max_retries": 3},
         )
     answers: dict[str, ProbeAnswer] = {}
     while len(answers) < len(sent) and time.monotonic() < deadline:

@@ -75,8 +75,7 @@ class Publisher:
     def _publish_all(self, waiting: deque[TaskCall], deadline: float) -> None:
         while waiting:
             try:
-                self._connect(deadline)
-                self._send_window(waiting, deadline)
+                self._send_window(self._connect(deadline), waiting, deadline)
             except PUBLISH_ERRORS as error:
                 waiting.extend(self._unconfirmed.values())
                 self._drop()
@@ -85,9 +84,8 @@ class Publisher:
                 logger.warning("publishing again after %r: %d messages left", error, len(waiting))
                 time.sleep(PAUSE_SECONDS)
 
-    def _send_window(self, waiting: deque[TaskCall], deadline: float) -> None:
+    def _send_window(self, connection: Connection, waiting: deque[TaskCall], deadline: float) -> None:
         """Send what waits and take confirms until nothing waits and nothing is unconfirmed."""
-        assert self._connection is not None
         producer = self._app.amqp.Producer(self._channel, auto_declare=False)
         while waiting or self._unconfirmed:
             if time.monotonic() >= deadline:
@@ -98,17 +96,15 @@ class Publisher:
                 self._sent += 1
                 self._unconfirmed[self._sent] = call
                 self._app.send_task(call.task, args=call.args, producer=producer, retry=False)
-            self._connection.drain_events(
-                timeout=min(SILENCE_SECONDS, max(0.05, deadline - time.monotonic()))
-            )
+            connection.drain_events(timeout=min(SILENCE_SECONDS, max(0.05, deadline - time.monotonic())))
             if self._nacked:
                 waiting.extend(self._nacked)
                 self._nacked.clear()
                 raise MessageNacked()
 
-    def _connect(self, deadline: float) -> None:
+    def _connect(self, deadline: float) -> Connection:
         if self._connection is not None:
-            return
+            return self._connection
         seconds = max(0.3, min(CONNECT_SECONDS, deadline - time.monotonic()))
         # Confirms are counted here; with confirm_publish py-amqp would wait for each of them.
         connection = self._app.connection_for_write(
@@ -123,6 +119,7 @@ class Publisher:
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)
         self._sent = 0
+        return connection
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
         self._settle(delivery_tag, multiple)

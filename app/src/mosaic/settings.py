@@ -117,7 +117,9 @@ def _worker() -> dict[str, Any]:
     return {
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
-        "worker_soft_shutdown_timeout": 20.0,
+        # The worker sleeps through it whole, silent towards the broker: above a part's usual time, and well
+        # below the two heartbeats after which the broker would give its tasks to others.
+        "worker_soft_shutdown_timeout": 5.0,
         "worker_detect_quorum_queues": True,
         "worker_proc_alive_timeout": 30.0,
         "worker_hijack_root_logger": False,

@@ -67,7 +67,8 @@ class View:
     def too_deep(self) -> bool:
         """Return whether neighbouring pixels are too close for 64-bit floating point."""
         half = max(self.width, self.height) / 2 * self.step
-        reach = max(abs(self.center_x), abs(self.center_y)) + half
+        # At least 1: iterated values are of that size, whatever the size of the point.
+        reach = max(1.0, abs(self.center_x) + half, abs(self.center_y) + half)
         return self.step < MIN_STEP_ULPS * sys.float_info.epsilon * reach
 
     def params(self) -> dict[str, Any]:

@@ -50,8 +50,9 @@ def names(expected: dict[str, str]) -> dict[str, list[str]]:
 
 
 def failed_units() -> dict[str, str]:
-    """Failed units and the end of their journal."""
-    lines = output("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full").splitlines()
+    """Units that failed, or fail again and again, and the end of their journal."""
+    states = "--state=failed,auto-restart"
+    lines = output("systemctl", "list-units", states, "--plain", "--no-legend", "--full").splitlines()
     units = [line.split()[0] for line in lines if line.strip()]
     return {
         unit: output("journalctl", "--no-pager", "--lines=30", "--output=cat", "-u", unit) for unit in units

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.staticfiles import StaticFiles
@@ -19,12 +20,12 @@ from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, Req
 from mosaic.gateway.limits import BodyLimit
 from mosaic.publisher import Publisher
 
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 SECURITY_HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+    (b"content-security-policy", CONTENT_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -55,7 +56,6 @@ def create_gateway(settings: Gateway, publisher: Publisher) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        systemd.ready(f"serving {settings.socket}")
         yield
         systemd.stopping()
         publisher.close()
@@ -84,9 +84,24 @@ def create_gateway(settings: Gateway, publisher: Publisher) -> FastAPI:
     return app
 
 
+class NotifyingServer(uvicorn.Server):
+    """Tells systemd when the socket is open, which is later than the end of the application's start-up."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the socket, then report."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            systemd.ready(f"serving {self.config.uds}")
+
+
 def serve(settings: Gateway, publisher: Publisher) -> None:
     """Serve on the unix socket until SIGTERM; the proxy in front writes the access log."""
-    import uvicorn
-
-    options: dict[str, Any] = {"access_log": False, "log_config": None, "server_header": False}
-    uvicorn.run(create_gateway(settings, publisher), uds=settings.socket, **options)
+    config = uvicorn.Config(
+        create_gateway(settings, publisher),
+        uds=settings.socket,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    NotifyingServer(config).run()

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
 
+WANT_OBJECT = "the body must be a JSON object, sent as application/json."
+
 
 class ApiError(Exception):
     """Ends a request with a status and one sentence."""
@@ -31,26 +33,28 @@ def error_response(status: int, sentence: str, headers: dict[str, str] | None = 
     return JSONResponse({"error": sentence}, status, headers)
 
 
+def sentence_of(text: str) -> str:
+    """Return `text` as an error's sentence: small letter first, full stop last."""
+    return text[:1].lower() + text[1:].rstrip(".") + "."
+
+
 def validation_sentence(error: dict[str, Any]) -> str:
     """Return one sentence for one of pydantic's errors."""
     kind, message = str(error.get("type", "")), str(error.get("msg", "is not valid"))
-    place = [str(step) for step in error.get("loc", ()) if step not in ("body", "query", "path")]
+    place = ".".join(str(step) for step in error.get("loc", ()) if step not in ("body", "query", "path"))
+    message = message.removeprefix("Value error, ")
     if kind == "json_invalid":
-        reason = error.get("ctx", {}).get("error", "malformed")
-        return f"the body is not valid JSON: {reason}."
-    if kind in ("model_attributes_type", "dict_type") and not place:
-        return "the body must be a JSON object, sent as application/json."
-    if kind == "missing" and not place:
-        return "the body is missing: send a JSON object as application/json."
+        return sentence_of(f"the body is not valid JSON: {error.get('ctx', {}).get('error', 'malformed')}")
     if kind == "extra_forbidden":
-        return f"{place[-1]} is not a known field."
+        return f"{place} is not a known field."
+    if "UploadFile" in message:
+        return f"{place} must be an uploaded file."
     if kind == "missing":
-        return f"{place[-1]} is missing."
-    if kind == "value_error":
-        message = message.removeprefix("Value error, ")
-        return message if not place else f"{'.'.join(place)}: {message}"
-    text = message[:1].lower() + message[1:].rstrip(".")
-    return f"{'.'.join(place) or 'the request'}: {text}."
+        return f"{place or 'the body'} is missing."
+    if not place:
+        is_object_expected = kind in ("model_attributes_type", "dict_type")
+        return WANT_OBJECT if is_object_expected else sentence_of(message)
+    return sentence_of(f"{place}: {message[:1].lower()}{message[1:]}")
 
 
 def install(app: FastAPI) -> None:
@@ -66,11 +70,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        sentence = str(error.detail)
-        if error.status_code == 404 and sentence == "Not Found":
+        sentence = sentence_of(str(error.detail))
+        if error.status_code == 404 and error.detail == "Not Found":
             sentence = f"there is nothing at {request.url.path}."
         if error.status_code == 405:
             sentence = f"{request.method} is not possible at {request.url.path}."
+        if error.status_code == 400 and "parsing the body" in sentence:
+            sentence = "the body cannot be read: it is malformed."
         headers = dict(error.headers) if error.headers else None
         return error_response(error.status_code, sentence, headers)
 

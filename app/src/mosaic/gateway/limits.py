@@ -24,44 +24,50 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sentence = f"the body is larger than {self.max_bytes / 2**20:g} MiB."
-        refusal = error_response(413, sentence, {"Connection": "close"})
-        length = _announced_length(scope)
-        if length is not None and length > self.max_bytes:
-            await refusal(scope, receive, send)
-            return
-        received = 0
-        too_large = False
-        started = False
+        exchange = _Exchange(receive, send, self.max_bytes)
+        if _announced_length(scope) <= self.max_bytes:
+            await exchange.run(self.app, scope)
+        else:
+            exchange.too_large = True
+        if exchange.too_large and not exchange.answered:
+            sentence = f"the body is larger than {self.max_bytes / 2**20:g} MiB."
+            await error_response(413, sentence, {"Connection": "close"})(scope, receive, send)
 
-        async def counting_receive() -> Message:
-            nonlocal received, too_large
-            message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                if received > self.max_bytes:
-                    too_large = True
-                    raise BodyTooLargeError
-            return message
 
-        async def guarded_send(message: Message) -> None:
-            nonlocal started
-            # The application may have turned BodyTooLargeError into an answer of its own; ours takes its place.
-            if not too_large or started:
-                started = True
-                await send(message)
+class _Exchange:
+    """One request whose body is counted as it comes."""
 
+    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._left = max_bytes
+        self.too_large = False
+        self.answered = False
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
         try:
-            await self.app(scope, counting_receive, guarded_send)
+            await app(scope, self.receive, self.send)
         except Exception:
-            if not too_large:
+            if not self.too_large:
                 raise
-        if too_large and not started:
-            await refusal(scope, receive, send)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.too_large = True
+            raise BodyTooLargeError
+        return message
+
+    async def send(self, message: Message) -> None:
+        # The application may have turned BodyTooLargeError into an answer of its own; ours takes its place.
+        if self.answered or not self.too_large:
+            self.answered = True
+            await self._send(message)
 
 
-def _announced_length(scope: Scope) -> int | None:
+def _announced_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)
-    return None
+    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
@@ -27,9 +27,9 @@ def healthz() -> dict[str, str]:
 
 
 @router.get("/login")
-def login_page(request: Request, next: str = "/") -> Response:
+def login_page(request: Request, target: Annotated[str, Query(alias="next")] = "/") -> Response:
     """Show the login form."""
-    return templates.TemplateResponse(request, "login.html", {"next": safe_next(next), "error": ""})
+    return templates.TemplateResponse(request, "login.html", {"next": safe_next(target), "error": ""})
 
 
 @router.post("/login")
@@ -37,20 +37,20 @@ def login(
     request: Request,
     username: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
-    next: Annotated[str, Form()] = "/",
+    target: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:
     """Start a session, or show the form again with what was wrong."""
     state = request.app.state
     client = client_address(request.scope)
     if state.throttle.blocked(client):
-        return _login_again(request, next, 429, TOO_MANY_FAILURES)
+        return _login_again(request, target, 429, TOO_MANY_FAILURES)
     if not state.credentials.match(username, password):
         state.throttle.failed(client)
-        return _login_again(request, next, 401, "user name or password is wrong.")
+        return _login_again(request, target, 401, "user name or password is wrong.")
     state.throttle.succeeded(client)
     request.session.clear()
     request.session[SESSION_KEY] = username
-    return RedirectResponse(safe_next(next), 303)
+    return RedirectResponse(safe_next(target), 303)
 
 
 def _login_again(request: Request, target: str, status: int, sentence: str) -> Response:

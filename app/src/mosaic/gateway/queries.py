@@ -6,11 +6,12 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response
 
 from mosaic.assemble import assemble, host_tints
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.schemas import BeatAnswer, JobAnswer, JobList, JobSummary, LogAnswer, LogList
+from mosaic.gateway.schemas import MAX_TILES, BeatAnswer, JobAnswer, JobList, JobSummary, LogAnswer, LogList
 from mosaic.ledger import jobs, log_records, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
@@ -26,13 +27,16 @@ IMMUTABLE = {"Cache-Control": "private, max-age=86400, immutable"}
 CHANGING = {"Cache-Control": "no-store"}
 
 
-def _find(job: str) -> JobView:
+def _job_id(job: str) -> uuid.UUID:
     try:
-        job_id = uuid.UUID(job)
+        return uuid.UUID(job)
     except ValueError:
         raise _unknown(job) from None
+
+
+def _find(job: str) -> JobView:
     with transaction() as session:
-        view = jobs.find(session, job_id)
+        view = jobs.find(session, _job_id(job))
     if view is None:
         raise _unknown(job)
     return view
@@ -56,15 +60,14 @@ def show_job(job: str) -> JobAnswer:
 
 
 @router.get("/jobs/{job}/tiles/{index}.png", response_class=Response)
-def show_tile(job: str, index: int) -> Response:
+def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_TILES)]) -> Response:
     """Return one tile, or one size of a scaling; it never changes once it is there."""
-    view = _find(job)
-    role = "tile" if view.kind == "render" else "size"
     with transaction() as session:
-        blob = jobs.blob(session, view.id, role, index) if 0 <= index < view.total else None
-    if blob is None:
+        data = jobs.part_picture(session, _job_id(job), index)
+    if data is None:
+        _find(job)
         raise ApiError(404, f"part {index} of this job has no picture yet.")
-    return Response(blob.data, media_type="image/png", headers=IMMUTABLE)
+    return Response(data, media_type="image/png", headers=IMMUTABLE)
 
 
 @router.get("/jobs/{job}/image", response_class=Response)

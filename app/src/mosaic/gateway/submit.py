@@ -28,7 +28,7 @@ def submit(publisher: Publisher, plan: JobPlan) -> Accepted:
     try:
         publisher.publish(calls, PUBLISH_SECONDS)
     except PublishError as error:
-        logger.error("withdrew job %s: %s", job_id, error)
+        logger.warning("withdrew job %s: %s", job_id, error)
         with transaction() as session:
             jobs.withdraw(session, job_id)
         raise ApiError(

@@ -176,6 +176,13 @@ def blob(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> Blob
     return session.get(Blob, (job_id, role, index))
 
 
+def part_picture(session: Session, job_id: uuid.UUID, index: int) -> bytes | None:
+    """Return the PNG of a part, a tile or a size, or None while there is none."""
+    return session.scalar(
+        select(Blob.data).where(Blob.job_id == job_id, Blob.index == index, Blob.role.in_(("tile", "size")))
+    )
+
+
 def blobs(session: Session, job_id: uuid.UUID, role: str) -> list[tuple[int, bytes, str | None]]:
     """Return (index, bytes, host that did the part) of a job's blobs of one role, by index."""
     rows = session.execute(

@@ -64,8 +64,7 @@ def sweep(
         return [], 0
     candidates = session.scalars(_stale_parts(rules)).all()
     empty = {task: queue_is_empty(task) for task in {part.task for part in candidates}}
-    now = session.scalar(select(func.now()))
-    assert now is not None
+    now = session.execute(select(func.now())).scalar_one()
     patience = now - datetime.timedelta(seconds=PATIENCE_SECONDS)
     lost = [
         part

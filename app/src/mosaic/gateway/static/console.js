@@ -68,7 +68,8 @@ class Picture {
         complain(error);
         await new Promise((resolve) => setTimeout(resolve, 2000));
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      // A job of thousands of parts is a long answer.
+      await new Promise((resolve) => setTimeout(resolve, Math.max(POLL_MS, this.job?.total ?? 0)));
     }
     if (!this.stopped) refreshJobs();
   }

@@ -1,0 +1,151 @@
+"""Login: who gets in, who does not, and who is kept waiting."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import RecordingPublisher
+from fastapi.testclient import TestClient
+from mosaic.gateway.auth import LoginThrottle, safe_next
+
+RIGHT = {"username": "lab", "password": "correct horse"}
+HTML = {"Accept": "text/html"}
+
+
+def log_in(client: TestClient, **changes: str) -> int:
+    """Post the login form; return the status."""
+    answer = client.post("/login", data={**RIGHT, **changes}, follow_redirects=False)
+    return int(answer.status_code)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/jobs", "/api/logs", "/api/beat", "/openapi.json", "/", "/docs", "/api/jobs/x/image"]
+)
+def test_nothing_without_login(anonymous: TestClient, path: str) -> None:
+    answer = anonymous.get(path, follow_redirects=False)
+    assert answer.status_code == 401
+    assert answer.json()["error"].startswith("login is required")
+    assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+def test_submission_without_login_is_not_even_read(
+    anonymous: TestClient, publisher: RecordingPublisher
+) -> None:
+    assert anonymous.post("/api/jobs/render", content=b"{broken").status_code == 401
+    assert publisher.calls == []
+
+
+def test_browser_is_led_to_the_form_and_back(anonymous: TestClient) -> None:
+    answer = anonymous.get("/", headers=HTML, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/")
+    assert 'name="password"' in anonymous.get("/login").text
+    landed = anonymous.post("/login", data=RIGHT)
+    assert landed.status_code == 200
+    assert 'id="canvas"' in landed.text
+
+
+def test_session_cookie_is_guarded(anonymous: TestClient) -> None:
+    answer = anonymous.post("/login", data=RIGHT, follow_redirects=False)
+    cookie = answer.headers["set-cookie"].lower()
+    for flag in ("httponly", "secure", "samesite=strict", "max-age=43200"):
+        assert flag in cookie
+    assert "correct horse" not in cookie
+    assert anonymous.get("/api/jobs").status_code == 200
+
+
+def test_logout_ends_the_session(anonymous: TestClient) -> None:
+    log_in(anonymous)
+    anonymous.post("/logout")
+    assert anonymous.get("/api/jobs").status_code == 401
+
+
+def test_forged_cookie_is_refused(anonymous: TestClient) -> None:
+    log_in(anonymous)
+    value = anonymous.cookies["mosaic_session"]
+    anonymous.cookies.clear()
+    anonymous.cookies.set("mosaic_session", value[:-3] + "AAA")
+    assert anonymous.get("/api/jobs").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"password": "wrong"}, {"username": "root"}, {"password": ""}, {"password": "ÿ"}]
+)
+def test_wrong_login(anonymous: TestClient, wrong: dict[str, str]) -> None:
+    answer = anonymous.post("/login", data={**RIGHT, **wrong})
+    assert answer.status_code == 401
+    assert "User name or password is wrong." in answer.text
+    assert anonymous.get("/api/jobs").status_code == 401
+    anonymous.auth = ({**RIGHT, **wrong}["username"], {**RIGHT, **wrong}["password"])
+    assert anonymous.get("/api/jobs").status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Basic /w==", "Bearer x", "Basic bGFi"])
+def test_broken_authorization_header(anonymous: TestClient, header: str) -> None:
+    assert anonymous.get("/api/jobs", headers={"Authorization": header}).status_code == 401
+
+
+def test_guessing_is_slowed_down(anonymous: TestClient) -> None:
+    statuses = [log_in(anonymous, password=f"guess {number}") for number in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert log_in(anonymous) == 429
+    answer = anonymous.get("/api/jobs", auth=("lab", "wrong"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+
+
+def test_waiting_ends_and_success_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("mosaic.gateway.auth.time.monotonic", lambda: now[0])
+    throttle = LoginThrottle(failures=2, seconds=60)
+    for _ in range(2):
+        throttle.failed("10.0.0.1")
+    assert throttle.blocked("10.0.0.1")
+    assert not throttle.blocked("10.0.0.2")
+    now[0] = 61
+    assert not throttle.blocked("10.0.0.1")
+    throttle.failed("10.0.0.1")
+    throttle.succeeded("10.0.0.1")
+    throttle.failed("10.0.0.1")
+    assert not throttle.blocked("10.0.0.1")
+
+
+def test_throttle_remembers_a_limited_number_of_clients() -> None:
+    throttle = LoginThrottle(clients=10)
+    for number in range(100):
+        throttle.failed(str(number))
+    assert len(throttle._seen) == 10
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "https://console.lab:444"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_other_sites_cannot_submit(
+    anonymous: TestClient, publisher: RecordingPublisher, headers: dict[str, str]
+) -> None:
+    log_in(anonymous)
+    assert anonymous.post("/api/jobs/render", json={}, headers=headers).status_code == 403
+    assert anonymous.post("/login", data=RIGHT, headers=headers).status_code == 403
+    assert publisher.calls == []
+
+
+def test_own_site_can_submit(anonymous: TestClient) -> None:
+    log_in(anonymous)
+    headers = {"Origin": "https://console.lab", "Sec-Fetch-Site": "same-origin"}
+    assert anonymous.post("/api/jobs/render", json={}, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "", "/a\nb"]
+)
+def test_login_leads_to_this_site_only(target: str) -> None:
+    assert safe_next(target) == "/"
+
+
+def test_login_page_escapes_what_it_shows(anonymous: TestClient) -> None:
+    page = anonymous.get("/login", params={"next": '/"><script>alert(1)</script>'})
+    assert "<script>alert" not in page.text

@@ -1,0 +1,226 @@
+"""Log shipping and storing, sd_notify, and the publisher's patience; no broker needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mosaic import pika_service, systemd
+from mosaic.celery import create_app
+from mosaic.config import Broker, Config, Database
+from mosaic.journal import CursorFile, Journal, to_entry
+from mosaic.ledger.jobs import TaskCall
+from mosaic.log_ship import message_of
+from mosaic.log_store import BadRecordError, entry_of
+from mosaic.logs import JournalFormatter
+from mosaic.pika_service import Stop, run_for_ever
+from mosaic.publisher import Publisher, PublishError
+from pika.exceptions import AMQPConnectionError
+
+FIELDS = {
+    "__CURSOR": "s=abc;i=1",
+    "__REALTIME_TIMESTAMP": "1793534400000001",
+    "PRIORITY": "4",
+    "_SYSTEMD_UNIT": "demo.service",
+    "MESSAGE": "hello",
+}
+
+
+def test_journal_entry_becomes_the_same_record_on_the_other_side() -> None:
+    entry = to_entry(FIELDS, "worker-1")
+    assert entry.logged_at == datetime.datetime(2026, 11, 1, 12, 0, 0, 1, tzinfo=datetime.UTC)
+    routing_key, body, properties = message_of(entry)
+    assert routing_key == "worker-1.warning"
+    assert properties.delivery_mode == 2
+    assert entry_of(body, properties.message_id) == entry
+
+
+def test_message_id_is_of_the_entry_and_its_host() -> None:
+    first = to_entry(FIELDS, "worker-1").message_id
+    assert first == to_entry({**FIELDS, "MESSAGE": "changed"}, "worker-1").message_id
+    assert first != to_entry(FIELDS, "worker-2").message_id
+    assert first != to_entry({**FIELDS, "__CURSOR": "s=abc;i=2"}, "worker-1").message_id
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"MESSAGE": [104, 105, 255]}, ("hi\ufffd", 4, "demo.service")),
+        ({"MESSAGE": ["a", "b"]}, ("a\nb", 4, "demo.service")),
+        ({"MESSAGE": None}, ("", 4, "demo.service")),
+        ({"MESSAGE": "a\0b"}, ("ab", 4, "demo.service")),
+        ({"MESSAGE": "x" * 10_000}, ("x" * 8192, 4, "demo.service")),
+        ({"PRIORITY": None}, ("hello", 6, "demo.service")),
+        ({"PRIORITY": "12"}, ("hello", 6, "demo.service")),
+        ({"_SYSTEMD_UNIT": None, "SYSLOG_IDENTIFIER": "kernel"}, ("hello", 4, "kernel")),
+    ],
+)
+def test_odd_journal_fields(change: dict[str, object], wanted: tuple[str, int, str]) -> None:
+    entry = to_entry({**FIELDS, **change}, "worker-1")
+    assert (entry.message, entry.severity, entry.unit) == wanted
+
+
+GOOD = {"host": "h", "severity": 6, "unit": "u", "message": "m", "logged_at": "2026-11-01T12:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message_id"),
+    [
+        (b"hello", "1"),
+        (b"[]", "1"),
+        (b"{}", "1"),
+        (json.dumps(GOOD).encode(), None),
+        (json.dumps({**GOOD, "severity": 8}).encode(), "1"),
+        (json.dumps({**GOOD, "severity": None}).encode(), "1"),
+        (json.dumps({**GOOD, "logged_at": "yesterday"}).encode(), "1"),
+        (json.dumps({**GOOD, "logged_at": "2026-11-01T12:00:00"}).encode(), "1"),
+    ],
+)
+def test_other_messages_are_no_records(body: bytes, message_id: str | None) -> None:
+    with pytest.raises(BadRecordError):
+        entry_of(body, message_id)
+
+
+def test_record_is_made_storable() -> None:
+    body = json.dumps({**GOOD, "message": "a\0b\ud800"}).encode()
+    assert entry_of(body, "1").message == "ab?"
+
+
+JOURNALCTL = """#!/bin/sh
+case "$*" in
+*--after-cursor=gone*) exit 1 ;;
+*--after-cursor=c1*) printf '{"__CURSOR": "c2", "MESSAGE": "two"}\\n' ;;
+*)
+    printf '{"__CURSOR": "c1", "MESSAGE": "one"}\\n{"__CURSOR": "c2", "MES'
+    sleep 0.2
+    printf 'SAGE": "two"}\\n' ;;
+esac
+sleep 60
+"""
+
+
+@pytest.fixture
+def journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a journalctl that knows two entries first on the path."""
+    program = tmp_path / "journalctl"
+    program.write_text(JOURNALCTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+def read_for(journal: Journal, seconds: float) -> list[str]:
+    """Return the messages that come within `seconds`."""
+    deadline = time.monotonic() + seconds
+    messages: list[str] = []
+    while time.monotonic() < deadline:
+        messages += [entry["MESSAGE"] for entry in journal.read(0.1)]
+    return messages
+
+
+@pytest.mark.usefixtures("journalctl")
+@pytest.mark.parametrize(("cursor", "messages"), [(None, ["one", "two"]), ("c1", ["two"])])
+def test_journal_is_read_from_the_cursor(cursor: str | None, messages: list[str]) -> None:
+    journal = Journal(cursor)
+    try:
+        assert read_for(journal, 0.8) == messages
+    finally:
+        journal.close()
+
+
+@pytest.mark.usefixtures("journalctl")
+def test_cursor_of_a_journal_that_is_gone() -> None:
+    journal = Journal("gone")
+    try:
+        with pytest.raises(EOFError, match="exit code 1"):
+            read_for(journal, 2)
+    finally:
+        journal.close()
+
+
+def test_cursor_file(tmp_path: Path) -> None:
+    cursors = CursorFile(tmp_path / "log-ship.cursor")
+    assert cursors.load() is None
+    cursors.save("s=1;i=2")
+    assert CursorFile(tmp_path / "log-ship.cursor").load() == "s=1;i=2"
+    cursors.forget()
+    assert cursors.load() is None
+
+
+def test_service_reconnects_until_stopped() -> None:
+    outcomes: Iterator[Exception] = iter(
+        [
+            ConnectionRefusedError("no"),
+            AMQPConnectionError(),
+            OSError("gone"),
+            Stop(),
+        ]
+    )
+    pauses: list[float] = []
+
+    def work() -> None:
+        raise next(outcomes)
+
+    run_for_ever(work, "test", pauses.append)
+    assert len(pauses) == 3
+    assert pauses[0] < pauses[2] <= pika_service.MAX_PAUSE_SECONDS
+
+
+def test_notify_tells_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert systemd.ready("alone") is False
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        assert systemd.ready("consuming mosaic.render")
+        assert listener.recv(100) == b"READY=1\nSTATUS=consuming mosaic.render"
+        assert systemd.stopping()
+        assert listener.recv(100).startswith(b"STOPPING=1")
+    assert systemd.status("after the end") is False
+
+
+def test_every_line_of_a_log_record_has_its_priority() -> None:
+    record = logging.LogRecord("n", logging.ERROR, "f", 1, "first\nsecond", None, None)
+    assert JournalFormatter("%(name)s: %(message)s").format(record) == "<3>n: first\n<3>second"
+
+
+@pytest.fixture
+def silent_broker() -> Iterator[int]:
+    """Yield the port of a broker that accepts connections and says nothing, as a frozen one does."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(20)
+        yield listener.getsockname()[1]
+
+
+def publish_to(port: int, seconds: float) -> float:
+    """Publish to a port in vain; return how long that took."""
+    config = Config(
+        host="gateway-1",
+        broker=Broker(url=f"amqp://u:p@127.0.0.1:{port}/mosaic"),
+        database=Database(url="postgresql+psycopg://u@/mosaic"),
+    )
+    publisher = Publisher(create_app(dataclasses.replace(config)))
+    started = time.monotonic()
+    try:
+        with pytest.raises(PublishError, match="2 messages stayed unconfirmed"):
+            publisher.publish([TaskCall("mosaic.render.tile", ("x", n)) for n in range(2)], seconds)
+    finally:
+        publisher.close()
+    return time.monotonic() - started
+
+
+def test_publisher_gives_up_on_a_broker_that_is_down() -> None:
+    assert publish_to(1, 1.0) < 1.5
+
+
+def test_publisher_gives_up_on_a_frozen_broker(silent_broker: int) -> None:
+    assert publish_to(silent_broker, 2.0) < 4.0

@@ -1,0 +1,58 @@
+"""Fixtures of the checks from end to end: a lab that is up, named by LAB_NAME."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.lab.commands import DEFAULT_LAB, UserLab
+
+
+@pytest.fixture(scope="session")
+def lab() -> UserLab:
+    """The lab of LAB_NAME, which must be up."""
+    found = UserLab(os.environ.get("LAB_NAME") or DEFAULT_LAB)
+    assert (found.state / "pki" / "ca.pem").exists(), (
+        f"Lab {found.name} is not up: LAB_NAME={found.name} ./lab up makes it, ./lab test runs these checks."
+    )
+    return found
+
+
+@pytest.fixture
+def spare_lab(lab: UserLab) -> UserLab:
+    """A lab that may be broken; never the one that a user works with."""
+    if lab.name == DEFAULT_LAB:
+        pytest.skip(f"breaks things on purpose, which lab {DEFAULT_LAB} is spared: use another LAB_NAME")
+    return lab
+
+
+@pytest.fixture(scope="session")
+def url(lab: UserLab) -> str:
+    """Address of the console, as `open` prints it."""
+    return lab.run("open").out.splitlines()[0].strip()
+
+
+@pytest.fixture(scope="session")
+def trust(lab: UserLab) -> ssl.SSLContext:
+    """The lab's CA and no other."""
+    return ssl.create_default_context(cafile=str(lab.state / "pki" / "ca.pem"))
+
+
+@pytest.fixture(scope="session")
+def console(lab: UserLab, url: str, trust: ssl.SSLContext) -> Iterator[httpx.Client]:
+    """The API with the lab's login."""
+    with httpx.Client(
+        base_url=url, auth=("lab", lab.password), verify=trust, timeout=30, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def stranger(url: str, trust: ssl.SSLContext) -> Iterator[httpx.Client]:
+    """The API without a login."""
+    with httpx.Client(base_url=url, verify=trust, timeout=30, trust_env=False) as client:
+        yield client

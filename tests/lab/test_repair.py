@@ -1,0 +1,184 @@
+"""`./lab up` finishes and repairs: deleted nodes, wiped brokers, runs that were killed half-way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.lab.commands import Done, UserLab, docker, processes_of, wait_for
+
+QUEUE = "mosaic.check.kept"
+# Each message is confirmed by the broker before the program ends.
+PUBLISH = """
+import json, pika, sys, tomllib
+queue, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
+channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+channel.queue_declare(queue, durable=True, arguments={'x-queue-type': 'quorum'})
+channel.confirm_delivery()
+for number in range(first, last):
+    persistent = pika.BasicProperties(delivery_mode=2)
+    channel.basic_publish('', queue, str(number).encode(), persistent, mandatory=True)
+print(json.dumps(last - first))
+"""
+CONSUME = """
+import json, pika, sys, tomllib
+url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
+channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+channel.basic_qos(prefetch_count=200)
+found = []
+for method, _, body in channel.consume(sys.argv[1], inactivity_timeout=5):
+    if method is None:
+        break
+    found.append(int(body))
+    channel.basic_ack(method.delivery_tag)
+channel.cancel()
+channel.queue_delete(sys.argv[1])
+print(json.dumps(found))
+"""
+
+
+def changed(done: Done) -> int:
+    """What `up` says that it changed."""
+    match = re.search(r"changed=(\d+)", done.out)
+    assert match, done
+    return int(match[1])
+
+
+def assert_up(done: Done) -> None:
+    """`up` says that it is done."""
+    assert done.status == 0, done
+
+
+def test_second_up_changes_nothing(spare_lab: UserLab) -> None:
+    assert_up(spare_lab.up())
+    done = spare_lab.up()
+    assert_up(done)
+    assert changed(done) == 0
+
+
+def test_deleted_nodes_are_made_again_and_nothing_stored_is_lost(
+    spare_lab: UserLab, console: httpx.Client
+) -> None:
+    """A worker, a broker and the database go; what the last two had stored is in their volumes."""
+    job = console.post("/api/jobs/render", json={"width": 128, "height": 128}).json()["job"]
+    wait_for("the job", 60, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
+    gone = ["worker-2", "broker-3", "database-1"]
+    docker("rm", "--force", *(f"{spare_lab.name}-{name}" for name in gone))
+    status = spare_lab.run("status", "--json")
+    assert status.status == 1
+    assert {node["name"] for node in status.json()["nodes"] if node["state"] == "missing"} == set(gone)
+    assert_up(spare_lab.up())
+    assert_whole(spare_lab)
+    assert console.get(f"/api/jobs/{job}").json()["state"] == "done"
+    assert changed(spare_lab.up()) == 0
+
+
+def test_wiped_broker_joins_again_and_no_message_is_lost(spare_lab: UserLab) -> None:
+    """Its data is gone, its name is not: messages confirmed before and meanwhile are all there afterwards."""
+    spare_lab.python("worker-1", PUBLISH, QUEUE, "0", "1000")
+    docker("rm", "--force", f"{spare_lab.name}-broker-2")
+    docker("volume", "rm", f"{spare_lab.name}-broker-2-data")
+    spare_lab.python("worker-1", PUBLISH, QUEUE, "1000", "1200")
+    assert_up(spare_lab.up())
+    assert_whole(spare_lab)
+    queue = spare_lab.status()["queues"][QUEUE]
+    assert len(queue["members"]) == len(queue["online"]) == len(spare_lab.status()["cluster"]["members"])
+    found = spare_lab.python("worker-1", CONSUME, QUEUE)
+    assert sorted(found) == list(range(1200))
+    assert changed(spare_lab.up()) == 0
+
+
+def test_broker_wiped_while_it_keeps_its_host_joins_again(spare_lab: UserLab) -> None:
+    """As after a disk was replaced: the same machine, an empty data folder."""
+    spare_lab.python("worker-1", PUBLISH, QUEUE, "0", "500")
+    wipe = "systemctl stop rabbitmq-server && rm -rf /var/lib/rabbitmq/mnesia"
+    assert spare_lab.run("shell", "broker-1", "sh", "-c", wipe).status == 0
+    assert_up(spare_lab.up())
+    assert_whole(spare_lab)
+    assert sorted(spare_lab.python("worker-1", CONSUME, QUEUE)) == list(range(500))
+
+
+def assert_whole(lab: UserLab) -> None:
+    """Healthy, and every check of every node holds."""
+    status = lab.run("status", "--json")
+    assert status.status == 0, status
+    verify = lab.run("verify", "--json")
+    assert verify.status == 0, verify
+
+
+def tasks_of(log: Path) -> int:
+    """Tasks that a run of site.yml has begun, by its log."""
+    return log.read_text().count("TASK ")
+
+
+def begin(lab: UserLab, tasks: int) -> tuple[int, list[int]]:
+    """Start `up` and wait until so many tasks of site.yml have begun; returns its and Ansible's processes."""
+    known = set((lab.state / "logs").glob("*-site-*.log"))
+    process = lab.start("up", "--no-verify", "--no-demo")
+
+    def far_enough() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        return any(tasks_of(log) >= tasks for log in set((lab.state / "logs").glob("*-site-*.log")) - known)
+
+    wait_for(f"{tasks} tasks", 300, far_enough, poll=0.05)
+    return process.pid, processes_of(["ansible-playbook"], f"LAB_NAME={lab.name}")
+
+
+def ended(pid: int, seconds: float = 30) -> int:
+    """Exit status of a child of ours, or minus the signal that ended it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} still runs after {seconds:.0f} s")
+
+
+def test_interrupted_up_is_finished_by_the_next(spare_lab: UserLab) -> None:
+    """Ansible killed, ./lab killed, Ctrl-C, at three places: nothing is left, and the last `up` finishes."""
+    docker("rm", "--force", f"{spare_lab.name}-worker-3", f"{spare_lab.name}-gateway-1")
+
+    pid, ansible = begin(spare_lab, tasks=6)
+    assert ansible
+    for process in ansible:
+        os.kill(process, signal.SIGKILL)
+    assert ended(pid) == 1, "the lab says no"
+
+    pid, _ = begin(spare_lab, tasks=14)
+    os.kill(pid, signal.SIGKILL)
+    assert ended(pid) == -signal.SIGKILL
+    no_process_is_left(spare_lab)
+
+    pid, _ = begin(spare_lab, tasks=25)
+    os.killpg(pid, signal.SIGINT)
+    assert ended(pid) == 130
+    no_process_is_left(spare_lab)
+
+    assert_up(spare_lab.up())
+    assert_whole(spare_lab)
+    assert changed(spare_lab.up()) == 0
+
+
+def no_process_is_left(lab: UserLab) -> None:
+    """Ansible ends with the command that started it."""
+    wait_for(
+        "Ansible's processes end",
+        15,
+        lambda: not processes_of(["ansible-playbook", "mitogen"], f"LAB_NAME={lab.name}"),
+    )
+
+
+@pytest.mark.parametrize("node", ["worker-1"])
+def test_stopped_node_is_started(spare_lab: UserLab, node: str) -> None:
+    docker("stop", "--time", "30", f"{spare_lab.name}-{node}")
+    assert spare_lab.node_state(node) == "stopped"
+    assert_up(spare_lab.up())
+    assert spare_lab.node_state(node) == "running"
