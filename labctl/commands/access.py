@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from labctl.console_api import USER, password
 from labctl.context import Context
 from labctl.errors import UsageError
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def open_console(context: Context, *, browser: bool) -> int:
@@ -49,16 +52,27 @@ def logs(context: Context, target: str, *, lines: int, follow: bool) -> int:
     def read(node: str) -> list[str]:
         words = context.substrate.shell(node, journal)
         done = subprocess.run(words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        return done.stdout.splitlines() if done.returncode == 0 else []
+        return journal_entries(done.stdout) if done.returncode == 0 else []
 
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        found = sorted(line for part in pool.map(read, nodes) for line in part)
+        found = sorted(entry for part in pool.map(read, nodes) for entry in part)
     if not found:
         raise UsageError(
             f"{target} is no node and no node has logged for a unit of that name; nodes are"
             f" {', '.join(nodes)}, units"
             " for example rabbitmq-server, haproxy, mosaic-worker@render, mosaic-gateway."
         )
-    for line in found[-lines:]:
-        print(line)
+    for entry in found:
+        print(entry)
     return 0
+
+
+def journal_entries(text: str) -> list[str]:
+    """Entries of a journal printed with times; a message of several lines stays one entry."""
+    entries: list[str] = []
+    for line in text.splitlines():
+        if _TIME.match(line) or not entries:
+            entries.append(line)
+        else:
+            entries[-1] += f"\n{line}"
+    return entries

@@ -15,9 +15,9 @@ from labctl.screen import Screen
 
 DISK_COLD_GB = 6.0  # node image, group images, .venv and caches
 DISK_WARM_GB = 1.0  # logs, databases and queues of nodes made from finished images
-INSTANCES_PER_NODE = 24  # measured: a systemd node with its services holds 12 to 20 inotify instances
+INSTANCES_PER_NODE = 8  # measured: systemd holds 5; the rest is for units that watch paths, and for logins
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-MEMORY_SHARE = 0.5  # limits are ceilings: measured, nodes use about half of theirs
+MEMORY_SHARE = 0.5  # measured: the nodes of an idle lab use a third of their limits
 
 
 def disk(paths: LabPaths, engine_root: str, *, cold: bool) -> None:

@@ -68,7 +68,8 @@ def names(expected: dict[str, Any]) -> Iterator[str]:
             continue
         for other in sorted(found - {address}):
             yield (
-                f"On {expected['host']} the name {name} resolves to {other}, not to its lab_address {address};"
+                f"On {expected['host']} the name {name} resolves to {other},"
+                f" not to its lab_address {address};"
                 f" remove that entry (grep -n {name} /etc/hosts there) or correct the inventory."
             )
 

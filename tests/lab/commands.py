@@ -93,7 +93,7 @@ class UserLab:
     def python(self, node: str, source: str, *arguments: str) -> Any:
         """Run a program with the application's Python on a node; returns its stdout's JSON."""
         done = self.run("shell", node, "/opt/mosaic/venv/bin/python", "-c", source, *arguments)
-        assert done.status == 0, done
+        assert done.status == 0, str(done)
         return done.json()
 
     def node_state(self, name: str) -> str:

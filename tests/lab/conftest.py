@@ -12,13 +12,20 @@ import pytest
 from tests.lab.commands import DEFAULT_LAB, UserLab
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes the lab apart comes last."""
+    items.sort(key=lambda item: item.path.name == "test_repair.py")
+
+
 @pytest.fixture(scope="session")
 def lab() -> UserLab:
-    """The lab of LAB_NAME, which must be up."""
+    """The lab of LAB_NAME, which must be up and healthy."""
     found = UserLab(os.environ.get("LAB_NAME") or DEFAULT_LAB)
     assert (found.state / "pki" / "ca.pem").exists(), (
         f"Lab {found.name} is not up: LAB_NAME={found.name} ./lab up makes it, ./lab test runs these checks."
     )
+    status = found.run("status")
+    assert status.status == 0, str(status)
     return found
 
 

@@ -13,18 +13,20 @@ import pytest
 
 from tests.lab.commands import Done, UserLab, docker, processes_of, wait_for
 
-QUEUE = "mosaic.check.kept"
+QUEUE = "mosaic.check"
 # Each message is confirmed by the broker before the program ends.
 PUBLISH = """
 import json, pika, sys, tomllib
 queue, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
 channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+channel.exchange_declare(queue, 'topic', durable=True)
 channel.queue_declare(queue, durable=True, arguments={'x-queue-type': 'quorum'})
+channel.queue_bind(queue, queue, '#')
 channel.confirm_delivery()
 for number in range(first, last):
     persistent = pika.BasicProperties(delivery_mode=2)
-    channel.basic_publish('', queue, str(number).encode(), persistent, mandatory=True)
+    channel.basic_publish(queue, 'number', str(number).encode(), persistent, mandatory=True)
 print(json.dumps(last - first))
 """
 CONSUME = """
@@ -40,6 +42,7 @@ for method, _, body in channel.consume(sys.argv[1], inactivity_timeout=5):
     channel.basic_ack(method.delivery_tag)
 channel.cancel()
 channel.queue_delete(sys.argv[1])
+channel.exchange_delete(sys.argv[1])
 print(json.dumps(found))
 """
 
@@ -47,13 +50,13 @@ print(json.dumps(found))
 def changed(done: Done) -> int:
     """What `up` says that it changed."""
     match = re.search(r"changed=(\d+)", done.out)
-    assert match, done
+    assert match, str(done)
     return int(match[1])
 
 
 def assert_up(done: Done) -> None:
     """`up` says that it is done."""
-    assert done.status == 0, done
+    assert done.status == 0, str(done)
 
 
 def test_second_up_changes_nothing(spare_lab: UserLab) -> None:
@@ -108,9 +111,9 @@ def test_broker_wiped_while_it_keeps_its_host_joins_again(spare_lab: UserLab) ->
 def assert_whole(lab: UserLab) -> None:
     """Healthy, and every check of every node holds."""
     status = lab.run("status", "--json")
-    assert status.status == 0, status
+    assert status.status == 0, str(status)
     verify = lab.run("verify", "--json")
-    assert verify.status == 0, verify
+    assert verify.status == 0, str(verify)
 
 
 def tasks_of(log: Path) -> int:

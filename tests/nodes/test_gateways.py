@@ -37,8 +37,10 @@ def test_api_lets_the_lab_user_in(gateway: Facts) -> None:
 
 def test_beat_ticks(gateway: Facts, lab: Lab) -> None:
     """A tick went from beat over broker and worker to the database."""
-    assert gateway["beat"]["age_seconds"] < TICK_S
-    assert gateway["beat"]["host"] in lab.group("workers")
+    assert gateway["beat"]["status"] == 200, gateway["beat"]
+    tick = gateway["beat"]["body"]
+    assert tick["age_seconds"] < TICK_S
+    assert tick["host"] in lab.group("workers")
 
 
 def test_logs_of_every_host_arrive(gateway: Facts, lab: Lab) -> None:

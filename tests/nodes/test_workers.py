@@ -28,12 +28,11 @@ def test_each_instance_says_that_it_consumes(client: Facts) -> None:
 def test_brokers_know_its_consumers(client: Facts, node: Node, answers: Answers, lab: Lab) -> None:
     """Each queue is consumed from this host's address, and acknowledged only when the work is done."""
     for name in lab.group("brokers"):
-        consumers = [
-            consumer
+        acknowledged = {
+            consumer["queue"]
             for consumer in answers.of(name, "broker")["consumers"]
-            if consumer["channel_details"]["peer_host"] == node.address
-        ]
-        acknowledged = {consumer["queue"]["name"] for consumer in consumers if consumer["ack_required"]}
+            if consumer["peer"] == node.address and consumer["acknowledges"]
+        }
         assert {queue for queues in client["declared"].values() for queue in queues} <= acknowledged, name
 
 

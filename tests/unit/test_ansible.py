@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabPaths:
     (tmp_path / "playbooks").mkdir()
     (tmp_path / "playbooks" / "play.yml").write_text(PLAY, encoding="utf-8")
     (tmp_path / "hosts").write_text(
-        "[g]\na\nb\n[g:vars]\nansible_python_interpreter=auto_silent\n", encoding="utf-8"
+        f"[g]\na\nb\n[g:vars]\nansible_python_interpreter={sys.executable}\n", encoding="utf-8"
     )
     monkeypatch.setattr(ansible, "ROOT", tmp_path)
     monkeypatch.setenv("LAB_MITOGEN", "0")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labctl import bootstrap, checks, junit
-from labctl.commands import demo, play
+from labctl.commands import access, demo, play
 from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT
 from labctl.screen import Screen, Step
@@ -74,6 +74,14 @@ def test_a_demo_by_one_host_is_a_no(tmp_path: Path) -> None:
     demo.require_two_hosts(good)
     assert set(good.as_json()) == {"job", "tiles", "by_host", "seconds", "image"}
     assert (good.rate, good.shares()) == (2.0, "worker-1 75%, worker-2 25%")
+
+
+def test_a_journal_message_of_several_lines_stays_together() -> None:
+    text = "2026-01-01T00:00:00.1+00:00 a x: one\n    two\n2026-01-01T00:00:00.2+00:00 a x: three\n"
+    assert access.journal_entries(text) == [
+        "2026-01-01T00:00:00.1+00:00 a x: one\n    two",
+        "2026-01-01T00:00:00.2+00:00 a x: three",
+    ]
 
 
 def test_a_step_that_fails_is_marked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,16 +11,19 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 10
+STATISTICS_S = 15  # a broker tells the others of a new queue's or consumer's details every 5 s
 MONITOR = json.loads(Path("/etc/warren/monitor.json").read_text())
 PKI = Path("/etc/warren/pki")
 QUEUE_COLUMNS = "name,vhost,type,members,online,leader,policy,effective_policy_definition,messages,consumers"
-CONSUMER_COLUMNS = "queue.name,channel_details.peer_host,channel_details.user,ack_required"
+CONSUMER_COLUMNS = "queue.name,channel_details.peer_host,ack_required"
 
 
 def request(
@@ -61,6 +64,36 @@ def distribution_tls(peer: str) -> str:
         return f"no TLS: {error}"
 
 
+def known(path: str, complete: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """A list of the API, asked for until every entry is complete, or for STATISTICS_S at most."""
+    deadline = time.monotonic() + STATISTICS_S
+    while True:
+        found: list[dict[str, Any]] = get(path)
+        if all(map(complete, found)) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
+
+
+def queues() -> list[dict[str, Any]]:
+    """Every queue with its members and its policy."""
+    columns = {"messages", "effective_policy_definition"}
+    return known(f"queues?columns={QUEUE_COLUMNS}", lambda queue: columns <= queue.keys())
+
+
+def consumers() -> list[dict[str, Any]]:
+    """Queue, peer address ("" while the broker does not know it yet) and acknowledgement of each consumer."""
+    return [
+        {
+            "queue": consumer["queue"]["name"],
+            "peer": dict(consumer["channel_details"]).get("peer_host", ""),
+            "acknowledges": consumer["ack_required"],
+        }
+        for consumer in known(
+            f"consumers?columns={CONSUMER_COLUMNS}", lambda consumer: bool(consumer["channel_details"])
+        )
+    ]
+
+
 def definitions() -> dict[str, Any]:
     """Users (name, tags), permissions, vhosts and policies that the cluster holds."""
     done = subprocess.run(
@@ -85,8 +118,8 @@ def main() -> None:
         "versions": [overview["rabbitmq_version"], overview["erlang_version"]],
         "protocols": sorted({listener["protocol"] for listener in overview["listeners"]}),
         "alarms_status": request("health/checks/alarms")[0],
-        "queues": get(f"queues?columns={QUEUE_COLUMNS}"),
-        "consumers": get(f"consumers?columns={CONSUMER_COLUMNS}"),
+        "queues": queues(),
+        "consumers": consumers(),
         "deprecated": request("deprecated-features/used")[1],
         "guest_status": request("whoami", "guest", "guest")[0],
         "monitor_sees_users": request("users")[0],

@@ -12,6 +12,7 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -21,6 +22,7 @@ from typing import Any
 CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())["gateway"]
 CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
 PROBE_S = 20
+FIRST_TICK_S = 25  # in a lab that has just started
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -51,6 +53,16 @@ def request(url: str, login: str = "", accept: str = "application/json") -> dict
         except ValueError:
             content = body[:200]
         return {"status": answer.status, "location": answer.headers.get("Location", ""), "body": content}
+
+
+def beat(url: str, login: str) -> dict[str, Any]:
+    """The latest tick, waited for when there has been none yet."""
+    deadline = time.monotonic() + FIRST_TICK_S
+    while True:
+        answer = request(url, login)
+        if answer["status"] == 200 or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.5)
 
 
 def active(units: list[str]) -> dict[str, str]:
@@ -88,7 +100,7 @@ def main() -> None:
         "api": request(f"{base}/api/jobs"),
         "wrong login": request(f"{base}/api/jobs", f"{CONFIG['username']}:wrong"),
         "right login": request(f"{base}/api/jobs?limit=1", login)["status"],
-        "beat": request(f"{base}/api/beat", login)["body"],
+        "beat": beat(f"{base}/api/beat", login),
         "logs": {
             host: request(f"{base}/api/logs?limit=1&host={host}", login)["body"] for host in wanted["hosts"]
         },
