@@ -43,6 +43,8 @@ NEVER_SERVED = (80, 5672, 15672, 15692)
 # Services whose certificate any host that reaches them can see without another protocol before it.
 TLS_PORTS = (5671, 15671, 443)
 
+RECENT_TICK_S = 40  # four times the period of beat
+
 ON_NODE = Path(__file__).parent / "on_node"
 SYSTEM_PYTHON = "/usr/bin/python3"
 APPLICATION_PYTHON = "/opt/mosaic/venv/bin/python"
@@ -137,6 +139,7 @@ class Lab:
                 "name": name,
                 "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else [])],
                 "hosts": self.group("workers", "gateways"),
+                "recent_s": RECENT_TICK_S,
                 "probe": self.group("workers") if name == first else [],
             }
             asked["gateway"] = (question, SYSTEM_PYTHON)
