@@ -10,6 +10,7 @@ from pathlib import Path
 from labctl import ansible, checks, context, devtools, junit, linters
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
+from labctl.host import engine
 from labctl.paths import ROOT, LabPaths, lab_paths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
@@ -120,6 +121,7 @@ class _Cycle:
         return [suite.report for suite in suites]
 
     def _remove(self) -> None:
+        engine.ensure(self._context.paths, self._screen)  # an engine that was off may hold one
         down.command(self._context, everything=False)
 
     def _down(self) -> None:

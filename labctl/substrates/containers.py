@@ -10,7 +10,7 @@ import docker
 from docker.models.containers import Container
 
 from labctl import ansible, images, keys, state, topology
-from labctl.errors import LabError
+from labctl.errors import LabError, UsageError
 from labctl.host import checks, engine, network
 from labctl.paths import LabPaths
 from labctl.screen import Screen
@@ -44,9 +44,10 @@ class DockerSubstrate:
         declared = topology.load()
         self.client = engine.ensure(self._paths, screen)
         checks.inotify(len(declared.nodes), screen)
+        present = self.containers()
+        self._refuse_unknown(present)
         network.settle(self._paths, declared, self.client)
         lab = self.topology()
-        present = self.containers()
         self._mention_surplus(lab, present, screen)
         asleep = [node for node in lab.nodes if not _runs(present.get(node.name))]
         if not asleep and all(_matches(present[node.name], node, self._paths.name) for node in lab.nodes):
@@ -108,6 +109,21 @@ class DockerSubstrate:
         )
         prefix = f"{self._paths.name}-"
         return {str(item.name).removeprefix(prefix): item for item in listed}
+
+    def _refuse_unknown(self, present: dict[str, Container]) -> None:
+        """Nodes keep the secrets that they were made with; with new ones they would lock everybody out."""
+        home = str(self._paths.state)
+        owner = next((o for c in present.values() if (o := c.labels.get("warren.state", home)) != home), None)
+        if owner is not None:
+            raise UsageError(
+                f"The nodes of lab {self._paths.name} were made by another checkout, whose state is {owner};"
+                " use that one, choose another LAB_NAME, or remove them with ./lab down."
+            )
+        if present and state.read(self._paths) is None:
+            raise UsageError(
+                f"Nodes of lab {self._paths.name} exist, but {home} is gone, and their secrets with it;"
+                " remove them with ./lab down, then run ./lab up."
+            )
 
     def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
         cold = any(not images.exists(self.client, keys.group_image(group)) for group in _groups_of(missing))
