@@ -14,12 +14,14 @@ import pytest
 from tests.lab.commands import Done, UserLab, docker, processes_of, wait_for
 
 QUEUE = "mosaic.check"
-# Each message is confirmed by the broker before the program ends.
+# Each message is confirmed before the program ends. As any client must, it connects again: in the
+# moment before the proxy notices a dead broker, a connection may be given to it.
 PUBLISH = """
 import json, pika, sys, tomllib
 queue, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
-channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+retrying = '?connection_attempts=5&retry_delay=1&stack_timeout=4&socket_timeout=4'
+channel = pika.BlockingConnection(pika.URLParameters(url + retrying)).channel()
 channel.exchange_declare(queue, 'topic', durable=True)
 channel.queue_declare(queue, durable=True, arguments={'x-queue-type': 'quorum'})
 channel.queue_bind(queue, queue, '#')
@@ -32,7 +34,8 @@ print(json.dumps(last - first))
 CONSUME = """
 import json, pika, sys, tomllib
 url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
-channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+retrying = '?connection_attempts=5&retry_delay=1&stack_timeout=4&socket_timeout=4'
+channel = pika.BlockingConnection(pika.URLParameters(url + retrying)).channel()
 channel.basic_qos(prefetch_count=200)
 found = []
 for method, _, body in channel.consume(sys.argv[1], inactivity_timeout=5):

@@ -79,6 +79,12 @@ def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[s
     ]
 
 
+def lost_members(answers: Iterable[Mapping[str, Any]], empty: Iterable[str]) -> list[str]:
+    """Hosts of `empty` that some broker still has as members; `answers` as for brokers_that_know."""
+    known = list(answers)
+    return [host for host in empty if brokers_that_know(known, f"rabbit@{host}")]
+
+
 def _equal(have: Any, want: Any) -> bool:
     if isinstance(want, list) and isinstance(have, str):  # tags came as a comma-separated string before 3.9
         have = [part for part in have.split(",") if part]
@@ -92,6 +98,7 @@ class FilterModule:
         """The filters by their names in templates."""
         return {
             "rabbitmq_brokers_that_know": brokers_that_know,
+            "rabbitmq_lost_members": lost_members,
             "rabbitmq_missing_definitions": missing,
             "rabbitmq_operator_permission": operator_permission,
             "rabbitmq_password_hash": password_hash,
