@@ -113,7 +113,7 @@ def shell(node: str, command: tuple[str, ...]) -> int:
 
 @cli.command()
 @click.argument("target", metavar="NODE|UNIT")
-@click.option("-n", "--lines", default=100, show_default=True, type=click.IntRange(1))
+@click.option("-n", "--lines", default=100, show_default=True, type=click.IntRange(1), help="Of each node.")
 @click.option("-f", "--follow", is_flag=True, help="Go on showing what is logged (of a node).")
 def logs(target: str, lines: int, follow: bool) -> int:
     """Show the journal of a node, or of a unit on every node."""
@@ -143,17 +143,35 @@ def down(everything: bool) -> int:
     return module.command(context.make(), everything=everything)
 
 
+@cli.group()
+def box() -> None:
+    """Make what `vagrant up` starts from."""
+
+
+@box.command("build")
+@click.argument("provider", default="libvirt", type=click.Choice(["docker", "libvirt", "virtualbox"]))
+def box_build(provider: str) -> int:
+    """Make the box for PROVIDER (default: libvirt) and give it to Vagrant; for docker, an image."""
+    from labctl.commands import box as module
+    from labctl.paths import lab_paths
+
+    return module.command(lab_paths(), provider, Screen())
+
+
 @cli.command()
 @click.option("--lint", is_flag=True, help="Only the linters.")
 @click.option("--unit", is_flag=True, help="Only the tests that need no lab.")
 @click.option("--lab", is_flag=True, help="Only the tests in a lab of their own.")
+@click.option("--roles", is_flag=True, help="Only the Molecule scenarios.")
+@click.option("--role", "scenarios", multiple=True, metavar="NAME", help="Only this Molecule scenario.")
 @click.option("--keep", is_flag=True, help="Leave the lab of the tests (LAB_NAME=warren-test) running.")
-def test(lint: bool, unit: bool, lab: bool, keep: bool) -> int:
-    """Run every check of the project: linters, unit tests, and a lab of its own from up to down."""
+def test(lint: bool, unit: bool, lab: bool, roles: bool, scenarios: tuple[str, ...], keep: bool) -> int:
+    """Run every check of the project: linters, unit tests, a lab of its own, and scenarios of the roles."""
     from labctl.commands import test as module
 
-    chosen = [name for name, wanted in (("lint", lint), ("unit", unit), ("lab", lab)) if wanted]
-    return module.command(chosen or ["lint", "unit", "lab"], keep=keep)
+    phases = {"lint": lint, "unit": unit, "lab": lab, "roles": roles or bool(scenarios)}
+    chosen = [name for name, wanted in phases.items() if wanted]
+    return module.command(chosen or ["lint", "unit", "lab"], keep=keep, roles=scenarios)
 
 
 def _status(result: object) -> int:

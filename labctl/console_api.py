@@ -40,7 +40,7 @@ def password(paths: LabPaths) -> str:
 class Console:
     """The API at the console's address. Every method raises LabError when it does not answer as it should."""
 
-    def __init__(self, url: str, paths: LabPaths) -> None:
+    def __init__(self, url: str, paths: LabPaths, secret: str) -> None:
         if not url:
             raise UsageError(
                 "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
@@ -49,7 +49,7 @@ class Console:
             raise UsageError(f"Lab {paths.name} has no CA yet; run ./lab up first.")
         self._client = httpx.Client(
             base_url=url,
-            auth=(USER, password(paths)),
+            auth=(USER, secret),
             verify=ssl.create_default_context(cafile=str(paths.ca)),
             timeout=20,
             trust_env=False,  # a proxy has no way to 127.0.0.1

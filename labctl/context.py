@@ -23,19 +23,22 @@ class Context:
 
 
 def make(*, json: bool = False) -> Context:
-    """Context for the lab of LAB_NAME, on the inventory of LAB_INVENTORY (default: Docker)."""
-    paths = lab_paths()
-    return Context(paths, _substrate(paths), Screen(json=json))
+    """Context for the lab of LAB_NAME, on the inventory of LAB_INVENTORY (default: Docker).
 
-
-def _substrate(paths: LabPaths) -> Substrate:
+    A lab on another inventory is named after that inventory's folder, unless LAB_NAME says otherwise.
+    """
     from labctl.substrates.containers import DockerSubstrate
     from labctl.substrates.hosts import HostSubstrate
 
     chosen = os.environ.get("LAB_INVENTORY", "")
-    if not chosen or Path(chosen).resolve() == ansible.DOCKER_INVENTORY:
-        return DockerSubstrate(paths)
     inventory = Path(chosen).resolve()
+    screen = Screen(json=json)
+    if not chosen or inventory == ansible.DOCKER_INVENTORY:
+        paths = lab_paths()
+        return Context(paths, DockerSubstrate(paths), screen)
     if not inventory.exists():
         raise UsageError(f"Inventory {chosen} does not exist; give a folder like inventories/cloud.")
-    return HostSubstrate(paths, inventory)
+    if not os.environ.get("LAB_NAME"):
+        os.environ["LAB_NAME"] = (inventory if inventory.is_dir() else inventory.parent).name
+    paths = lab_paths()
+    return Context(paths, HostSubstrate(paths, inventory), screen)

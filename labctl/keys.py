@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ import yaml
 
 from labctl.errors import UsageError
 from labctl.paths import ROOT
+from labctl.topology import GROUPS
 
 KEY_LENGTH = 12
 _ROLE_PARTS = ("tasks/install*.yml", "defaults/**/*", "vars/**/*", "files/**/*", "meta/**/*")
@@ -118,3 +121,16 @@ def _dependencies(meta: Path) -> list[str]:
 def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
     found = {file for pattern in patterns for file in root.glob(pattern) if file.is_file()}
     return sorted(file for file in found if "__pycache__" not in file.parts and file.suffix != ".pyc")
+
+
+def main() -> None:
+    """Print, as JSON, which images belong to the present recipes: {"node": name, <group>: name, ...}."""
+    try:
+        images = {"node": node_image()} | {group: group_image(group) for group in GROUPS}
+    except UsageError as error:
+        sys.exit(str(error))
+    print(json.dumps(images))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,8 +17,8 @@ _SHOWN_LINES = 40
 def commands() -> dict[str, list[str]]:
     """Each linter's command line, run from the project's folder."""
     programs = Path(sys.executable).parent
-    python = _existing("labctl", "app", "tests", "inventories", "playbooks", "roles")
-    typed = _existing("labctl", "inventories/docker/nodes.py", "playbooks/files", "tests")
+    python = _existing("labctl", "app", "tests", "images", "inventories", "playbooks", "roles")
+    typed = _existing("labctl", "images", "inventories", "playbooks/files", "tests")
     return {
         "ruff": [str(programs / "ruff"), "check", "--no-cache", *python],
         "ruff-format": [str(programs / "ruff"), "format", "--check", "--no-cache", *python],

@@ -1,4 +1,7 @@
-"""The topology of a lab: which hosts it has, where, and how large; read from inventories/topology.yml."""
+"""The topology of a lab: which hosts it has, where, and how large.
+
+Read from inventories/topology.yml, or from the file that LAB_TOPOLOGY names.
+"""
 
 from __future__ import annotations
 
@@ -105,13 +108,20 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path: Path = TOPOLOGY_FILE) -> Topology:
+def topology_file() -> Path:
+    """inventories/topology.yml, or the file that LAB_TOPOLOGY names, relative to the project's folder."""
+    chosen = os.environ.get("LAB_TOPOLOGY")
+    return ROOT / chosen if chosen else TOPOLOGY_FILE
+
+
+def load(path: Path | None = None) -> Topology:
     """Read and check the topology; raises UsageError with one sentence that names file, cause and remedy."""
+    path = path or topology_file()
     shown = os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{shown} cannot be read ({error}); restore it, for example from git.") from error
+        raise UsageError(f"{shown} cannot be read ({error}); {_way_out(path)}.") from error
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
@@ -122,29 +132,43 @@ def load(path: Path = TOPOLOGY_FILE) -> Topology:
         raise UsageError(f"{shown}: {error}.") from error
 
 
+def _way_out(path: Path) -> str:
+    return (
+        "restore it, for example from git" if path == TOPOLOGY_FILE else "correct LAB_TOPOLOGY, or unset it"
+    )
+
+
 class _InvalidError(Exception):
     """What is wrong, as a clause without a final stop."""
 
 
 def parse(data: object) -> Topology:
-    """Turn the content of topology.yml into a Topology; raises an error whose text names the wrong value."""
+    """Turn the content of topology.yml into a Topology; raises an error whose text names the wrong value.
+
+    `partial: true` lets groups be missing or empty, for hosts on which single roles are tried.
+    """
     top = _mapping(data, "the file")
-    _only_known(top, {"network", "groups"}, "the file")
+    _only_known(top, {"network", "groups", "partial"}, "the file")
+    partial = _boolean(top.get("partial", False), "partial")
     network = _network(top.get("network"))
     groups = _mapping(top.get("groups"), "groups")
     _only_known(groups, set(GROUPS), "groups")
     nodes: list[Node] = []
     for group in GROUPS:
-        nodes += _group_nodes(group, groups.get(group, {}), network)
+        nodes += _group_nodes(group, groups.get(group, {}), network, partial=partial)
     _unique_addresses(nodes)
     _unique_ports(nodes)
     return Topology(str(network), tuple(nodes))
 
 
-def _group_nodes(group: str, data: object, network: ipaddress.IPv4Network) -> list[Node]:
+def _group_nodes(
+    group: str, data: object, network: ipaddress.IPv4Network, *, partial: bool = False
+) -> list[Node]:
     spec = _mapping(data, group)
     _only_known(spec, _GROUP_KEYS, group)
     count = _integer(spec.get("count", 0), f"{group}.count", 0, 250)
+    if partial and count == 0:
+        return []
     if group in REQUIRED_GROUPS and count < 1:
         raise _InvalidError(f"{group}.count is {count}, but a lab needs at least 1 of them; raise it")
     if group == "brokers" and count % 2 == 0:
@@ -197,6 +221,12 @@ def _integer(value: object, where: str, low: int, high: int) -> int:
         raise _InvalidError(f"{where} must be a whole number from {low} to {high}, not {value!r}")
     if not low <= value <= high:
         raise _InvalidError(f"{where} is {value}, which is not from {low} to {high}; correct it")
+    return value
+
+
+def _boolean(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _InvalidError(f"{where} must be true or false, not {value!r}")
     return value
 
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from labctl.console_api import USER, password
+from labctl.console_api import USER
 from labctl.context import Context
 from labctl.errors import UsageError
 
@@ -21,7 +21,7 @@ def open_console(context: Context, *, browser: bool) -> int:
         raise UsageError(
             "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
         )
-    secret = password(context.paths)
+    secret = context.substrate.console_password()
     context.screen.say(f"{url}\nuser      {USER}\npassword  {secret}\nCA        {context.paths.ca}")
     if browser:
         import webbrowser

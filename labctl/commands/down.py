@@ -73,7 +73,7 @@ def _remove_bake(paths: LabPaths, client: docker.DockerClient, screen: Screen) -
 def _remove_images(client: docker.DockerClient, screen: Screen) -> None:
     kept: list[str] = []
     removed = 0
-    for repository in [*(f"warren-{group}" for group in GROUPS), "warren-node"]:
+    for repository in [*(f"warren-{group}" for group in GROUPS), "warren-vagrant", "warren-node"]:
         for image in client.images.list(name=repository):
             for tag in image.tags:
                 try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from labctl import ansible, checks, context, devtools, junit, linters
+from labctl import ansible, checks, context, devtools, junit, linters, molecule
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
 from labctl.host import engine
@@ -19,8 +19,12 @@ from labctl.substrates.containers import DockerSubstrate
 TEST_LAB = "warren-test"
 
 
-def command(phases: Sequence[str], *, keep: bool) -> int:
-    """Run the phases ("lint", "unit", "lab"); exit status 1 when anything failed."""
+def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
+    """Run the phases ("lint", "unit", "lab", "roles"); exit status 1 when anything failed.
+
+    `roles` names the Molecule scenarios of the last phase; none means all.
+    """
+    scenarios = molecule.chosen(roles)
     os.environ["LAB_NAME"] = TEST_LAB
     screen = Screen()
     reports = lab_paths().base / "reports"
@@ -33,6 +37,9 @@ def command(phases: Sequence[str], *, keep: bool) -> int:
         written += _unit(reports, screen)
     if "lab" in phases:
         written += _Cycle(reports, screen, keep=keep).run()
+    if "roles" in phases:
+        written.append(reports / "molecule.xml")
+        junit.write(written[-1], "molecule", molecule.run(scenarios, reports, screen))
     sums = junit.totals(written)
     screen.say(f"\nReports in {reports.relative_to(ROOT)}, {time.monotonic() - started:.0f} s")
     screen.say(str(sums))

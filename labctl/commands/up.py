@@ -48,7 +48,7 @@ def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
                 count = len(suite.failures)
                 raise LabError(f"The lab is up, but {count} check{'s' * (count != 1)} failed (above).")
         if show:
-            demo.require_two_hosts(demo.run(context, demo.View()))
+            demo.require_two_hosts(demo.run(context, demo.View()), demo.workers(context))
             lap("demo")
     return summary
 

@@ -30,6 +30,9 @@ class Substrate(Protocol):
     def url(self) -> str:
         """Address of the console, "" when it has none."""
 
+    def console_password(self) -> str:
+        """Password of the console's user; UsageError when there is none yet."""
+
     def make(self, screen: Screen) -> Made:
         """See that every host exists and runs. Raises UsageError or LabError."""
 

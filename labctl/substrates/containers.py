@@ -9,7 +9,7 @@ from functools import cached_property
 import docker
 from docker.models.containers import Container
 
-from labctl import ansible, images, keys, state, topology
+from labctl import ansible, console_api, images, keys, state, topology
 from labctl.errors import LabError, UsageError
 from labctl.host import checks, engine, network
 from labctl.paths import LabPaths
@@ -39,6 +39,9 @@ class DockerSubstrate:
 
     def url(self) -> str:
         return state.console_url(self.topology())
+
+    def console_password(self) -> str:
+        return console_api.password(self._paths)
 
     def make(self, screen: Screen) -> Made:
         declared = topology.load()

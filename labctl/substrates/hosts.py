@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import shlex
 import subprocess
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible
+from labctl import ansible, console_api
 from labctl.errors import UsageError
 from labctl.paths import LabPaths
 from labctl.screen import Screen
@@ -37,8 +41,7 @@ class HostSubstrate:
             env=ansible.environment(self._paths, mitogen=False),
         )
         if done.returncode != 0:
-            words = done.stderr.strip().splitlines() or ["no message"]
-            raise UsageError(f"Inventory {self._inventory} cannot be read: {words[-1]}; correct it.")
+            raise UsageError(f"Inventory {self._inventory} cannot be read: {_cause(done.stderr)}")
         content: dict[str, Any] = json.loads(done.stdout)
         return content
 
@@ -77,7 +80,30 @@ class HostSubstrate:
             words += ["-p", str(variables["ansible_port"])]
         if variables.get("ansible_ssh_private_key_file"):
             words += ["-i", str(variables["ansible_ssh_private_key_file"])]
-        return [*words, f"{user}@{address}" if user else address, *command]
+        words += shlex.split(str(variables.get("ansible_ssh_common_args", "")))
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            words.append("-t")
+        there = command or ["bash", "-l"]
+        if variables.get("ansible_become"):
+            there = ["sudo", *there]
+        return [*words, f"{user}@{address}" if user else address, shlex.join(there)]
+
+    def console_password(self) -> str:
+        """The console's password as the inventory's lab_secrets has it, which may be in a vault."""
+        with contextlib.suppress(UsageError):
+            return console_api.password(self._paths)
+        gateway = next(iter(self.groups()["gateways"]), "localhost")
+        words = ["ansible", "--inventory", str(self._inventory), gateway, "--one-line"]
+        words += ["--module-name", "ansible.builtin.debug", "--args", "var=lab_secrets.console_password"]
+        environment = ansible.environment(self._paths, mitogen=False, extra={"ANSIBLE_FORCE_COLOR": "0"})
+        done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
+        found = re.search(r'"lab_secrets.console_password": "([^"]{16,})"', done.stdout)
+        if found is None:
+            raise UsageError(
+                f"Inventory {self._inventory} has no lab_secrets.console_password that can be read;"
+                " fill in its vault, and give its password by ANSIBLE_VAULT_PASSWORD_FILE."
+            )
+        return found[1]
 
     def _variables(self, node: str) -> dict[str, Any]:
         known = [host for hosts in self.groups().values() for host in hosts]
@@ -89,3 +115,10 @@ class HostSubstrate:
     def _first_value(self, name: str) -> object:
         values = (variables.get(name) for variables in self._listed["_meta"]["hostvars"].values())
         return next((value for value in values if value), "")
+
+
+def _cause(told: str) -> str:
+    """What an inventory script said itself, else Ansible's last line."""
+    found = re.search(r"^Standard error from inventory script:\n(.+)$", told, re.MULTILINE)
+    lines = told.strip().splitlines() or ["no message"]
+    return found[1] if found else f"{lines[-1]}; correct it."

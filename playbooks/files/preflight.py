@@ -1,7 +1,7 @@
 """Print, as a JSON list of sentences, what keeps this host from being a node of the lab.
 
-    preflight.py '{"host", "names": {name: address}, "releases": [..], "memory_mb", "disk_mb", "clock",
-                   "clock_seconds"}'
+    preflight.py '{"host", "names": {name: address}, "releases": [..], "unfit": {release: reason},
+                   "memory_mb", "disk_mb", "clock", "clock_seconds"}'
 
 Standard library only: it runs on the host before anything is installed there.
 """
@@ -26,8 +26,14 @@ def operating_system(expected: dict[str, Any]) -> Iterator[str]:
     if release.get("ID") != "debian" or release.get("VERSION_ID") not in known:
         yield (
             f"{expected['host']} runs {release.get('PRETTY_NAME', 'an unknown system')},"
-            f" which the roles do not support; install Debian {' or '.join(known)}."
+            f" which the roles {_why_not(release.get('VERSION_ID', ''), expected)};"
+            f" install Debian {' or '.join(known)}."
         )
+
+
+def _why_not(release: str, expected: dict[str, Any]) -> str:
+    reason = expected.get("unfit", {}).get(release)
+    return f"of its group do not support ({reason})" if reason else "do not support"
 
 
 def memory(expected: dict[str, Any]) -> Iterator[str]:

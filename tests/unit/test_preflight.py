@@ -98,6 +98,15 @@ def test_another_release(look: Look, release: str) -> None:
     assert sentence.endswith("install Debian 12 or 13.")
 
 
+def test_a_release_that_does_not_suit_a_group_is_refused_with_the_reason(look: Look) -> None:
+    release = TRIXIE.replace("13", "12").replace("trixie", "bookworm")
+    (sentence,) = look(release=release, releases=["13"], unfit={"12": "its broker is old"})
+    assert sentence == (
+        "worker-1 runs Debian GNU/Linux 12 (bookworm), which the roles of its group do not support"
+        " (its broker is old); install Debian 13."
+    )
+
+
 def test_too_little_memory(look: Look) -> None:
     (sentence,) = look(memory_mb=400)
     assert "worker-1 has 400 MB of memory and needs 480" in sentence

@@ -52,6 +52,13 @@ def test_the_remembered_network_and_ports_are_in_force(paths: LabPaths) -> None:
     assert state.console_url(lab) == "https://127.0.0.1:18443"
 
 
+def test_lab_topology_is_in_force(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOPOLOGY", "molecule/topologies/brokers.yml")
+    lab = state.current_topology(paths)
+    assert [node.name for node in lab.nodes] == ["broker-1", "broker-2", "broker-3"]
+    assert state.console_url(lab) == ""
+
+
 def test_lab_bake_shrinks_the_lab(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_BAKE", "1")
     lab = state.current_topology(paths)

@@ -129,6 +129,34 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         topology.load(tmp_path / "absent.yml")
 
 
+def test_lab_topology_names_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "small.yml"
+    file.write_text(yaml.safe_dump(changed("groups.workers.count", 1)), encoding="utf-8")
+    monkeypatch.setenv("LAB_TOPOLOGY", str(file))
+    assert [node.name for node in topology.load().group("workers")] == ["worker-1"]
+
+
+def test_lab_topology_is_relative_to_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOPOLOGY", "molecule/topologies/brokers.yml")
+    assert {node.group for node in topology.load().nodes} == {"brokers"}
+
+
+def test_a_wrong_lab_topology_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOPOLOGY", "absent.yml")
+    with pytest.raises(
+        UsageError, match=r"absent\.yml cannot be read .*; correct LAB_TOPOLOGY, or unset it\."
+    ):
+        topology.load()
+
+
+def test_groups_may_be_missing_only_where_the_file_says_so(tmp_path: Path) -> None:
+    alone = {"network": "10.9.0.0/24", "groups": {"databases": GOOD["groups"]["databases"]}}
+    assert "brokers.count is 0" in message(alone, tmp_path)
+    lab = topology.parse(alone | {"partial": True})
+    assert [node.name for node in lab.nodes] == ["database-1"]
+    assert "partial must be true or false" in message(alone | {"partial": "yes"}, tmp_path)
+
+
 def test_an_unknown_node_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="No node is called 'worker-9'; there are broker-1"):
         topology.parse(GOOD).node("worker-9")

@@ -27,7 +27,10 @@ def ask(tmp_path: Path) -> Ask:
     systemctl = programs / "systemctl"
     # As the real one: a block for each unit that is asked for, in that order, with an empty line between.
     systemctl.write_text(
-        f'#!/bin/sh\nshift 2\nfirst=1\nfor unit; do [ $first ] || echo; first=; cat "{answers}/$unit"; done\n'
+        "#!/bin/sh\n"
+        "if [ $1 = list-units ]; then for unit; do :; done"  # the last argument is the pattern
+        f'; cd {answers}; for found in $unit; do echo "$found loaded active running"; done; exit; fi\n'
+        f'shift 2\nfirst=1\nfor unit; do [ $first ] || echo; first=; cat "{answers}/$unit"; done\n'
     )
     systemctl.chmod(0o755)
 
@@ -36,13 +39,15 @@ def ask(tmp_path: Path) -> Ask:
         lines = [f"Id={unit}", f"ActiveState={state}", f"UnitFileState={enabled}"]
         (answers / unit).write_text("\n".join([*lines, f"StateChangeTimestampMonotonic={entered}", ""]))
 
-    def run(units: dict[str, list[Path]], **known: str | float) -> dict[str, str]:
+    def run(
+        units: dict[str, list[Path]], patterns: tuple[str, ...] = (), **known: str | float
+    ) -> dict[str, str]:
         for unit in units:
             if not (answers / unit).exists() or known:
                 say(unit, **known)  # type: ignore[arg-type]
         question = json.dumps({unit: [str(path) for path in paths] for unit, paths in units.items()})
         done = subprocess.run(
-            [sys.executable, SCRIPT, question],
+            [sys.executable, SCRIPT, question, *patterns],
             check=True,
             capture_output=True,
             text=True,
@@ -145,3 +150,9 @@ def test_several_units_are_told_apart(ask: Ask, folder: Path, tmp_path: Path) ->
 
 def test_no_unit(ask: Ask) -> None:
     assert ask({}) == {}
+
+
+def test_units_that_are_named_alike_and_not_asked_for_are_surplus(ask: Ask, folder: Path) -> None:
+    ask({"w@old.service": [], "w@new.service": [], "x.service": []})
+    found = ask({"w@new.service": [folder]}, ("w@*.service",), state="inactive")
+    assert found == {"w@new.service": "stopped", "w@old.service": "surplus"}

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs inside the tree of a VM's disk after customize.sh, which made it a container's: gives it back its hardware, and a
+# network and a boot loader.
+set -eu
+
+systemctl unmask --quiet \
+  systemd-logind.service systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket \
+  systemd-udevd-kernel.socket systemd-modules-load.service sys-kernel-config.mount sys-kernel-debug.mount \
+  sys-kernel-tracing.mount sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount fstrim.timer
+systemctl disable --quiet own-hosts.service
+rm /etc/systemd/system/own-hosts.service
+
+printf 'LABEL=root / ext4 errors=remount-ro 0 1\n' >/etc/fstab
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >/etc/hosts
+rm -f /etc/hostname
+# The first card is the provider's own network, with DHCP; Vagrant, or who makes the VM, adds the lab's private one.
+cat >/etc/network/interfaces <<'TEXT'
+auto lo
+iface lo inet loopback
+auto eth0
+iface eth0 inet dhcp
+source /etc/network/interfaces.d/*
+TEXT
+
+# /vmlinuz and /initrd.img follow the newest kernel, so this needs no update-grub. net.ifnames=0: the first card is eth0.
+[ -e /vmlinuz ] && [ -e /initrd.img ]
+mkdir -p /boot/grub
+cat >/boot/grub/grub.cfg <<'TEXT'
+set timeout=0
+linux /vmlinuz root=LABEL=root ro net.ifnames=0 console=tty0 console=ttyS0
+initrd /initrd.img
+boot
+TEXT
+# The core image carries all it needs, so the packages it is made from can go.
+grub-mkimage --format i386-pc --prefix '(hd0,msdos1)/boot/grub' --output /boot/grub/core.img \
+  biosdisk part_msdos ext2 normal linux serial
+cp /usr/lib/grub/i386-pc/boot.img /boot/grub/boot.img
+DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --autoremove purge grub-pc-bin grub-common >/dev/null
+[ -s /boot/grub/grub.cfg ] && [ -s /boot/grub/core.img ]

@@ -1,0 +1,17 @@
+# Read by the builders: this machine's way out (proxy, private mirror options, local CAs) must be the nodes' way out.
+host_apt_settings() {
+  command -v apt-config >/dev/null 2>&1 || return 0
+  apt-config dump | grep -E '^Acquire::([Hh]ttps?|[Ff]tp|Check-|Retries|ForceIPv|AllowInsecure)' || true
+}
+
+host_proxies() {
+  for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+    eval "value=\${$name:-}"
+    [ -z "$value" ] || printf '%s=%s\n' "$name" "$value"
+  done
+}
+
+host_cas() { find /usr/local/share/ca-certificates -name '*.crt' 2>/dev/null | LC_ALL=C sort; }
+
+# packages FILE...: the names in these files, separated by commas.
+packages() { sed 's/#.*//' "$@" | tr -s ' \n' ',,' | sed 's/^,//; s/,$//'; }

@@ -1,0 +1,63 @@
+"""The scenarios of molecule/: which there are, and in which environment they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from labctl import molecule
+from labctl.errors import UsageError
+from labctl.paths import ROOT
+from labctl.topology import load
+
+BASE = Path(ROOT, ".config", "molecule", "config.yml")
+
+
+def config(name: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Content of a scenario's molecule.yml."""
+    found: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(
+        Path(ROOT, "molecule", name, "molecule.yml").read_text(encoding="utf-8")
+    )
+    return found
+
+
+def test_default_comes_first_and_names_are_kept_once() -> None:
+    assert molecule.scenarios()[0] == "default"
+    assert molecule.chosen(["pki", "pki", "rabbitmq"]) == ["pki", "rabbitmq"]
+    assert molecule.chosen([]) == molecule.scenarios()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("rabit", "rabit is no scenario; there are default"), ("gateway", "gateway has no scenario of its own")],
+)
+def test_a_name_that_is_none_is_answered_with_the_known_ones(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        molecule.chosen([name])
+
+
+def test_scenarios_have_a_lab_of_their_own() -> None:
+    base = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    assert base["ansible"]["env"]["LAB_NAME"] == molecule.LAB != "warren"
+
+
+@pytest.mark.parametrize("name", molecule.scenarios())
+def test_every_scenario_has_a_valid_topology_that_publishes_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    settings = base["ansible"]["env"] | config(name).get("ansible", {}).get("env", {})
+    monkeypatch.delenv("LAB_TOPOLOGY", raising=False)
+    lab = load(ROOT / settings["LAB_TOPOLOGY"])
+    assert lab.network != load().network
+    assert not [node.name for node in lab.nodes if node.publish]
+
+
+def test_nothing_of_the_shell_reaches_a_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "1")
+    monkeypatch.setenv("LAB_TOPOLOGY", "other.yml")
+    environment = molecule.environment()
+    assert not {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "LAB_TOPOLOGY", "ANSIBLE_STRATEGY"} & set(environment)
+    assert environment["LAB_NAME"] == molecule.LAB
