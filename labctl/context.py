@@ -22,6 +22,14 @@ class Context:
     screen: Screen
 
 
+def states(context: Context) -> dict[str, str]:
+    """State of each node as its substrate tells it; UsageError when the lab has none at all."""
+    found = context.substrate.states()
+    if found and set(found.values()) == {"missing"}:
+        raise UsageError(f"There is no lab {context.paths.name}; ./lab up makes it.")
+    return found
+
+
 def make(*, json: bool = False) -> Context:
     """Context for the lab of LAB_NAME, on the inventory of LAB_INVENTORY (default: Docker).
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from labctl import ansible, report
+from labctl import context as lab_context
 from labctl.context import Context
 
 _COLOURS = {True: "green", False: "red"}
@@ -16,7 +17,7 @@ _COLOURS = {True: "green", False: "red"}
 def read(context: Context) -> dict[str, Any]:
     """Ask every node that can be asked; the document of `status --json`."""
     groups = context.substrate.groups()
-    states = context.substrate.states()
+    states = lab_context.states(context)
     hosts = [
         host for members in groups.values() for host in members if states.get(host, "running") == "running"
     ]

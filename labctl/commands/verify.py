@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from labctl import ansible, checks
+from labctl import context as lab_context
 from labctl.context import Context
 
 
@@ -22,6 +23,7 @@ def run(
     context: Context, *, disruptive: bool = False, select: str = "", reports: Path | None = None
 ) -> checks.Suite:
     """Run tests/nodes against the lab; those that break something on purpose only when asked."""
+    lab_context.states(context)
     arguments = ["tests/nodes", f"--ansible-inventory={context.substrate.inventory}"]
     if not disruptive:
         arguments += ["-m", "not disruptive"]

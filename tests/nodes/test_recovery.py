@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
+
 import pytest
 
 from tests.nodes.lab import Lab, Node, ask_now, eventually
 from tests.nodes.settle import restart, verify, wait_until_whole
 
-testinfra_hosts = ["ansible://all"]
 pytestmark = pytest.mark.disruptive
 
 BACK_S = 60.0
@@ -34,18 +36,31 @@ def kill(node: Node, units: dict[str, str]) -> None:
     node.host.check_output(command, *units)
 
 
-def test_killed_units_come_back(node: Node, settled: Lab) -> None:
-    """With other processes, and, since `settled` waits for that, consuming and known to the cluster."""
-    patterns = [unit for group in node.groups for unit in KILLED.get(group, [])]
-    before = running(node, patterns)
-    assert before, f"no unit of {patterns} runs"
-    kill(node, before)
+def rounds(lab: Lab) -> list[list[Node]]:
+    """Every node once, in rounds of at most one of each group: a majority of the brokers always goes on."""
+    columns = zip_longest(*(lab.group(group) for group in KILLED))
+    return [[lab.nodes[name] for name in dict.fromkeys(filter(None, column))] for column in columns]
 
-    def complaint() -> str:
-        now = running(node, patterns)
-        return ", ".join(unit for unit, process in before.items() if now.get(unit) in (None, process))
 
-    eventually(f"killed units of {node.name} run again", BACK_S, complaint)
+def test_killed_units_come_back(settled: Lab) -> None:
+    """With other processes, consuming and known to the cluster; one host of each group is hit at once."""
+    for nodes in rounds(settled):
+        before = {}
+        for node in nodes:
+            patterns = [unit for group in node.groups for unit in KILLED.get(group, [])]
+            before[node.name] = running(node, patterns)
+            assert before[node.name], f"no unit of {patterns} runs on {node.name}"
+        for node in nodes:
+            kill(node, before[node.name])
+        for node in nodes:
+            units = before[node.name]
+
+            def complaint(node: Node = node, units: dict[str, str] = units) -> str:
+                now = running(node, list(units))
+                return ", ".join(unit for unit, process in units.items() if now.get(unit) in (None, process))
+
+            eventually(f"killed units of {node.name} run again", BACK_S, complaint)
+        wait_until_whole(settled)
 
 
 def test_applications_outlive_their_proxies(settled: Lab) -> None:
@@ -69,10 +84,11 @@ def test_killed_broker_holds_its_queues_again(settled: Lab) -> None:
     assert {str(queue["name"]) for queue in members(settled, node)} == held
 
 
-@pytest.mark.parametrize("group", sorted(KILLED))
-def test_host_comes_back_after_a_restart(group: str, settled: Lab, request: pytest.FixtureRequest) -> None:
-    """The first host of each group; all checks of all nodes hold afterwards."""
-    restart(settled.nodes[settled.group(group)[0]])
+def test_hosts_come_back_after_a_restart(settled: Lab, request: pytest.FixtureRequest) -> None:
+    """The first host of every group at the same time; all checks of all nodes hold afterwards."""
+    nodes = rounds(settled)[0]
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        list(pool.map(restart, nodes))
     wait_until_whole(settled)
     failed = verify(request.config.getoption("ansible_inventory"))
     assert not failed, failed

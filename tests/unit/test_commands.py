@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from labctl import bootstrap, checks, junit
-from labctl.commands import access, demo, play
+from labctl.commands import access, demo, play, status, verify
+from labctl.context import Context
 from labctl.errors import LabError, UsageError
-from labctl.paths import ROOT
+from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
+from labctl.substrates.containers import DockerSubstrate
 
 
 def lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -176,3 +178,15 @@ def test_the_launcher_passes_over_a_python_that_fails(tmp_path: Path) -> None:
     done = launcher(project / "lab", PATH=f"{programs}:/usr/bin:/bin", HOME=str(tmp_path))
     assert done.returncode == 2
     assert "chosen" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_a_lab_that_was_never_made_is_named(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"broker-1": "missing", "worker-1": "missing"}
+    monkeypatch.setattr(DockerSubstrate, "states", lambda _: found)
+    paths = LabPaths("nowhere", root=tmp_path)
+    empty = Context(paths, DockerSubstrate(paths), Screen())
+    with pytest.raises(UsageError, match=r"There is no lab nowhere; \./lab up makes it\."):
+        status.read(empty) if command == "status" else verify.run(empty)
