@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from labctl import process
-from labctl.errors import LabError
-from labctl.failures import Failure, explain
+from labctl.errors import LabError, UsageError
+from labctl.failures import Failure, explain, refusals
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Step
 from labctl.state import make_private
@@ -84,7 +84,8 @@ def playbook(  # noqa: PLR0913 - all but three have defaults
     keep_stdout: bool = False,
     must_pass: bool = True,
 ) -> Run:
-    """Run `playbooks/<name>`; raises LabError with task, host, message and log path when it fails.
+    """Run `playbooks/<name>`; raises LabError with task, host, message and log path when it fails, and
+    UsageError with the reason where a host is not fit and nothing was touched.
 
     With must_pass=False the caller reads the failures from the returned Run.
     """
@@ -109,6 +110,9 @@ def playbook(  # noqa: PLR0913 - all but three have defaults
     run = reader.run
     run.status, run.seconds = status, time.monotonic() - started
     if status != 0 and must_pass:
+        unfit = list(dict.fromkeys(refusals(run.failures)))
+        if unfit:
+            raise UsageError("\n".join([*unfit, f"  log: {_shown(log_path)}"]))
         raise LabError(explain(name, status, run.failures, run.noise, _shown(log_path)))
     return run
 
@@ -157,9 +161,9 @@ class _Reader:
         indented = "".join(f"\n      {line}" for line in message.splitlines())
         self._write(f"  {status}: {host}{indented}")
         if status == "failed":
-            self.run.failures.append(Failure(host, event["task"], message))
+            self.run.failures.append(Failure(host, event["task"], message, self._play))
         elif status == "unreachable":
-            self.run.failures.append(Failure(host, event["task"], message))
+            self.run.failures.append(Failure(host, event["task"], message, self._play))
             self.run.unreachable[host] = message
         if "stdout" in event:
             self.run.stdout[host] = event["stdout"]

@@ -1,5 +1,6 @@
 """Makes .venv from requirements.txt; run by ./lab with any Python >= 3.11, on the standard library alone.
 
+With --into=FOLDER it makes another environment there, for the Python that runs it.
 Exit status: 0 when .venv is ready, 1 (only with --check) when it is not, 2 when it could not be made.
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-STAMP = VENV / "warren-stamp"
+STAMP = "warren-stamp"
 # Compiled at once with all cores: where bytecode is not written, each start of Ansible would do it again.
 COMPILED = (
     "ansible",
@@ -41,16 +42,16 @@ COMPILED = (
 )
 
 
-def wanted_stamp() -> str:
-    """What a finished .venv carries: requirements, Python and place (its scripts hold absolute paths)."""
+def wanted_stamp(venv: Path = VENV) -> str:
+    """What a finished one carries: requirements, Python and place (its scripts hold absolute paths)."""
     digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()
-    return f"{digest} {sys.version_info.major}.{sys.version_info.minor} {VENV}\n"
+    return f"{digest} {sys.version_info.major}.{sys.version_info.minor} {venv}\n"
 
 
-def is_ready() -> bool:
-    """True when .venv was finished by this Python from the present requirements."""
+def is_ready(venv: Path = VENV) -> bool:
+    """True when the environment was finished by this Python from the present requirements."""
     try:
-        return STAMP.read_text(encoding="utf-8") == wanted_stamp()
+        return (venv / STAMP).read_text(encoding="utf-8") == wanted_stamp(venv)
     except OSError:
         return False
 
@@ -68,17 +69,18 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def build() -> None:
-    """Make .venv anew; the stamp comes last, so an interrupted build is done again."""
+def build(venv: Path = VENV) -> None:
+    """Make the environment anew; the stamp comes last, so an interrupted build is done again."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    print(f"Making .venv with Python {version} from requirements.txt ...", file=sys.stderr)
+    name = venv.relative_to(ROOT) if venv.is_relative_to(ROOT) else venv
+    print(f"Making {name} with Python {version} from requirements.txt ...", file=sys.stderr)
     started = time.monotonic()
-    if VENV.exists():
-        shutil.rmtree(VENV)
+    if venv.exists():
+        shutil.rmtree(venv)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    python = VENV / "bin" / "python"
+    python = venv / "bin" / "python"
     steps: list[list[str]] = [
-        [sys.executable, "-m", "venv", str(VENV)],
+        [sys.executable, "-m", "venv", str(venv)],
         [
             str(python),
             "-m",
@@ -92,7 +94,7 @@ def build() -> None:
     ]
     for step in steps:
         run(step, environment)
-    packages = next(VENV.glob("lib/python3*/site-packages"))
+    packages = next(venv.glob("lib/python3*/site-packages"))
     subprocess.run(  # a package that does not compile is no reason to stop
         [str(python), "-m", "compileall", "-q", "-j", "0", *COMPILED],
         cwd=packages,
@@ -101,8 +103,8 @@ def build() -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    STAMP.write_text(wanted_stamp(), encoding="utf-8")
-    print(f"Made .venv in {time.monotonic() - started:.0f} s.", file=sys.stderr)
+    (venv / STAMP).write_text(wanted_stamp(venv), encoding="utf-8")
+    print(f"Made {name} in {time.monotonic() - started:.0f} s.", file=sys.stderr)
 
 
 def run(command: list[str], environment: dict[str, str]) -> None:
@@ -119,19 +121,21 @@ def run(command: list[str], environment: dict[str, str]) -> None:
     if result.returncode != 0:
         print("\n".join(result.stdout.splitlines()[-12:]), file=sys.stderr)
         print(
-            "Making .venv failed at the step above: check that the Python package index answers and that the"
-            " disk has 1 GB free, then run ./lab again.",
+            "Making the Python environment failed at the step above: check that the Python package index"
+            " answers and that the disk has 1 GB free, then try again.",
             file=sys.stderr,
         )
         sys.exit(2)
 
 
 def main() -> None:
+    into = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--into=")]
+    venv = Path(into[-1]).absolute() if into else VENV
     if "--check" in sys.argv[1:]:
-        sys.exit(0 if is_ready() else 1)
+        sys.exit(0 if is_ready(venv) else 1)
     with only_one():
-        if not is_ready():
-            build()
+        if not is_ready(venv):
+            build(venv)
 
 
 if __name__ == "__main__":

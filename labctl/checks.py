@@ -82,13 +82,17 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
+    python: Path | None = None,
 ) -> Suite:
-    """Run pytest with these arguments; leaves `<name>.xml` (JUnit) and `<name>.log` in `reports`."""
+    """Run pytest with these arguments; leaves `<name>.xml` (JUnit) and `<name>.log` in `reports`.
+
+    `python` is the interpreter of another environment than this one.
+    """
     make_private(reports)
     suite = Suite(name, reports / f"{name}.xml", reports / f"{name}.log")
     suite.report.unlink(missing_ok=True)
     command = [
-        sys.executable,
+        str(python or sys.executable),
         "-m",
         "pytest",
         "-p",
@@ -106,7 +110,7 @@ def run(
             if line and not reader.line(line):
                 log.write(f"{line}\n")
 
-        suite.status = process.stream(command, on_line, environment=environment, cwd=cwd)
+        suite.status = process.stream(command, on_line, environment=_seen_by(python, environment), cwd=cwd)
     suite.seconds = time.monotonic() - started
     if suite.status == NO_TESTS:
         suite.failures.append(FailedTest(name, "no test was found"))
@@ -114,6 +118,14 @@ def run(
         suite.failures.append(FailedTest(name, _last_words(suite.log)))
     step.ok, step.result = suite.ok, suite.sentence()
     return suite
+
+
+def _seen_by(python: Path | None, environment: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """The environment with the programs of another Python before all others."""
+    if python is None:
+        return environment
+    given = dict(os.environ if environment is None else environment)
+    return given | {"PATH": f"{python.parent}{os.pathsep}{given.get('PATH', os.defpath)}"}
 
 
 class _Reader:

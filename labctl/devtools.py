@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,26 @@ def ensure_packages(screen: Screen) -> None:
             )
         step.result = "in .venv"
     _STAMP.write_text(wanted, encoding="utf-8")
+
+
+def ensure_vagrant(screen: Screen) -> None:
+    """Install Vagrant from the distribution; raises UsageError where that has none."""
+    if shutil.which("vagrant") is not None:
+        return
+    if not root.is_debian_like():
+        raise UsageError(
+            "Vagrant is missing and this system is not Debian or Ubuntu: install it as its own pages say"
+            " (developer.hashicorp.com/vagrant), then run this again."
+        )
+    root.apt_install(["vagrant"], screen)
+
+
+def ensure_qemu(screen: Screen) -> None:
+    """Install what boots VMs; where this is not Debian, images/run-box names what is missing."""
+    needed = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "ssh": "openssh-client"}
+    missing = [package for program, package in needed.items() if shutil.which(program) is None]
+    if missing and root.is_debian_like():
+        root.apt_install(missing, screen)
 
 
 def ensure_postgresql(screen: Screen) -> None:

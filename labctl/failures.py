@@ -16,6 +16,27 @@ _UNREACHABLE = re.compile(
 )
 _SHOWN_HOSTS = 3
 
+# Where a run stops before it has touched the host: playbooks/preflight.yml, and the broker's precheck.
+_PREFLIGHT = "Look at each host"
+_REFUSALS = ("rabbitmq : Refuse a broker that is not ours",)
+# What OpenSSH and Mitogen say when they do not get in, and the remedy.
+_DOORS = (
+    (
+        re.compile(r"host ?key", re.IGNORECASE),
+        "shows a host key that is not the known one; log in once by hand, or correct ~/.ssh/known_hosts",
+    ),
+    (
+        re.compile(r"Permission denied|authentication is incorrect|password is incorrect", re.IGNORECASE),
+        "refuses the SSH login; correct ansible_user or ansible_ssh_private_key_file in the inventory",
+    ),
+    (
+        re.compile(
+            r"Failed to connect to the host|EOF on stream|Connection (refused|reset|timed out|closed)"
+        ),
+        "is not reached by SSH; see that it runs, and correct ansible_host or ansible_port in the inventory",
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -24,11 +45,28 @@ class Failure:
     host: str
     task: str
     message: str
+    play: str = ""
 
 
 def registry_unreachable(text: str) -> bool:
     """True when a package manager's output says that its registry did not answer."""
     return _UNREACHABLE.search(text) is not None
+
+
+def refusals(failures: Sequence[Failure]) -> list[str]:
+    """Why hosts are not fit, a sentence or more each, when that is all that failed: nothing was touched."""
+    return [] if any(not _refusal(failure) for failure in failures) else [_refusal(f) for f in failures]
+
+
+def _refusal(failure: Failure) -> str:
+    if failure.task in _REFUSALS:
+        return failure.message
+    if failure.play != _PREFLIGHT:
+        return ""
+    for pattern, remedy in _DOORS:
+        if pattern.search(failure.message):
+            return f"{failure.host} {remedy} ({failure.message.strip().splitlines()[-1]})."
+    return failure.message
 
 
 def explain(playbook: str, status: int, failures: Sequence[Failure], noise: Sequence[str], log: str) -> str:

@@ -18,7 +18,14 @@ from labctl.paths import ROOT
 from labctl.topology import GROUPS
 
 KEY_LENGTH = 12
-_ROLE_PARTS = ("tasks/install*.yml", "defaults/**/*", "vars/**/*", "files/**/*", "meta/**/*")
+ROLE_PARTS = (
+    "tasks/install*.yml",
+    "defaults/**/*",
+    "vars/**/*",
+    "files/**/*",
+    "meta/**/*",
+    "templates/**/*.service.j2",
+)
 _APP_PARTS = ("app/src/**/*", "app/pyproject.toml", "app/requirements.txt")
 
 
@@ -53,7 +60,7 @@ def group_image(group: str) -> str:
 def group_key(group: str, root: Path = ROOT, base: str = "") -> str:
     """Key of a group's image: the node image, and all that the install phase of the group's roles reads."""
     roles = roles_of(group, root)
-    patterns = [f"roles/{role}/{part}" for role in roles for part in _ROLE_PARTS]
+    patterns = [f"roles/{role}/{part}" for role in roles for part in ROLE_PARTS]
     patterns.append("playbooks/group_vars/**/*")
     if "mosaic" in roles:
         patterns += _APP_PARTS

@@ -7,7 +7,10 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from rich.table import Table
 
 from labctl import ansible, images, process, topology
 from labctl.errors import UsageError
@@ -15,13 +18,56 @@ from labctl.host import engine
 from labctl.junit import Case
 from labctl.lock import exclusive
 from labctl.paths import ROOT, LabPaths
-from labctl.screen import Screen, Step
+from labctl.screen import Screen
 from labctl.state import make_private
 
 LAB = "warren-molecule"  # as in .config/molecule/config.yml
+PLAIN = "default"
 _KEPT_LINES = 40
+_SHOWN_STEPS = 4
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_EVENT = re.compile(r"(?P<scenario>\w+) ➜ (?P<action>[\w-]+): Executing|^(?:TASK|PLAY) \[(?P<task>[^\]]*)\]")
+_STEP = re.compile(r"\[?\w+ [>➜] (?P<step>[\w-]+)(?:\]|:) Executing")
+_TASK = re.compile(r"^(?:TASK|PLAY|RUNNING HANDLER) \[(?P<task>[^\]]*)\]")
+
+
+@dataclass
+class Run:
+    """What one scenario said, and how long each of its steps took (seconds by name, repeats added up)."""
+
+    lines: list[str] = field(default_factory=list)
+    steps: dict[str, float] = field(default_factory=dict)
+    _step: str = ""
+    _since: float = 0.0
+
+    def line(self, text: str, now: float) -> str:
+        """Take in one line, said at `now` (seconds); returns what it is about, or ""."""
+        self.lines.append(text)
+        step = _STEP.search(text)
+        if step:
+            self.end(now)
+            self._step, self._since = step["step"], now
+            return self._step
+        task = _TASK.match(text)
+        return f"{self._step} · {task['task']}" if task else ""
+
+    def end(self, now: float) -> None:
+        """The step at work is over."""
+        if self._step:
+            self.steps[self._step] = self.steps.get(self._step, 0.0) + now - self._since
+        self._step = ""
+
+    def longest(self) -> str:
+        """Its longest steps, as `converge 63 s, create 12 s`."""
+        ranked = sorted(self.steps.items(), key=lambda item: -item[1])[:_SHOWN_STEPS]
+        return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in ranked)
+
+    def failure(self) -> str:
+        """The last lines that say something, from the first failed task among them on."""
+        said = [line for line in self.lines if line.strip()][-_KEPT_LINES:]
+        for index, line in enumerate(said):
+            if line.startswith(("fatal:", "failed:", "[ERROR]", "FAILED", "E ")):
+                return "\n".join(said[index:])
+        return "\n".join(said)
 
 
 def scenarios() -> list[str]:
@@ -54,31 +100,41 @@ def run(names: Sequence[str], reports: Path, screen: Screen) -> list[Case]:
     declared = topology.load()
     client = engine.ensure(paths, screen)
     images.ensure(paths, declared, [node.group for node in declared.nodes], client, screen)
+    table = Table("scenario", "result", "seconds", "longest steps", box=None, pad_edge=False)
+    cases = []
     with exclusive(paths, "test"):
-        return [_run(name, reports, screen) for name in names]
+        for name in names:
+            case, steps = _run(name, reports, screen)
+            table.add_row(name, "FAILED" if case.failure else "passed", f"{case.seconds:.0f}", steps)
+            cases.append(case)
+    table.add_row("all", "", f"{sum(case.seconds for case in cases):.0f}", "")
+    screen.console.print(table)
+    return cases
 
 
-def _run(name: str, reports: Path, screen: Screen) -> Case:
+def _run(name: str, reports: Path, screen: Screen) -> tuple[Case, str]:
     make_private(reports)
     file = reports / f"molecule-{name}.log"
-    lines: list[str] = []
+    said = Run()
     started = time.monotonic()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as log, screen.step(f"scenario {name}") as step:
 
         def on_line(line: str) -> None:
-            text = _COLOURS.sub("", line)
-            lines.append(text)
-            log.write(f"{text}\n")
-            _show(text, step)
+            text, now = _COLOURS.sub("", line), time.monotonic()
+            log.write(f"[{now - started:6.1f}] {text}\n" if text else "\n")
+            subject = said.line(text, now)
+            if subject:
+                step.update(subject)
 
-        status = process.stream(command(name), on_line, environment=environment())
+        status = process.stream(command(name), on_line, environment=environment(name))
+        said.end(time.monotonic())
         step.ok = status == 0
         step.result = "" if step.ok else f"FAILED, log: {file.relative_to(ROOT)}"
-    failure = "" if status == 0 else "\n".join(_end(lines)) or f"exit status {status}"
+    failure = "" if status == 0 else said.failure() or f"exit status {status}"
     if failure:
         screen.fail(failure)
-    return Case(name, time.monotonic() - started, failure)
+    return Case(name, time.monotonic() - started, failure), said.longest()
 
 
 def command(name: str) -> list[str]:
@@ -87,22 +143,10 @@ def command(name: str) -> list[str]:
     return [program, "--base-config", str(ROOT / ".config" / "molecule" / "config.yml"), "test", "-s", name]
 
 
-def environment() -> dict[str, str]:
-    """Environment of Molecule: plain Ansible, no settings of this shell for single scenarios."""
-    result = ansible.environment(LabPaths(LAB), mitogen=False)
+def environment(name: str) -> dict[str, str]:
+    """Environment of Molecule for one scenario: no settings of this shell for single scenarios.
+
+    The scenario that applies every role runs on plain Ansible, the others with the accelerator of ./lab.
+    """
+    result = ansible.environment(LabPaths(LAB), mitogen=name != PLAIN)
     return {key: value for key, value in result.items() if not key.startswith(("MOLECULE_", "LAB_TOPOLOGY"))}
-
-
-def _show(text: str, step: Step) -> None:
-    found = _EVENT.search(text)
-    if found:
-        step.update(found["task"] or found["action"])
-
-
-def _end(lines: list[str]) -> list[str]:
-    """The last lines that say something, from the first failed task among them on."""
-    said = [line for line in lines if line.strip()][-_KEPT_LINES:]
-    for index, line in enumerate(said):
-        if line.startswith(("fatal:", "failed:", "[ERROR]", "FAILED", "E ")):
-            return said[index:]
-    return said

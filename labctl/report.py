@@ -14,14 +14,17 @@ def assemble(
 ) -> dict[str, Any]:
     """The document of `status --json`.
 
-    groups: host names by group; substrate_states: what the substrate says of a host; answers: JSON of
-    playbooks/files/node_status.py by host, for those that answered.
+    groups: host names by group, where a host of several groups is shown in the first; substrate_states:
+    what the substrate says of a host; answers: JSON of playbooks/files/node_status.py by host, for those
+    that answered.
     """
     said = {host: _decode(text) for host, text in answers.items()}
+    placed: dict[str, str] = {}
+    for group, hosts in groups.items():
+        for host in hosts:
+            placed.setdefault(host, group)
     nodes = [
-        _node(host, group, substrate_states.get(host, ""), said.get(host))
-        for group, hosts in groups.items()
-        for host in hosts
+        _node(host, group, substrate_states.get(host, ""), said.get(host)) for host, group in placed.items()
     ]
     views = [said[host].get("cluster") for host in groups.get("brokers", []) if host in said]
     cluster = _cluster(views)

@@ -38,6 +38,12 @@ def read(file: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
     return hosts, groups
 
 
+def is_emulated(file: Path, name: str, variables: dict[str, Any]) -> bool:
+    """True for a VM of libvirt whose driver is qemu: group_vars/emulated.yml."""
+    folder = file.parents[3] / "machines" / name / "libvirt"
+    return variables.get("lab_emulated") == "true" and folder.joinpath("id").exists()
+
+
 def inventory(file: Path) -> dict[str, Any]:
     """The inventory as Ansible's script protocol wants it."""
     hosts, groups = read(file)
@@ -49,6 +55,7 @@ def inventory(file: Path) -> dict[str, Any]:
         "lab_cache_dir": str(ROOT / ".lab" / "cache"),
         "lab_url": f"https://{door}" if door else "",
     }
+    groups["emulated"] = [name for name in hosts if is_emulated(file, name, hosts[name])]
     members = {group: {"hosts": names} for group, names in groups.items()}
     return {"_meta": {"hostvars": hosts}, "all": {"children": list(groups), "vars": common}, **members}
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from labctl.console_api import USER
 from labctl.context import Context
 from labctl.errors import UsageError
+from labctl.substrates.base import distinct
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
@@ -38,7 +39,7 @@ def shell(context: Context, node: str, command: list[str]) -> int:
 
 def logs(context: Context, target: str, *, lines: int, follow: bool) -> int:
     """Print the journal of a node, or of one unit on every node that has it, in order of time."""
-    nodes = [name for members in context.substrate.groups().values() for name in members]
+    nodes = distinct(context.substrate.groups())
     journal = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--lines={lines}"]
     if target in nodes:
         if follow:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+import docker
 import docker.errors
 
-from labctl import process
+from labctl import images, keys, process, topology
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
 from labctl.host import engine, root
@@ -31,7 +33,7 @@ def command(paths: LabPaths, provider: str, screen: Screen) -> int:
     """Make the image or box of a provider, unless it is up to date, and tell Vagrant of it."""
     with exclusive(LabPaths("cache", paths.root), "box build", wait=True):
         if provider == "docker":
-            _image(paths, screen)
+            ensure_images(paths, screen)
         else:
             _add(provider, _box(paths, provider, screen), screen)
     screen.say(f"Next: vagrant up --provider={provider}")
@@ -40,17 +42,36 @@ def command(paths: LabPaths, provider: str, screen: Screen) -> int:
     return 0
 
 
-def _image(paths: LabPaths, screen: Screen) -> None:
+def ensure_box(paths: LabPaths, provider: str, screen: Screen) -> Path:
+    """The box of a provider, made unless it is up to date."""
+    with exclusive(LabPaths("cache", paths.root), "box build", wait=True):
+        return _box(paths, provider, screen)
+
+
+def ensure_images(paths: LabPaths, screen: Screen) -> None:
+    """Make `warren-vagrant`, and `warren-vagrant:<group>` with that group installed, for the Vagrantfile."""
     client = engine.ensure(paths, screen)
-    wanted = _key(_IMAGE_BUILDER)
-    try:
-        if client.images.get(IMAGE).labels.get("warren.key") == wanted:
-            screen.say(f"image {IMAGE} is up to date")
-            return
-    except docker.errors.ImageNotFound:
-        pass
-    _install(["mmdebstrap"], screen)
-    _build([str(_IMAGE_BUILDER), IMAGE], f"make image {IMAGE}", screen)
+    declared = topology.load(topology.TOPOLOGY_FILE)
+    groups = [group for group in topology.GROUPS if declared.group(group)]
+    images.ensure(paths, declared, groups, client, screen)
+    bases = {"latest": keys.node_image()} | {group: keys.group_image(group) for group in groups}
+    if not images.exists(client, bases["latest"]):
+        _install(["mmdebstrap"], screen)
+    for tag, base in bases.items():
+        _image(f"{IMAGE}:{tag}", base, client, screen)
+
+
+def _image(name: str, base: str, client: docker.DockerClient, screen: Screen) -> None:
+    older = None
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        older = client.images.get(name)
+    if older is not None and older.labels.get("warren.key") == _key(_IMAGE_BUILDER, base):
+        screen.say(f"image {name} is up to date")
+        return
+    _build([str(_IMAGE_BUILDER), name, base], f"make image {name}", screen)
+    if older is not None:
+        with contextlib.suppress(docker.errors.APIError):  # nodes use it
+            client.images.remove(str(older.id))
 
 
 def _box(paths: LabPaths, provider: str, screen: Screen) -> Path:

@@ -10,6 +10,7 @@ from rich.table import Table
 from labctl import ansible, report
 from labctl import context as lab_context
 from labctl.context import Context
+from labctl.substrates.base import distinct
 
 _COLOURS = {True: "green", False: "red"}
 
@@ -18,9 +19,7 @@ def read(context: Context) -> dict[str, Any]:
     """Ask every node that can be asked; the document of `status --json`."""
     groups = context.substrate.groups()
     states = lab_context.states(context)
-    hosts = [
-        host for members in groups.values() for host in members if states.get(host, "running") == "running"
-    ]
+    hosts = [host for host in distinct(groups) if states.get(host, "running") == "running"]
     answers: dict[str, str] = {}
     if hosts:
         with context.screen.step("ask the nodes") as step:

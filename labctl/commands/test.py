@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from labctl import ansible, checks, context, devtools, junit, linters, molecule
+from labctl import ansible, checks, context, devtools, junit, linters, molecule, pythons, trial, vagrant
+from labctl.cases import Cases
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
 from labctl.host import engine
@@ -17,10 +18,11 @@ from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
 
 TEST_LAB = "warren-test"
+USUAL = ("lint", "unit", "lab", "vagrant")  # without a choice
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
-    """Run the phases ("lint", "unit", "lab", "roles"); exit status 1 when anything failed.
+    """Run the phases ("lint", "unit", "lab", "vagrant", "roles", "vm"); exit status 1 when anything failed.
 
     `roles` names the Molecule scenarios of the last phase; none means all.
     """
@@ -37,6 +39,10 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
         written += _unit(reports, screen)
     if "lab" in phases:
         written += _Cycle(reports, screen, keep=keep).run()
+    if "vagrant" in phases:
+        written += vagrant.Cycle(reports, screen).run(keep=keep)
+    if "vm" in phases:
+        written += trial.Cycle(reports, screen).run(keep=keep)
     if "roles" in phases:
         written.append(reports / "molecule.xml")
         junit.write(written[-1], "molecule", molecule.run(scenarios, reports, screen))
@@ -56,13 +62,18 @@ def _unit(reports: Path, screen: Screen) -> list[Path]:
     devtools.ensure_postgresql(screen)
     source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
     environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
+    own = pythons.own()
+    runs = [
+        ("unit", ["tests/unit"], own),
+        ("app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"], own),
+    ]
+    other = pythons.other(lab_paths().cache, screen)
+    if other:
+        runs.append((f"unit-3.{other.minor}", ["tests/unit"], other))
     written = []
-    for name, arguments in (
-        ("unit", ["tests/unit"]),
-        ("app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"]),
-    ):
-        with screen.step(f"tests of {arguments[0]}") as step:
-            suite = checks.run(name, arguments, reports, step, environment=environment)
+    for name, arguments, python in runs:
+        with screen.step(f"tests of {arguments[0]}, {python}") as step:
+            suite = checks.run(name, arguments, reports, step, environment=environment, python=python.program)
         _show(suite, screen)
         written.append(suite.report)
     return written
@@ -76,36 +87,24 @@ class _Cycle:
         self._screen = screen
         self._keep = keep
         self._context = context.make()
-        self._cases: list[junit.Case] = []
+        self._cases = Cases(screen)
 
     def run(self) -> list[Path]:
         """Reports of all that ran; the lab is removed at the end, also after a failure, unless kept."""
         cycle = self._reports / "cycle.xml"
         written = [cycle]
         try:
-            if self._case("a lab left over is removed", self._remove) and self._case(
-                "up makes the lab", self._up
-            ):
-                self._case("a second up changes nothing", self._up_again)
+            case = self._cases.run
+            if case("a lab left over is removed", self._remove) and case("up makes the lab", self._up):
+                case("a second up changes nothing", self._up_again)
                 written += self._suites()
         finally:
             if self._keep:
                 self._screen.say(f"Lab {TEST_LAB} is left running: LAB_NAME={TEST_LAB} ./lab status")
             else:
-                self._case("down leaves nothing behind", self._down)
-            junit.write(cycle, "cycle", self._cases)
+                self._cases.run("down leaves nothing behind", self._down)
+            junit.write(cycle, "cycle", self._cases.done)
         return written
-
-    def _case(self, name: str, action: Callable[[], None]) -> bool:
-        started = time.monotonic()
-        failure = ""
-        try:
-            action()
-        except LabError as error:
-            failure = str(error)
-            self._screen.fail(f"FAILED {name}\n{failure}")
-        self._cases.append(junit.Case(name, time.monotonic() - started, failure))
-        return not failure
 
     def _up(self) -> None:
         up.run(self._context, check=False)

@@ -20,9 +20,17 @@ def environment(context: Context) -> dict[str, str]:
 
 
 def run(
-    context: Context, *, disruptive: bool = False, select: str = "", reports: Path | None = None
+    context: Context,
+    *,
+    disruptive: bool = False,
+    select: str = "",
+    reports: Path | None = None,
+    name: str = "verify",
 ) -> checks.Suite:
-    """Run tests/nodes against the lab; those that break something on purpose only when asked."""
+    """Run tests/nodes against the lab; those that break something on purpose only when asked.
+
+    `name` is that of the report, where several labs share the folder `reports`.
+    """
     lab_context.states(context)
     arguments = ["tests/nodes", f"--ansible-inventory={context.substrate.inventory}"]
     if not disruptive:
@@ -31,7 +39,7 @@ def run(
         arguments += ["-k", select]
     with context.screen.step("verify the nodes") as step:
         suite = checks.run(
-            "verify", arguments, reports or context.paths.reports, step, environment=environment(context)
+            name, arguments, reports or context.paths.reports, step, environment=environment(context)
         )
     for line in suite.failure_lines():
         context.screen.fail(line)

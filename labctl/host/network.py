@@ -38,6 +38,11 @@ def settle(paths: LabPaths, declared: Topology, client: docker.DockerClient) -> 
     return settled
 
 
+def free(paths: LabPaths, like: str, client: docker.DockerClient) -> str:
+    """A private network of this one's size that nothing here uses, and that is not this one."""
+    return _free_network(like, list(_taken_networks(paths, client)))
+
+
 def _refuse_move(paths: LabPaths, declared: Topology, client: docker.DockerClient) -> None:
     for network in client.networks.list(names=[f"^{paths.name}$"]):
         present = [config.get("Subnet") for config in network.attrs["IPAM"]["Config"] or []]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +17,11 @@ class Made:
 
     changed: int
     hosts: int
+
+
+def distinct(groups: Mapping[str, list[str]]) -> list[str]:
+    """Every host once, in group order: groups may share hosts."""
+    return list(dict.fromkeys(chain.from_iterable(groups.values())))
 
 
 class Substrate(Protocol):

@@ -1,15 +1,20 @@
-"""Removing what a lab consists of, by its label, however far it had got."""
+"""Removing what a lab consists of, by its label, however far it had got.
+
+python -m labctl.substrates.cleanup does that for the lab that LAB_NAME names, with its state.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 from dataclasses import dataclass
 
 import docker
 import docker.errors
 
-from labctl.paths import LabPaths
+from labctl.errors import LabError
+from labctl.paths import LabPaths, lab_paths
 
 
 @dataclass
@@ -61,3 +66,20 @@ def remove_state(paths: LabPaths) -> None:
 
 def _label(paths: LabPaths) -> dict[str, str | list[str] | bool]:
     return {"label": f"warren.lab={paths.name}"}
+
+
+def main() -> None:
+    """Remove the lab of LAB_NAME, and print how much that was."""
+    from labctl.host import engine
+
+    try:
+        paths = lab_paths()
+        removed = sweep(paths, engine.require())
+    except LabError as error:
+        sys.exit(str(error))
+    remove_state(paths)
+    print(removed)
+
+
+if __name__ == "__main__":
+    main()

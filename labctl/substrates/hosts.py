@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -16,7 +17,7 @@ from labctl import ansible, console_api
 from labctl.errors import UsageError
 from labctl.paths import LabPaths
 from labctl.screen import Screen
-from labctl.substrates.base import Made
+from labctl.substrates.base import Made, distinct
 from labctl.topology import GROUPS
 
 
@@ -58,8 +59,8 @@ class HostSubstrate:
         return str(self._first_value("lab_url"))
 
     def make(self, screen: Screen) -> Made:
-        hosts = sum(map(len, self.groups().values()))
-        screen.say(f"{hosts} hosts of {self._inventory} are used as they are")
+        hosts = len(distinct(self.groups()))
+        screen.say(f"{hosts} hosts of {os.path.relpath(self._inventory)} are used as they are")
         return Made(0, hosts)
 
     def is_installed(self) -> bool:
@@ -106,7 +107,7 @@ class HostSubstrate:
         return found[1]
 
     def _variables(self, node: str) -> dict[str, Any]:
-        known = [host for hosts in self.groups().values() for host in hosts]
+        known = distinct(self.groups())
         if node not in known:
             raise UsageError(f"No node is called {node!r}; there are {', '.join(known)}.")
         found: dict[str, Any] = self._listed["_meta"]["hostvars"].get(node, {})
@@ -120,5 +121,9 @@ class HostSubstrate:
 def _cause(told: str) -> str:
     """What an inventory script said itself, else Ansible's last line."""
     found = re.search(r"^Standard error from inventory script:\n(.+)$", told, re.MULTILINE)
+    if found:
+        return found[1]
+    if re.search(r"no vault secrets|Decryption failed", told):
+        return "it has an encrypted vault; give the right password by ANSIBLE_VAULT_PASSWORD_FILE."
     lines = told.strip().splitlines() or ["no message"]
-    return found[1] if found else f"{lines[-1]}; correct it."
+    return f"{lines[-1].removeprefix('[ERROR]: ').rstrip('.')}; correct it."

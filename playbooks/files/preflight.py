@@ -1,4 +1,4 @@
-"""Print, as a JSON list of sentences, what keeps this host from being a node of the lab.
+"""Print as JSON {"problems": [sentence, ..], "clock"}: what keeps this host from being a node, and its time.
 
     preflight.py '{"host", "names": {name: address}, "releases": [..], "unfit": {release: reason},
                    "memory_mb", "disk_mb", "clock", "clock_seconds"}'
@@ -55,12 +55,15 @@ def disk(expected: dict[str, Any]) -> Iterator[str]:
 
 
 def clock(expected: dict[str, Any]) -> Iterator[str]:
-    """Compared with the controller's; certificates, periodic tasks and logs need clocks that agree."""
-    apart = time.time() - expected["clock"]
-    if abs(apart) > expected["clock_seconds"]:
-        direction = "ahead of" if apart > 0 else "behind"
+    """Certificates, periodic tasks and logs need clocks that agree.
+
+    `clock` is the controller's when it asked: a clock before that is behind. Whether it is ahead shows when
+    the answer arrives.
+    """
+    behind = expected["clock"] - time.time()
+    if behind > expected["clock_seconds"]:
         yield (
-            f"The clock of {expected['host']} is {abs(apart):.0f} s {direction} the controller's; set it"
+            f"The clock of {expected['host']} is {behind:.0f} s behind the controller's; set it"
             " (timedatectl set-ntp true, or date -s)."
         )
 
@@ -84,7 +87,8 @@ def main() -> None:
     """Run every check; all problems are told at once."""
     expected = json.loads(sys.argv[1])
     checks = (operating_system, memory, disk, clock, names)
-    print(json.dumps([problem for check in checks for problem in check(expected)]))
+    problems = [problem for check in checks for problem in check(expected)]
+    print(json.dumps({"problems": problems, "clock": time.time()}))
 
 
 if __name__ == "__main__":

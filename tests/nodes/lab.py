@@ -65,10 +65,17 @@ class Node:
         """Its address on the lab's network."""
         return str(self.variables["lab_address"])
 
-    def ask(self, program: str, question: object, python: str = SYSTEM_PYTHON) -> Facts:
+    @property
+    def patience(self) -> float:
+        """How many times longer than usual things may take there: lab_patience of the inventory, else 1."""
+        return float(self.variables.get("lab_patience", 1))
+
+    def ask(self, program: str, question: Facts, python: str = SYSTEM_PYTHON) -> Facts:
         """Run a program of on_node/ here; raises AssertionError with its last words when it fails."""
         source = (ON_NODE / f"{program}.py").read_text(encoding="utf-8")
-        done = self.host.run("%s -c %s %s", python, source, json.dumps(question))
+        done = self.host.run(
+            "%s -c %s %s", python, source, json.dumps({**question, "patience": self.patience})
+        )
         assert done.rc == 0, (
             f"{program}.py on {self.name} ended with {done.rc}: {done.stderr.strip()[-1500:]}"
         )
@@ -102,6 +109,11 @@ class Lab:
         return sorted(name for name, node in self.nodes.items() if "all" in names or node.groups & set(names))
 
     @property
+    def patience(self) -> float:
+        """That of its slowest node."""
+        return max(node.patience for node in self.nodes.values())
+
+    @property
     def addresses(self) -> dict[str, str]:
         """lab_address of every host."""
         return {name: node.address for name, node in self.nodes.items()}
@@ -118,13 +130,13 @@ class Lab:
             for other, node in self.nodes.items()
         }
 
-    def questions(self, name: str) -> dict[str, tuple[object, str]]:
+    def questions(self, name: str) -> dict[str, tuple[Facts, str]]:
         """What a node is asked: program of on_node/ -> question and interpreter."""
         groups = self.nodes[name].groups
         reach = self.reachable_from(name)
         doors = sorted({SSH, *NEVER_SERVED, *(port for ports in SERVED.values() for port in ports)})
         secured = [(other, port) for other, ports in reach.items() for port in TLS_PORTS if port in ports]
-        asked: dict[str, tuple[object, str]] = {
+        asked: dict[str, tuple[Facts, str]] = {
             "every": ({"addresses": self.addresses, "ports": doors, "tls": secured}, SYSTEM_PYTHON)
         }
         if "brokers" in groups:
@@ -139,12 +151,12 @@ class Lab:
                 "name": name,
                 "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else [])],
                 "hosts": self.group("workers", "gateways"),
-                "recent_s": RECENT_TICK_S,
+                "recent_s": RECENT_TICK_S * self.patience,
                 "probe": self.group("workers") if name == first else [],
             }
             asked["gateway"] = (question, SYSTEM_PYTHON)
         if "databases" in groups:
-            asked["database"] = ({}, SYSTEM_PYTHON)
+            asked["database"] = ({"used": bool(self.group("gateways"))}, SYSTEM_PYTHON)
         return asked
 
 

@@ -16,7 +16,7 @@ RESTART_S = 180.0
 
 def wait_until_whole(lab: Lab, seconds: float = WHOLE_S) -> float:
     """Wait until every node runs, the cluster is complete and every worker consumes; returns the seconds."""
-    return eventually("the lab is whole", seconds, lambda: next(complaints(lab), ""))
+    return eventually("the lab is whole", seconds * lab.patience, lambda: next(complaints(lab), ""))
 
 
 def complaints(lab: Lab) -> Iterator[str]:
@@ -77,7 +77,7 @@ def restart(node: Node) -> None:
     def complaint() -> str:
         return "it has not gone down" if boot_of(node) == before else node_complaint(node)
 
-    eventually(f"{node.name} is up again", RESTART_S, complaint)
+    eventually(f"{node.name} is up again", RESTART_S * node.patience, complaint)
 
 
 def boot_of(node: Node) -> str:

@@ -59,7 +59,7 @@ def test_killed_units_come_back(settled: Lab) -> None:
                 now = running(node, list(units))
                 return ", ".join(unit for unit, process in units.items() if now.get(unit) in (None, process))
 
-            eventually(f"killed units of {node.name} run again", BACK_S, complaint)
+            eventually(f"killed units of {node.name} run again", BACK_S * node.patience, complaint)
         wait_until_whole(settled)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from labctl import ansible
 from labctl.errors import LabError
-from labctl.failures import Failure, explain, registry_unreachable
+from labctl.failures import Failure, explain, refusals, registry_unreachable
 from labctl.paths import LabPaths
 from labctl.screen import Step
 
@@ -119,3 +119,36 @@ def test_a_plain_failure_is_not_blamed_on_the_network() -> None:
 def test_many_failures_are_cut_short() -> None:
     failures = [Failure(f"worker-{n}", "Do it", "no") for n in range(1, 8)]
     assert "and 4 more failures" in explain("site.yml", 2, failures, [], "log")
+
+
+FIRST = "Look at each host"
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (
+            "Failed to connect to the host via ssh: debian@host: Permission denied (publickey).",
+            "worker-1 refuses the SSH login; correct ansible_user",
+        ),
+        ("Task failed: SSH authentication is incorrect", "worker-1 refuses the SSH login"),
+        ("Failed to connect to the host via ssh: Host key verification failed.", "known_hosts"),
+        ("EOF on stream; last 100 lines received:\nkex_exchange: Connection reset", "is not reached by SSH"),
+        ("The clock of worker-1 is 300 s behind the controller's.", "The clock of worker-1 is 300 s behind"),
+    ],
+)
+def test_a_host_that_is_not_fit_is_refused_in_a_sentence(message: str, sentence: str) -> None:
+    (told,) = refusals([Failure("worker-1", "Look at the host", message, FIRST)])
+    assert sentence in told
+
+
+def test_a_broker_of_somebody_is_refused_in_its_own_words() -> None:
+    failure = Failure("broker-1", "rabbitmq : Refuse a broker that is not ours", "it is not ours", "Brokers")
+    assert refusals([failure]) == ["it is not ours"]
+
+
+def test_a_failure_after_the_preflight_is_no_refusal() -> None:
+    first = Failure("worker-1", "Look at the host", "its clock", FIRST)
+    later = Failure("worker-2", "base : Install the packages", "no", "Every host")
+    assert refusals([first, later]) == []
+    assert refusals([]) == []

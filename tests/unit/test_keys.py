@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from labctl import keys
+from labctl.paths import ROOT
 
 SITE = """---
 - import_playbook: first.yml
@@ -25,6 +27,7 @@ FILES = {
     "roles/base/tasks/install.yml": "[]\n",
     "roles/base/tasks/configure.yml": "[]\n",
     "roles/base/templates/x.j2": "x\n",
+    "roles/mosaic/templates/mosaic.service.j2": "x\n",
     "roles/mosaic/tasks/install_venv.yml": "[]\n",
     "roles/mosaic/meta/main.yml": "dependencies: [helper]\n",
     "roles/helper/defaults/main.yml": "h: 1\n",
@@ -64,6 +67,7 @@ def test_roles_follow_plays_imports_and_dependencies(project: Path) -> None:
         ("roles/rabbitmq/files/deep/er", False, True),
         ("roles/base/tasks/configure.yml", False, False),
         ("roles/base/templates/x.j2", False, False),
+        ("roles/mosaic/templates/mosaic.service.j2", True, False),
         ("app/tests/test_x.py", False, False),
     ],
 )
@@ -87,3 +91,16 @@ def test_compiled_files_do_not_count(project: Path) -> None:
     cache.parent.mkdir()
     cache.write_bytes(b"x")
     assert key("workers", project) == before
+
+
+def test_templates_of_the_install_phase_count() -> None:
+    """Of the real roles: what their install tasks write belongs to the image, so it must change the key."""
+    read = re.compile(r"src: (\S+\.j2)")
+    written = [
+        file.parents[1] / "templates" / name
+        for file in sorted(ROOT.glob("roles/*/tasks/install*.yml"))
+        for name in read.findall(file.read_text(encoding="utf-8"))
+    ]
+    assert written
+    counted = {path for part in keys.ROLE_PARTS for path in ROOT.glob(f"roles/*/{part}")}
+    assert set(written) <= counted

@@ -59,9 +59,16 @@ def test_every_scenario_has_a_valid_topology_that_publishes_nothing(
 def test_nothing_of_the_shell_reaches_a_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "1")
     monkeypatch.setenv("LAB_TOPOLOGY", "other.yml")
-    environment = molecule.environment()
-    assert not {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "LAB_TOPOLOGY", "ANSIBLE_STRATEGY"} & set(environment)
+    environment = molecule.environment("pki")
+    assert not {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "LAB_TOPOLOGY"} & set(environment)
     assert environment["LAB_NAME"] == molecule.LAB
+
+
+def test_every_role_is_applied_by_plain_ansible_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB_MITOGEN", raising=False)
+    assert molecule.PLAIN in molecule.scenarios()
+    assert "ANSIBLE_STRATEGY" not in molecule.environment(molecule.PLAIN)
+    assert "ANSIBLE_STRATEGY" in molecule.environment("pki")
 
 
 @pytest.mark.parametrize("name", molecule.scenarios())
@@ -71,8 +78,39 @@ def test_no_step_of_a_scenario_is_skipped_for_want_of_a_playbook(name: str) -> N
     own: dict[str, Any] = config(name)
     named = base["ansible"]["playbooks"] | own.get("ansible", {}).get("playbooks", {})
     folder = ROOT / "molecule" / name
-    for step in own["scenario"]["test_sequence"]:
+    for step in own.get("scenario", base["scenario"])["test_sequence"]:
         action, *files = step.split()
         if action in ("prepare", "side_effect"):
             assert (folder / named.get(action, f"{action}.yml")).is_file(), step
         assert all((folder / file).is_file() for file in files), step
+
+
+def test_steps_are_timed_and_repeats_added_up() -> None:
+    run = molecule.Run()
+    said = [
+        (0.0, "INFO     [pki > discovery] scenario test matrix: create, converge", ""),
+        (1.0, "INFO     [pki > create] Executing", "create"),
+        (2.0, "TASK [Create and start the nodes] *****", "create · Create and start the nodes"),
+        (5.0, "INFO     [pki > create] Executed: Successful", ""),
+        (5.0, "INFO     [pki > idempotence] Executing", "idempotence"),
+        (8.0, "INFO     [pki > side_effect] Executing", "side_effect"),
+        (
+            9.0,
+            "RUNNING HANDLER [base : Take up the firewall] ***",
+            "side_effect · base : Take up the firewall",
+        ),
+        (10.0, "INFO     [pki > idempotence] Executing", "idempotence"),
+    ]
+    for now, line, subject in said:
+        assert run.line(line, now) == subject
+    run.end(14.0)
+    assert run.steps == {"create": 4.0, "idempotence": 7.0, "side_effect": 2.0}
+    assert run.longest() == "idempotence 7 s, create 4 s, side_effect 2 s"
+
+
+def test_a_failed_scenario_shows_its_first_failed_task() -> None:
+    run = molecule.Run(
+        ["TASK [one]", "ok: [broker-1]", "", "TASK [two]", "fatal: [broker-1]: FAILED!", "msg: no"]
+    )
+    assert run.failure() == "fatal: [broker-1]: FAILED!\nmsg: no"
+    assert molecule.Run(["said", "", "nothing"]).failure() == "said\nnothing"

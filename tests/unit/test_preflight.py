@@ -69,7 +69,9 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Look:
             patch.setattr(sys, "argv", [str(FILE), json.dumps({**GOOD, **expected})])
             patch.setattr(sys, "stdout", output)
             runpy.run_path(str(FILE), run_name="__main__")
-        sentences: list[str] = json.loads(output.getvalue())
+        said = json.loads(output.getvalue())
+        assert said["clock"] == clock
+        sentences: list[str] = said["problems"]
         return sentences
 
     return run
@@ -118,15 +120,15 @@ def test_too_little_disk(look: Look) -> None:
     assert "1500" in sentence
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(90, "90 s ahead of"), (-3600, "3600 s behind")])
-def test_clock_apart(look: Look, seconds: int, words: str) -> None:
-    (sentence,) = look(clock=NOW + seconds)
-    assert words in sentence
+def test_clock_behind(look: Look) -> None:
+    (sentence,) = look(clock=NOW - 3600)
+    assert "3600 s behind" in sentence
     assert "timedatectl" in sentence
 
 
-@pytest.mark.parametrize("seconds", [-29, 29])
-def test_clock_a_little_apart(look: Look, seconds: int) -> None:
+@pytest.mark.parametrize("seconds", [-29, 29, 90])
+def test_clock_that_may_only_have_been_asked_late(look: Look, seconds: int) -> None:
+    """Ahead is judged by the playbook, which knows when the answer arrived."""
     assert look(clock=NOW + seconds) == []
 
 

@@ -84,6 +84,13 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
     assert report.complaints(status) == []
 
 
+def test_a_host_of_two_groups_is_shown_once() -> None:
+    groups = GROUPS | {"databases": ["gateway-1"]}
+    nodes = report.assemble(groups, {}, answers())["nodes"]
+    assert [node["name"] for node in nodes] == [*MEMBERS, "worker-1", "gateway-1"]
+    assert nodes[-1]["group"] == "gateways"
+
+
 def broker(**changes: Any) -> dict[str, Any]:
     return {"services": {"rabbitmq-server": "active"}, "cluster": view(**changes), "queues": QUEUES}
 

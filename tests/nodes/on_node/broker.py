@@ -18,8 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_S = 10
-STATISTICS_S = 15  # a broker tells the others of a new queue's or consumer's details every 5 s
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
+TIMEOUT_S = 10 * PATIENCE
+# A broker tells the others of a new queue's or consumer's details every 5 s.
+STATISTICS_S = 15 * PATIENCE
 MONITOR = json.loads(Path("/etc/warren/monitor.json").read_text())
 PKI = Path("/etc/warren/pki")
 QUEUE_COLUMNS = "name,vhost,type,members,online,leader,policy,effective_policy_definition,messages,consumers"
@@ -98,11 +100,15 @@ def definitions() -> dict[str, Any]:
     """Users (name, tags), permissions, vhosts and policies that the cluster holds."""
     done = subprocess.run(
         ["rabbitmqctl", "--quiet", "export_definitions", "-"],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"rabbitmqctl export_definitions ended with {done.returncode}: {done.stderr.strip()}"
+        )
     found: dict[str, Any] = json.loads(done.stdout)
     for user in found["users"]:
         del user["password_hash"]

@@ -24,6 +24,7 @@ import psycopg
 from pika.adapters.blocking_connection import BlockingChannel
 
 CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
 PROXY_SOCKET = "/run/haproxy/admin.sock"
 SHOWN = "--property=Id,ActiveState,StatusText,MainPID,NRestarts"
 
@@ -31,7 +32,7 @@ SHOWN = "--property=Id,ActiveState,StatusText,MainPID,NRestarts"
 def units(patterns: list[str]) -> dict[str, dict[str, str]]:
     """State of the loaded units that match."""
     command = ["systemctl", "show", SHOWN, "--", *patterns]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20 * PATIENCE)
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in done.stdout.split("\n\n")]
     return {block["Id"].removesuffix(".service"): block for block in blocks if block}
 
@@ -48,7 +49,7 @@ def declared_queues() -> dict[str, list[str]]:
 def proxy() -> dict[str, str]:
     """State of each broker as this host's proxy sees it, by its last check."""
     with socket.socket(socket.AF_UNIX) as channel:
-        channel.settimeout(5)
+        channel.settimeout(5 * PATIENCE)
         channel.connect(PROXY_SOCKET)
         channel.sendall(b"show stat\n")
         text = b"".join(iter(lambda: channel.recv(65536), b"")).decode()
@@ -62,7 +63,7 @@ def proxy() -> dict[str, str]:
 def amqp(url: str) -> Iterator[BlockingChannel]:
     """A channel of a broker user, closed in the end."""
     parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.blocked_connection_timeout = 5
+    parameters.socket_timeout = parameters.blocked_connection_timeout = 5 * PATIENCE
     connection = pika.BlockingConnection(parameters)
     try:
         yield connection.channel()
@@ -123,7 +124,7 @@ def database() -> dict[str, str]:
 
     def run(to: str, *statements: str) -> str:
         def action() -> None:
-            with closing(psycopg.connect(to, connect_timeout=5)) as connection:
+            with closing(psycopg.connect(to, connect_timeout=int(5 * PATIENCE))) as connection:
                 for statement in statements:
                     connection.execute(statement.encode())
 

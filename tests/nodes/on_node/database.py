@@ -1,16 +1,19 @@
 """What a database server says of itself, as JSON. Runs on the node; standard library only.
 
-database.py '{}'
+database.py '{"used": whether an application is there, whose sessions are waited for}'
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from typing import Any
 
-SESSIONS_S = 25  # longer than the period of beat
+QUESTION = json.loads(sys.argv[1])
+PATIENCE = float(QUESTION.get("patience", 1))  # times longer than usual, on slow hosts
+SESSIONS_S = 25 * PATIENCE if QUESTION["used"] else 0  # longer than the period of beat
 ROLES = """SELECT rolname AS name, rolsuper AS super, rolcreatedb AS creates_databases,
     rolcreaterole AS creates_roles, rolreplication AS replicates, rolcanlogin AS logs_in,
     left(rolpassword, 13) AS password
@@ -31,7 +34,7 @@ def query(statement: str, database: str = "postgres") -> list[dict[str, Any]]:
     """Rows of a statement, as the server's own user."""
     wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({statement}) r"
     command = ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", database, "-c", wrapped]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20, cwd="/")
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20 * PATIENCE, cwd="/")
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 

@@ -22,8 +22,9 @@ from typing import Any
 
 CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())["gateway"]
 CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
-PROBE_S = 20
-FIRST_TICK_S = 25
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
+PROBE_S = 20 * PATIENCE
+FIRST_TICK_S = 25 * PATIENCE
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -44,7 +45,7 @@ def request(url: str, login: str = "", accept: str = "application/json") -> dict
     if login:
         wanted.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
-        answer = OPENER.open(wanted, timeout=10)
+        answer = OPENER.open(wanted, timeout=10 * PATIENCE)
     except urllib.error.HTTPError as error:
         answer = error
     with answer:

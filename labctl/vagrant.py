@@ -1,0 +1,129 @@
+"""The smallest lab by `vagrant up --provider=docker`, beside any other: made, verified, destroyed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labctl import ansible, devtools, junit, process
+from labctl.cases import Cases
+from labctl.commands import box, verify
+from labctl.context import Context
+from labctl.errors import LabError
+from labctl.host import engine, network
+from labctl.paths import ROOT, LabPaths
+from labctl.screen import Screen, Step
+from labctl.substrates.hosts import HostSubstrate
+
+LAB = "warren-test-vagrant"
+INVENTORY = ROOT / "inventories" / "vagrant"
+TOPOLOGY = ROOT / "inventories" / "topology-trial.yml"
+_LIKE = "10.203.0.0/24"  # that of a lab of ./lab up, and the size of the one taken here
+_KEPT_LINES = 40
+_EVENT = re.compile(r"^(?:TASK|PLAY|RUNNING HANDLER) \[(?P<task>[^\]]*)\]|^==> (?P<machine>[\w-]+: .*)$")
+_RECAP = re.compile(r"^(?P<host>[\w-]+) +: ok=\d+ +changed=(?P<changed>\d+) ")
+
+
+class Cycle:
+    """One run; `report` is a JUnit report of its steps."""
+
+    def __init__(self, reports: Path, screen: Screen) -> None:
+        self._reports = reports
+        self._screen = screen
+        self._cases = Cases(screen)
+        self._paths = LabPaths(LAB)
+        self._folder = self._paths.state / "vagrant"  # what Vagrant knows of its machines
+        self._network = ""
+        self.report = reports / "vagrant.xml"
+
+    def run(self, *, keep: bool) -> list[Path]:
+        """Reports of all that ran; the machines are destroyed at the end, also on failure, unless kept."""
+        written = [self.report]
+        case = self._cases.run
+        # The inventory reads what Vagrant wrote there.
+        os.environ["VAGRANT_DOTFILE_PATH"] = str(self._folder)
+        try:
+            if case("Vagrant and its images are there", self._prepare) and case("vagrant up", self._up):
+                case("vagrant provision changes nothing", self._provision)
+                written.append(self._verify())
+        finally:
+            if not keep:
+                case("vagrant destroy leaves nothing behind", self._destroy)
+            del os.environ["VAGRANT_DOTFILE_PATH"]
+            junit.write(self.report, "vagrant", self._cases.done)
+        return written
+
+    def _prepare(self) -> None:
+        devtools.ensure_vagrant(self._screen)
+        if self._folder.exists():
+            self._destroy()
+        box.ensure_images(self._paths, self._screen)
+        self._network = network.free(self._paths, _LIKE, engine.require())
+
+    def _up(self) -> None:
+        self._vagrant("make the machines", ["up", "--provider=docker"])
+
+    def _provision(self) -> None:
+        lines = self._vagrant("provision them again", ["provision"])
+        recap = [found for found in map(_RECAP.match, lines) if found]
+        changed = [found["host"] for found in recap if found["changed"] != "0"]
+        if changed or not recap:
+            raise LabError(f"The second provision changed {', '.join(changed) or 'who knows what'}.")
+
+    def _verify(self) -> Path:
+        lab = Context(self._paths, HostSubstrate(self._paths, INVENTORY), self._screen)
+        return verify.run(lab, reports=self._reports, name="verify-vagrant").report
+
+    def _destroy(self) -> None:
+        """Vagrant destroys its machines; what it leaves behind is named."""
+        client = engine.require()
+        made = {file.read_text(encoding="utf-8") for file in self._folder.glob("machines/*/docker/id")}
+        if shutil.which("vagrant"):
+            self._vagrant("destroy the machines", ["destroy", "--force"])
+        left = [str(item.name) for item in client.containers.list(all=True) if item.id in made]
+        left += [str(item.name) for item in client.networks.list() if self._is_ours(item.attrs)]
+        if left:
+            raise LabError(
+                f"vagrant destroy left {', '.join(left)}; remove them with docker rm, docker network rm."
+            )
+        shutil.rmtree(self._paths.state, ignore_errors=True)
+
+    def _is_ours(self, attributes: dict[str, Any]) -> bool:
+        return any(config.get("Subnet") == self._network for config in attributes["IPAM"]["Config"] or [])
+
+    def _vagrant(self, title: str, words: Sequence[str]) -> list[str]:
+        """Lines of a vagrant command; raises LabError with its last ones when it fails."""
+        extra = {"LAB_TOPOLOGY": str(TOPOLOGY), "ANSIBLE_FORCE_COLOR": "0"}
+        if self._network:
+            extra["LAB_NETWORK"] = self._network.rpartition(".")[0]
+        lines: list[str] = []
+        with self._screen.step(title) as step:
+
+            def on_line(line: str) -> None:
+                lines.append(line)
+                _show(line, step)
+
+            environment = ansible.environment(self._paths, mitogen=False, extra=extra)
+            step.ok = process.stream(["vagrant", *words], on_line, environment=environment) == 0
+        log = self._reports / "vagrant.log"
+        with log.open("a", encoding="utf-8") as file:
+            file.write("\n".join([f"$ vagrant {' '.join(words)}", *lines, ""]))
+        if not step.ok:
+            raise LabError("\n".join([*_end(lines), f"  log: {os.path.relpath(log, ROOT)}"]))
+        return lines
+
+
+def _show(line: str, step: Step) -> None:
+    found = _EVENT.match(line)
+    if found:
+        step.update(found["task"] or found["machine"])
+
+
+def _end(lines: list[str]) -> list[str]:
+    said = [line for line in lines if line.strip()][-_KEPT_LINES:]
+    first = next((i for i, line in enumerate(said) if line.startswith(("fatal:", "[ERROR]", "failed:"))), 0)
+    return said[first:]
