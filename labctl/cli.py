@@ -164,16 +164,16 @@ def box_build(provider: str) -> int:
 @click.option("--lab", is_flag=True, help="Only the tests in a lab of their own.")
 @click.option("--vagrant", is_flag=True, help="Only the smallest lab under Vagrant's docker provider.")
 @click.option("--vm", is_flag=True, help="Only the smallest lab on VMs of this machine; long without KVM.")
-@click.option("--roles", is_flag=True, help="Only the Molecule scenarios.")
+@click.option("--roles", is_flag=True, help="Only the Molecule scenarios, all of them.")
 @click.option("--role", "scenarios", multiple=True, metavar="NAME", help="Only this Molecule scenario.")
 @click.option("--keep", is_flag=True, help="Leave the lab of the tests (LAB_NAME=warren-test) running.")
 def test(keep: bool, scenarios: tuple[str, ...], **phases: bool) -> int:
-    """Run the checks of the project: linters, unit tests, a lab of its own, and one under Vagrant."""
+    """Run the checks of the project: linters, unit tests, some roles, a lab of its own, one under Vagrant."""
     from labctl.commands import test as module
 
     phases["roles"] = phases["roles"] or bool(scenarios)
     chosen = [name for name, wanted in phases.items() if wanted]
-    return module.command(chosen or module.USUAL, keep=keep, roles=scenarios)
+    return module.command(chosen, keep=keep, roles=scenarios)
 
 
 def _status(result: object) -> int:

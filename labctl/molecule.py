@@ -22,6 +22,8 @@ from labctl.screen import Screen
 from labctl.state import make_private
 
 LAB = "warren-molecule"  # as in .config/molecule/config.yml
+# Short ones that show what a whole lab cannot; every run of the tests has them.
+USUAL = ("broker_proxy", "pki", "postgresql")
 PLAIN = "default"
 _KEPT_LINES = 40
 _SHOWN_STEPS = 4

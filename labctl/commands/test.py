@@ -18,15 +18,17 @@ from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
 
 TEST_LAB = "warren-test"
-USUAL = ("lint", "unit", "lab", "vagrant")  # without a choice
+USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
-    """Run the phases ("lint", "unit", "lab", "vagrant", "roles", "vm"); exit status 1 when anything failed.
+    """Run the phases ("lint", "unit", "roles", "lab", "vagrant", "vm"); exit status 1 when anything failed.
 
-    `roles` names the Molecule scenarios of the last phase; none means all.
+    Without phases: those of USUAL, with the Molecule scenarios of `molecule.USUAL`. Else `roles` names the
+    scenarios; none means all.
     """
-    scenarios = molecule.chosen(roles)
+    scenarios = molecule.chosen(roles if phases else molecule.USUAL)
+    phases = phases or USUAL
     os.environ["LAB_NAME"] = TEST_LAB
     screen = Screen()
     reports = lab_paths().base / "reports"
@@ -37,15 +39,15 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
         written += _lint(reports, screen)
     if "unit" in phases:
         written += _unit(reports, screen)
+    if "roles" in phases:
+        written.append(reports / "molecule.xml")
+        junit.write(written[-1], "molecule", molecule.run(scenarios, reports, screen))
     if "lab" in phases:
         written += _Cycle(reports, screen, keep=keep).run()
     if "vagrant" in phases:
         written += vagrant.Cycle(reports, screen).run(keep=keep)
     if "vm" in phases:
         written += trial.Cycle(reports, screen).run(keep=keep)
-    if "roles" in phases:
-        written.append(reports / "molecule.xml")
-        junit.write(written[-1], "molecule", molecule.run(scenarios, reports, screen))
     sums = junit.totals(written)
     screen.say(f"\nReports in {reports.relative_to(ROOT)}, {time.monotonic() - started:.0f} s")
     screen.say(str(sums))

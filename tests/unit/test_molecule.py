@@ -28,6 +28,7 @@ def test_default_comes_first_and_names_are_kept_once() -> None:
     assert molecule.scenarios()[0] == "default"
     assert molecule.chosen(["pki", "pki", "rabbitmq"]) == ["pki", "rabbitmq"]
     assert molecule.chosen([]) == molecule.scenarios()
+    assert molecule.chosen(molecule.USUAL) == list(molecule.USUAL)
 
 
 @pytest.mark.parametrize(
