@@ -15,6 +15,9 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _SHOWN_HOSTS = 3
+_KEPT_LINES = 40
+# How Ansible, Molecule and pytest begin the line that says what failed.
+_FAILED = ("fatal:", "failed:", "[ERROR]", "FAILED", "E ")
 
 # Where a run stops before it has touched the host: playbooks/preflight.yml, and the broker's precheck.
 _PREFLIGHT = "Look at each host"
@@ -95,3 +98,10 @@ def explain(playbook: str, status: int, failures: Sequence[Failure], noise: Sequ
 def _first_line(message: str) -> str:
     matching = (line.strip() for line in message.splitlines() if registry_unreachable(line))
     return next(matching, message.splitlines()[0] if message else "")[:300]
+
+
+def ending(lines: Sequence[str]) -> str:
+    """The last lines of a program that say something, from the first failed task among them on."""
+    said = [line for line in lines if line.strip()][-_KEPT_LINES:]
+    first = next((index for index, line in enumerate(said) if line.startswith(_FAILED)), 0)
+    return "\n".join(said[first:])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from labctl import ansible, images, process, topology
+from labctl import ansible, failures, images, process, topology
 from labctl.errors import UsageError
 from labctl.host import engine
 from labctl.junit import Case
@@ -25,7 +25,6 @@ LAB = "warren-molecule"  # as in .config/molecule/config.yml
 # Short ones that show what a whole lab cannot; every run of the tests has them.
 USUAL = ("broker_proxy", "pki", "postgresql")
 PLAIN = "default"
-_KEPT_LINES = 40
 _SHOWN_STEPS = 4
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STEP = re.compile(r"\[?\w+ [>➜] (?P<step>[\w-]+)(?:\]|:) Executing")
@@ -62,14 +61,6 @@ class Run:
         """Its longest steps, as `converge 63 s, create 12 s`."""
         ranked = sorted(self.steps.items(), key=lambda item: -item[1])[:_SHOWN_STEPS]
         return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in ranked)
-
-    def failure(self) -> str:
-        """The last lines that say something, from the first failed task among them on."""
-        said = [line for line in self.lines if line.strip()][-_KEPT_LINES:]
-        for index, line in enumerate(said):
-            if line.startswith(("fatal:", "failed:", "[ERROR]", "FAILED", "E ")):
-                return "\n".join(said[index:])
-        return "\n".join(said)
 
 
 def scenarios() -> list[str]:
@@ -133,7 +124,7 @@ def _run(name: str, reports: Path, screen: Screen) -> tuple[Case, str]:
         said.end(time.monotonic())
         step.ok = status == 0
         step.result = "" if step.ok else f"FAILED, log: {file.relative_to(ROOT)}"
-    failure = "" if status == 0 else said.failure() or f"exit status {status}"
+    failure = "" if status == 0 else failures.ending(said.lines) or f"exit status {status}"
     if failure:
         screen.fail(failure)
     return Case(name, time.monotonic() - started, failure), said.longest()

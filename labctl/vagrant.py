@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible, devtools, junit, process
+from labctl import ansible, devtools, failures, junit, process, topology
 from labctl.cases import Cases
 from labctl.commands import box, verify
 from labctl.context import Context
@@ -22,8 +22,6 @@ from labctl.substrates.hosts import HostSubstrate
 LAB = "warren-test-vagrant"
 INVENTORY = ROOT / "inventories" / "vagrant"
 TOPOLOGY = ROOT / "inventories" / "topology-trial.yml"
-_LIKE = "10.203.0.0/24"  # that of a lab of ./lab up, and the size of the one taken here
-_KEPT_LINES = 40
 _EVENT = re.compile(r"^(?:TASK|PLAY|RUNNING HANDLER) \[(?P<task>[^\]]*)\]|^==> (?P<machine>[\w-]+: .*)$")
 _RECAP = re.compile(r"^(?P<host>[\w-]+) +: ok=\d+ +changed=(?P<changed>\d+) ")
 
@@ -62,7 +60,8 @@ class Cycle:
         if self._folder.exists():
             self._destroy()
         box.ensure_images(self._paths, self._screen)
-        self._network = network.free(self._paths, _LIKE, engine.require())
+        usual = topology.load(topology.TOPOLOGY_FILE).network
+        self._network = network.free(self._paths, usual, engine.require())
 
     def _up(self) -> None:
         self._vagrant("make the machines", ["up", "--provider=docker"])
@@ -113,7 +112,7 @@ class Cycle:
         with log.open("a", encoding="utf-8") as file:
             file.write("\n".join([f"$ vagrant {' '.join(words)}", *lines, ""]))
         if not step.ok:
-            raise LabError("\n".join([*_end(lines), f"  log: {os.path.relpath(log, ROOT)}"]))
+            raise LabError(f"{failures.ending(lines)}\n  log: {os.path.relpath(log, ROOT)}")
         return lines
 
 
@@ -121,9 +120,3 @@ def _show(line: str, step: Step) -> None:
     found = _EVENT.match(line)
     if found:
         step.update(found["task"] or found["machine"])
-
-
-def _end(lines: list[str]) -> list[str]:
-    said = [line for line in lines if line.strip()][-_KEPT_LINES:]
-    first = next((i for i, line in enumerate(said) if line.startswith(("fatal:", "[ERROR]", "failed:"))), 0)
-    return said[first:]

@@ -107,11 +107,3 @@ def test_steps_are_timed_and_repeats_added_up() -> None:
     run.end(14.0)
     assert run.steps == {"create": 4.0, "idempotence": 7.0, "side_effect": 2.0}
     assert run.longest() == "idempotence 7 s, create 4 s, side_effect 2 s"
-
-
-def test_a_failed_scenario_shows_its_first_failed_task() -> None:
-    run = molecule.Run(
-        ["TASK [one]", "ok: [broker-1]", "", "TASK [two]", "fatal: [broker-1]: FAILED!", "msg: no"]
-    )
-    assert run.failure() == "fatal: [broker-1]: FAILED!\nmsg: no"
-    assert molecule.Run(["said", "", "nothing"]).failure() == "said\nnothing"
