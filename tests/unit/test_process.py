@@ -57,11 +57,25 @@ def test_an_interrupt_ends_the_program_and_its_children() -> None:
     assert gone(pids[0])
 
 
-def test_the_program_ends_when_its_parent_is_killed() -> None:
-    code = (
-        "import sys; from labctl import process;"
-        "process.stream(['sh','-c','echo $$; exec sleep 60'], lambda line: print(line, flush=True))"
-    )
+def test_a_child_that_ignores_the_request_is_killed() -> None:
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.stream(["sh", "-c", "trap '' TERM; echo $$; while :; do sleep 1; done"], interrupt)
+    assert gone(pids[0])
+
+
+def test_a_program_ended_by_a_signal_is_a_failure() -> None:
+    assert process.stream(["sh", "-c", "kill -9 $$"], print) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("program", [["sh", "-c", "echo $$; exec sleep 60"], [sys.executable, "-c", FAMILY]])
+def test_what_was_started_ends_when_the_command_is_killed(program: list[str]) -> None:
+    code = f"from labctl import process;process.stream({program!r}, lambda line: print(line, flush=True))"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as parent:
