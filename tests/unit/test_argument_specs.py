@@ -176,3 +176,18 @@ def test_group_variables_name_variables_of_roles() -> None:
     for file in (PLAYBOOKS / "group_vars").rglob("*.yml"):
         for name in yaml.safe_load(file.read_text()) or {}:
             assert name.startswith("lab_") or name in known, f"{file.name}: {name}"
+
+
+def local_tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tasks and blocks that work on the controller."""
+    nested = [task for block in tasks for task in local_tasks(block.get("block", []))]
+    return [task for task in tasks if task.get("delegate_to") == "localhost"] + nested
+
+
+def test_no_task_becomes_root_on_the_controller() -> None:
+    """An inventory's ansible_become outranks the keyword `become: false`."""
+    found = [
+        task for file in ROLES.glob("*/tasks/*.yml") for task in local_tasks(yaml.safe_load(file.read_text()))
+    ]
+    assert found
+    assert [task["name"] for task in found if task.get("vars", {}).get("ansible_become") is not False] == []
