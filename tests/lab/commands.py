@@ -96,10 +96,6 @@ class UserLab:
         assert done.status == 0, str(done)
         return done.json()
 
-    def node_state(self, name: str) -> str:
-        """State of a node as `status` has it."""
-        return next(str(node["state"]) for node in self.status()["nodes"] if node["name"] == name)
-
 
 def docker(*arguments: str) -> str:
     """Run docker, as a user would to break something; returns its stdout."""
