@@ -92,6 +92,40 @@ def demo(width: int, height: int, tile: int, iterations: int, as_json: bool) -> 
     return module.command(context.make(json=as_json), view)
 
 
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--list", "show_list", is_flag=True, help="Show every drill: what it breaks, what is expected.")
+@click.option("--all", "everything", is_flag=True, help="Every drill, one after another.")
+@click.option("--soak", type=click.IntRange(1, 10_000), metavar="FAULTS", help="So many random faults; needs --seed.")
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 100), help="Faults of each drill.")
+@click.option("--seed", type=click.IntRange(0), help="Repeats the choice of hosts, and of a soak's faults.")
+@click.option(
+    "--profile",
+    type=click.Choice(["lab", "stock"]),
+    default="lab",
+    show_default=True,
+    help="stock: also with plain Celery, which is to fail.",
+)
+@_JSON
+def drill(  # noqa: PLR0913 - one for each option
+    names: tuple[str, ...],
+    show_list: bool,
+    everything: bool,
+    soak: int | None,
+    rounds: int,
+    seed: int | None,
+    profile: str,
+    as_json: bool,
+) -> int:
+    """Break the lab under load, heal it, and compare what was confirmed with what was done."""
+    from labctl.commands import drill as module
+
+    made = context.make(json=as_json)
+    if show_list:
+        return module.listing(as_json=as_json, context=made)
+    return module.command(made, module.Choice(names, everything, rounds, seed, profile, soak or 0))
+
+
 @cli.command("open")
 @click.option("--browser", is_flag=True, help="Also open it in a browser.")
 def open_command(browser: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from labctl.console_api import USER
@@ -33,7 +34,8 @@ def open_console(context: Context, *, browser: bool) -> int:
 
 def shell(context: Context, node: str, command: list[str]) -> int:
     """Become a shell, or a command, on a node."""
-    words = context.substrate.shell(node, command)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    words = context.substrate.shell(node, command, terminal=terminal)
     os.execvp(words[0], words)  # noqa: S606 - no shell is wanted
 
 

@@ -52,5 +52,17 @@ class Substrate(Protocol):
     def states(self) -> dict[str, str]:
         """State of each host as the substrate tells it ("running", "stopped", "missing"); maybe none."""
 
-    def shell(self, node: str, command: list[str]) -> list[str]:
-        """Command line that runs a command, or a login shell, on a node; UsageError for an unknown one."""
+    def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
+        """Command line that runs a command, or a login shell, on a node; UsageError for an unknown one.
+
+        With `terminal` it is for a person at a terminal.
+        """
+
+    def power_off(self, node: str) -> None:
+        """Take a node's power away: no process ends in order, and no peer hears of it. Raises LabError."""
+
+    def power_on(self, node: str) -> None:
+        """Give it back; the node boots. Returns when that has begun. Raises LabError."""
+
+    def patience(self) -> float:
+        """How many times longer than usual the hosts may take for things."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -16,6 +15,13 @@ from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made
 from labctl.topology import Node, Topology
+
+
+_SILENCE = (
+    "table inet lab_off {"
+    " chain input { type filter hook input priority -20; policy drop; };"
+    " chain output { type filter hook output priority -20; policy drop; }; }"
+)
 
 
 class DockerSubstrate:
@@ -100,10 +106,31 @@ class DockerSubstrate:
         present = self.containers()
         return {node.name: _state_word(present.get(node.name)) for node in self.topology().nodes}
 
-    def shell(self, node: str, command: list[str]) -> list[str]:
+    def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
         name = self.topology().node(node).name
-        terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-        return ["docker", "exec", "-i", *terminal, f"{self._paths.name}-{name}", *(command or ["bash", "-l"])]
+        options = ["-i", "-t"] if terminal else ["-i"]
+        return ["docker", "exec", *options, f"{self._paths.name}-{name}", *(command or ["bash", "-l"])]
+
+    def power_off(self, node: str) -> None:
+        container = self._container(node)
+        # What ends says goodbye on its connections; a host without power does not.
+        status, output = container.exec_run(["nft", _SILENCE])
+        if status != 0:
+            raise LabError(f"{node} cannot be silenced: {output.decode(errors='replace').strip()}")
+        container.kill()
+
+    def power_on(self, node: str) -> None:
+        self._container(node).start()
+
+    def patience(self) -> float:
+        return 1.0
+
+    def _container(self, node: str) -> Container:
+        name = self.topology().node(node).name
+        found = self.containers().get(name)
+        if found is None:
+            raise LabError(f"{name} is missing; ./lab up makes it again.")
+        return found
 
     def containers(self) -> dict[str, Container]:
         """The lab's containers by node name, whatever their state."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mosaic import __version__
 from mosaic.config import Config, ConfigError, config_path, load_config
+from mosaic.drill.commands import drill
 from mosaic.logs import configure_logging
 
 
@@ -87,6 +88,9 @@ def gateway() -> None:
         raise ConfigError(f"{config_path()}: the table [gateway] is missing.")
     configure_logging()
     serve(settings, Publisher(current_app()))
+
+
+main.add_command(drill)
 
 
 def _service(serve: Callable[[Config], None]) -> None:

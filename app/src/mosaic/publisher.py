@@ -95,7 +95,9 @@ class Publisher:
                 # Entered before it is sent: if sending fails half-way, it is sent again.
                 self._sent += 1
                 self._unconfirmed[self._sent] = call
-                self._app.send_task(call.task, args=call.args, producer=producer, retry=False)
+                self._app.send_task(
+                    call.task, args=call.args, task_id=call.task_id, producer=producer, retry=False
+                )
             connection.drain_events(timeout=min(SILENCE_SECONDS, max(0.05, deadline - time.monotonic())))
             if self._nacked:
                 waiting.extend(self._nacked)

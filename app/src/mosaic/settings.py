@@ -26,6 +26,7 @@ TASK_MODULES = (
     "mosaic.tasks.digest",
     "mosaic.tasks.upkeep",
     "mosaic.tasks.probe",
+    "mosaic.tasks.drill",
 )
 
 # Longer than the election of a new queue leader (1-5 s measured), shorter than a person's patience: 36 s.
@@ -122,6 +123,8 @@ def _worker() -> dict[str, Any]:
         "worker_soft_shutdown_timeout": 5.0,
         "worker_detect_quorum_queues": True,
         "worker_proc_alive_timeout": 30.0,
+        # A task whose process died goes back to its queue after this; with 10, the default, after 10 s.
+        "worker_lost_wait": 0.5,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
     }

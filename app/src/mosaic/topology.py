@@ -2,7 +2,7 @@
 
     mosaic.tasks (topic)  --render-->  mosaic.render         --scale-->   mosaic.scale
                           --digest-->  mosaic.digest         --upkeep-->  mosaic.upkeep
-                          --host.<hostname>-->  mosaic.host.<hostname>
+                          --drill-->   mosaic.drill          --host.<hostname>-->  mosaic.host.<hostname>
     mosaic.logs  (topic)  --#-->  mosaic.logs        routing key <host>.<severity>
     mosaic.dead  (topic)  --#-->  mosaic.dead        what no consumer could finish
 
@@ -23,6 +23,7 @@ RENDER_QUEUE = "mosaic.render"
 SCALE_QUEUE = "mosaic.scale"
 DIGEST_QUEUE = "mosaic.digest"
 UPKEEP_QUEUE = "mosaic.upkeep"
+DRILL_QUEUE = "mosaic.drill"
 
 HOST_QUEUE_EXPIRES_SECONDS = 3600
 
@@ -61,6 +62,7 @@ def shared_task_queues() -> tuple[Queue, ...]:
         _quorum_queue(SCALE_QUEUE, tasks_exchange, "scale"),
         _quorum_queue(DIGEST_QUEUE, tasks_exchange, "digest"),
         _quorum_queue(UPKEEP_QUEUE, tasks_exchange, "upkeep"),
+        _quorum_queue(DRILL_QUEUE, tasks_exchange, "drill"),
     )
 
 
@@ -86,4 +88,5 @@ def task_routes() -> dict[str, dict[str, str]]:
         "mosaic.scale.*": {"queue": SCALE_QUEUE},
         "mosaic.digest.*": {"queue": DIGEST_QUEUE},
         "mosaic.upkeep.*": {"queue": UPKEEP_QUEUE},
+        "mosaic.drill.*": {"queue": DRILL_QUEUE},
     }

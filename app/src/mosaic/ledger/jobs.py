@@ -47,10 +47,11 @@ class JobPlan:
 
 @dataclass(frozen=True)
 class TaskCall:
-    """A task to publish: its name and positional arguments (JSON)."""
+    """A task to publish: its name and positional arguments (JSON). Without `task_id` Celery makes one."""
 
     task: str
     args: tuple[Any, ...]
+    task_id: str | None = None
 
 
 @dataclass(frozen=True)

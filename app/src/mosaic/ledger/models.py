@@ -167,3 +167,33 @@ class BeatTick(Base):
     ticked_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (UniqueConstraint("task_id"), Index(None, "ticked_at"))
+
+
+class DrillAttempt(Base):
+    """One start of a drill's task in one process; `unit` is the number that the publisher gave it."""
+
+    __tablename__ = "drill_attempt"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    run: Mapped[str]
+    unit: Mapped[int] = mapped_column(Integer)
+    number: Mapped[int] = mapped_column(Integer)
+    task_id: Mapped[str]
+    redelivered: Mapped[bool] = mapped_column(Boolean)
+    host: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime.datetime | None]
+    outcome: Mapped[str | None]
+
+    __table_args__ = (Index(None, "run", "unit"), Index(None, "started_at"))
+
+
+class DrillEffect(Base):
+    """What a unit is there for: entered by the one attempt that came first, and unique in its unit."""
+
+    __tablename__ = "drill_effect"
+
+    run: Mapped[str] = mapped_column(primary_key=True)
+    unit: Mapped[int] = mapped_column(Integer, primary_key=True)
+    attempt: Mapped[int] = mapped_column(ForeignKey("drill_attempt.id", ondelete="CASCADE"))

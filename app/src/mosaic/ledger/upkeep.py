@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from mosaic.config import Upkeep
 from mosaic.ledger.jobs import TaskCall
-from mosaic.ledger.models import ACCEPTED, DONE, RUNNING, Attempt, BeatTick, Job, LogRecord, Part
+from mosaic.ledger.models import ACCEPTED, DONE, RUNNING, Attempt, BeatTick, DrillAttempt, Job, LogRecord, Part
 from mosaic.ledger.work import fail_part
 
 SWEEP_LOCK = 0x6D6F73
@@ -118,6 +118,7 @@ def purge(session: Session, rules: Upkeep) -> int:
         delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
         delete(LogRecord).where(LogRecord.logged_at < limit),
         delete(BeatTick).where(BeatTick.ticked_at < limit),
+        delete(DrillAttempt).where(DrillAttempt.started_at < limit),
     )
     results = [cast(CursorResult[Any], session.execute(deletion)) for deletion in deletions]
     return sum(result.rowcount for result in results)

@@ -50,6 +50,13 @@ class MosaicTask(BaseTask):
             redelivered=bool(delivery.get("redelivered")),
         )
 
+    def try_again(self, error: Exception) -> Exception:
+        """Return what to raise while the database is away: the task comes again in some seconds."""
+        # Native delayed delivery takes whole seconds, one at least.
+        countdown = min(MAX_COUNTDOWN_SECONDS, 2 ** min(self.request.retries, 5))
+        logger.warning("the database is away, trying again in %d s: %s", countdown, error)
+        return self.retry(exc=error, countdown=countdown, throw=False)
+
 
 class PartTask(MosaicTask):
     """A task that does one part: `run` takes a PartWork and returns a Product, and touches nothing else.
@@ -72,7 +79,7 @@ class PartTask(MosaicTask):
             if part is not None:
                 self._attempt(part, runner)
         except DATABASE_AWAY as error:
-            raise self._try_again(error) from error
+            raise self.try_again(error) from error
 
     def _attempt(self, part: PartWork, runner: Runner) -> None:
         try:
@@ -89,12 +96,6 @@ class PartTask(MosaicTask):
             due = work.finish(session, part, runner, product)
         if self.publishes_join:
             publish_calls(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
-
-    def _try_again(self, error: Exception) -> Exception:
-        # Native delayed delivery takes whole seconds, one at least.
-        countdown = min(MAX_COUNTDOWN_SECONDS, 2 ** min(self.request.retries, 5))
-        logger.warning("the database is away, trying again in %d s: %s", countdown, error)
-        return self.retry(exc=error, countdown=countdown, throw=False)
 
 
 class PartlessTask(MosaicTask):

@@ -1,0 +1,47 @@
+"""Ways to publish one unit of a drill; each returns when it was accepted, and raises when that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from amqp.exceptions import AMQPError
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from mosaic.ledger.jobs import TaskCall
+from mosaic.publisher import Publisher, PublishError
+
+Publish = Callable[[TaskCall], None]
+
+WINDOW_SECONDS = 40.0
+NOT_KNOWN = (PublishError, AMQPError, KombuError, OSError)
+
+
+def celery_publisher(app: Celery) -> Publish:
+    """Return Celery's own way: `send_task` with the application's settings, whatever they are."""
+
+    def publish(call: TaskCall) -> None:
+        app.send_task(call.task, args=call.args, task_id=call.task_id)
+
+    return publish
+
+
+def window_publisher(app: Celery) -> Publish:
+    """Return the gateway's way, which gives up a silent connection by itself."""
+    publisher = Publisher(app)
+
+    def publish(call: TaskCall) -> None:
+        publisher.publish([call], WINDOW_SECONDS)
+
+    return publish
+
+
+def publishers(profile: str) -> Mapping[str, Publish]:
+    """Return the publishers of a profile, "lab" or "stock", by name."""
+    if profile == "stock":
+        from mosaic.drill import stock
+
+        return {"celery": celery_publisher(stock.app)}
+    from mosaic.celery import current_app
+
+    return {"celery": celery_publisher(current_app()), "window": window_publisher(current_app())}

@@ -1,0 +1,104 @@
+"""Units of a drill: each start is an attempt, and the first attempt that ends has the unit's effect.
+
+Times are the database's own, so that those of all hosts can be compared.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from mosaic.ledger.models import DONE, DUPLICATE, DrillAttempt, DrillEffect
+from mosaic.ledger.work import Runner
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of work: the drill's run, and the number that the publisher gave it."""
+
+    run: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An attempt that was entered: its row, and the how-manieth of its unit it is, from 1."""
+
+    attempt: int
+    number: int
+
+
+def begin(session: Session, unit: Unit, runner: Runner) -> Begun | None:
+    """Enter the start of an attempt. None: the unit had its effect before, and this attempt is a duplicate."""
+    mine = (DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number)
+    number = 1 + (session.scalar(select(func.count()).select_from(DrillAttempt).where(*mine)) or 0)
+    done = session.get(DrillEffect, (unit.run, unit.number)) is not None
+    attempt = session.execute(
+        insert(DrillAttempt)
+        .values(
+            run=unit.run,
+            unit=unit.number,
+            number=number,
+            task_id=runner.task_id,
+            redelivered=runner.redelivered,
+            host=runner.host,
+            pid=runner.pid,
+            started_at=func.clock_timestamp(),
+            ended_at=func.clock_timestamp() if done else None,
+            outcome=DUPLICATE if done else None,
+        )
+        .returning(DrillAttempt.id)
+    ).scalar_one()
+    return None if done else Begun(attempt, number)
+
+
+def finish(session: Session, unit: Unit, begun: Begun) -> None:
+    """Have the unit's effect, unless another attempt had it meanwhile, and enter the attempt's end."""
+    first = session.execute(
+        upsert(DrillEffect)
+        .values(run=unit.run, unit=unit.number, attempt=begun.attempt)
+        .on_conflict_do_nothing()
+        .returning(DrillEffect.unit)
+    ).first()
+    session.execute(
+        update(DrillAttempt)
+        .where(DrillAttempt.id == begun.attempt)
+        .values(outcome=DONE if first else DUPLICATE, ended_at=func.clock_timestamp())
+    )
+
+
+def executed(session: Session, run: str) -> int:
+    """Return how many units of the run had their effect."""
+    return session.scalar(select(func.count()).where(DrillEffect.run == run)) or 0
+
+
+def attempts(session: Session, run: str) -> list[DrillAttempt]:
+    """Return every attempt of the run, in the order of their starts."""
+    rows = select(DrillAttempt).where(DrillAttempt.run == run).order_by(DrillAttempt.started_at)
+    return list(session.scalars(rows))
+
+
+def effects(session: Session, run: str) -> dict[int, int]:
+    """Return the attempt that had the effect, by unit."""
+    rows = select(DrillEffect.unit, DrillEffect.attempt).where(DrillEffect.run == run)
+    return {unit: attempt for unit, attempt in session.execute(rows).tuples()}
+
+
+def runner_of(session: Session, unit: Unit) -> tuple[str, int] | None:
+    """Return host and process of the unit's newest attempt that has not ended, None when there is none."""
+    row = session.execute(
+        select(DrillAttempt.host, DrillAttempt.pid)
+        .where(DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number, DrillAttempt.ended_at.is_(None))
+        .order_by(DrillAttempt.id.desc())
+        .limit(1)
+    ).first()
+    return (row.host, row.pid) if row else None
+
+
+def clock(session: Session) -> datetime.datetime:
+    """Return the database's time."""
+    return session.execute(select(func.clock_timestamp())).scalar_one()

@@ -1,0 +1,57 @@
+"""Tasks of drills: they take their time, kill their process, or hold their message too long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from celery import shared_task
+
+from mosaic.ledger import drills
+from mosaic.ledger.database import transaction
+from mosaic.ledger.drills import Unit
+from mosaic.tasks.base import DATABASE_AWAY, MosaicTask
+
+
+class DrillTask(MosaicTask):
+    """Base of a drill's tasks: `run` takes the attempt's number and the further arguments.
+
+    An absent database puts the attempt off, before it or at its end.
+    """
+
+    abstract = True
+    max_retries = None
+
+    def __call__(self, run: str, unit: int, *args: Any) -> None:
+        """Do unit `unit` of the drill `run`. Raises Retry when the database is away."""
+        work = Unit(run, unit)
+        try:
+            with transaction() as session:
+                begun = drills.begin(session, work, self.runner())
+            if begun is not None:
+                self.run(begun.number, *args)
+                with transaction() as session:
+                    drills.finish(session, work, begun)
+        except DATABASE_AWAY as error:
+            raise self.try_again(error) from error
+
+
+@shared_task(base=DrillTask, name="mosaic.drill.work")
+def work(_number: int, seconds: float) -> None:
+    """Take `seconds`."""
+    time.sleep(seconds)
+
+
+@shared_task(base=DrillTask, name="mosaic.drill.poison")
+def poison(_number: int) -> None:
+    """Kill the process that runs this, at every attempt, as a fault in native code does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(base=DrillTask, name="mosaic.drill.hog")
+def hog(number: int, seconds: float) -> None:
+    """Take `seconds` at the first attempt, longer than the broker waits, and no time later."""
+    if number == 1:
+        time.sleep(seconds)

@@ -1,0 +1,164 @@
+"""drill: breaks the lab on purpose, and shows by a ledger what became of every task."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from labctl.context import Context
+from labctl.drills import catalogue, runner
+from labctl.drills.catalogue import DRILLS, Drill
+from labctl.drills.result import Result, judge, judge_control
+from labctl.drills.tables import headline, markdown, row
+from labctl.errors import LabError, UsageError
+from labctl.lock import exclusive
+from labctl.paths import ROOT
+from labctl.state import make_private, write_private
+
+BEFORE_S, AFTER_S = 15, 30  # of the journals that are kept, around the load
+# What a soak leaves out: its load differs, or one fault takes minutes.
+NOT_IN_SOAK = ("long-task", "partition-majorities-ring")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for."""
+
+    names: Sequence[str]
+    everything: bool = False
+    rounds: int = 1
+    seed: int | None = None
+    profile: str = "lab"
+    soak: int = 0
+
+
+def listing(*, as_json: bool, context: Context) -> int:
+    """Print every drill: name, what it breaks, what is expected."""
+    if as_json:
+        rows = [{"name": d.name, "breaks": d.breaks, "expects": d.expectation(), "control": d.control} for d in DRILLS]
+        print(json.dumps(rows, indent=2))
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for title in ("drill", "what it breaks", "expectation (median/worst)"):
+        table.add_column(title, overflow="fold")
+    for drill in DRILLS:
+        table.add_row(drill.name, drill.breaks, drill.expectation())
+    context.screen.console.print(table)
+    return 0
+
+
+def command(context: Context, choice: Choice) -> int:
+    """Run what was chosen, one after another; exit status 1 when an expectation does not hold."""
+    jobs = _jobs(choice)
+    seed = choice.seed if choice.seed is not None else secrets.randbelow(10_000)
+    profiles = ("lab", "stock") if choice.profile == "stock" else ("lab",)
+    folder = context.paths.base / "reports" / "drills" / f"{time.strftime('%Y%m%d-%H%M%S')}-{jobs[0][0]}"
+    if len(jobs) > 1:
+        folder = folder.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}-{len(jobs)}-drills")
+    results: list[Result] = []
+    failed: list[str] = []
+    with exclusive(context.paths, "drill"):
+        make_private(folder)
+        for name, sequence in jobs:
+            try:
+                results += _one(context, folder / name, name, sequence, seed=seed, profiles=profiles)
+            except UsageError:
+                raise
+            except LabError as error:
+                context.screen.fail(f"{name}: {error}")
+                failed.append(f"{name}: {error}")
+            _keep(folder, results, seed, failed)
+    _show(context, folder, results, seed)
+    return 0 if results and not failed and all(result.ok for result in results) else 1
+
+
+def _jobs(choice: Choice) -> list[tuple[str, list[Drill]]]:
+    """Each name with the drills that run under one load."""
+    if choice.soak:
+        if choice.names or choice.everything:
+            raise UsageError("--soak picks its faults itself; leave out NAME and --all.")
+        if choice.seed is None:
+            raise UsageError("--soak needs a --seed, so that it can be repeated.")
+        return [(f"soak-{choice.soak}", soak(choice.soak, choice.seed))]
+    if not choice.names and not choice.everything:
+        raise UsageError("Name a drill, or give --all or --soak; ./lab drill --list shows the drills.")
+    chosen = DRILLS if choice.everything else [catalogue.find(name) for name in dict.fromkeys(choice.names)]
+    return [(drill.name, [drill] * choice.rounds) for drill in chosen]
+
+
+def soak(faults: int, seed: int) -> list[Drill]:
+    """Drills at random, the same for the same seed."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    able = [drill for drill in DRILLS if drill.name not in NOT_IN_SOAK]
+    return [chance.choice(able) for _ in range(faults)]
+
+
+def _one(
+    context: Context,
+    folder: Path,
+    name: str,
+    sequence: list[Drill],
+    *,
+    seed: int,
+    profiles: Sequence[str],
+) -> list[Result]:
+    results = []
+    patience = context.substrate.patience()
+    for profile in profiles:
+        identity = f"{name}-{profile}-{time.strftime('%m%d%H%M%S')}"
+        title = f"drill {name}" + (" with plain Celery" if profile == "stock" else "")
+        since = time.time() - BEFORE_S
+        run = runner.Run(name, identity, profile, seed, sequence, folder)
+        with context.screen.step(title) as step:
+            result = runner.execute(context, run, step)
+            distinct = list(dict.fromkeys(sequence))
+            result.checks = (
+                judge_control(result, distinct[0]) if profile == "stock" else judge(result, distinct, patience)
+            )
+            step.ok, step.result = result.ok, headline(result)
+        if not result.ok:
+            for check in result.checks:
+                if not check.ok:
+                    context.screen.fail(f"    not so: {check.what} ({check.seen})")
+            runner.journals(context, folder, since, time.time() + AFTER_S)
+        results.append(result)
+    from labctl.drills import picture  # takes a second to load
+
+    picture.draw(results, folder / "timeline.png")
+    return results
+
+
+def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> None:
+    document = _document(results, seed, failed)
+    write_private(folder / "report.json", json.dumps(document, indent=2) + "\n")
+    write_private(folder / "report.md", markdown(results))
+
+
+def _document(results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:
+    ok = bool(results) and not failed and all(result.ok for result in results)
+    return {"ok": ok, "seed": seed, "failed": list(failed), "drills": [result.as_json() for result in results]}
+
+
+def _show(context: Context, folder: Path, results: Sequence[Result], seed: int) -> None:
+    if context.screen.json:
+        print((folder / "report.json").read_text(encoding="utf-8"))
+        return
+    if not results:
+        return
+    table = Table(box=None, pad_edge=False)
+    rows = [row(result) for result in results]
+    for title in rows[0]:
+        table.add_column(title, justify="left" if title in ("drill", "by") else "right")
+    for cells in rows:
+        table.add_row(*cells.values())
+    context.screen.say("")
+    context.screen.console.print(table, soft_wrap=False)
+    context.screen.say(f"seed {seed}; table, pictures and ledgers in {folder.relative_to(ROOT)}")

@@ -1,0 +1,83 @@
+"""Injects faults by the playbooks of playbooks/drills, or through the substrate, and heals what it injected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from labctl import ansible
+from labctl.context import Context
+from labctl.drills.catalogue import Fault
+from labctl.drills.load import UNIT, mosaic
+from labctl.drills.remote import output
+from labctl.errors import LabError
+from labctl.screen import Step
+
+LIMIT_S = 120  # after which a fault heals itself on its node, if ./lab does not
+
+
+class Faults:
+    """What is broken now. `heal_all` is for the end of a drill, however it came to its end."""
+
+    def __init__(self, context: Context, step: Step, clock: Callable[[], float]) -> None:
+        self._context = context
+        self._step = step
+        self._clock = clock
+        self._open: list[Fault] = []
+
+    def inject(self, fault: Fault) -> float:
+        """Break it; returns the time of the fault, in seconds since 1970. Raises LabError when that failed."""
+        if fault.heals:
+            self._open.append(fault)
+        if fault.power:
+            at = self._clock()
+            self._context.substrate.power_off(fault.power)
+            return at
+        return self._play(fault, "inject") if fault.playbook else self._clock()
+
+    def heal(self, fault: Fault) -> float:
+        """Mend it; returns the time at which that began."""
+        at = self._clock()
+        if fault.power:
+            self._context.substrate.power_on(fault.power)
+        elif fault.heals:
+            at = self._play(fault, "heal")
+        self._open = [other for other in self._open if other is not fault]
+        return at
+
+    def heal_all(self) -> list[str]:
+        """Mend all that is broken still; returns a sentence for each thing that could not be mended."""
+        failed = []
+        for fault in reversed(self._open.copy()):
+            try:
+                self.heal(fault)
+            except LabError as error:
+                failed.append(f"{fault.what} could not be healed, ./lab up will try: {error}")
+        return failed
+
+    def _play(self, fault: Fault, action: str) -> float:
+        variables = {"drill_action": action, "drill_hosts": list(fault.hosts), "drill_limit": LIMIT_S}
+        run = play(self._context, self._step, fault.playbook, {**variables, **fault.variables})
+        times = [float(text.split()[0]) for text in run.stdout.values() if text.split()]
+        return min(times, default=self._clock())
+
+
+def play(context: Context, step: Step, playbook: str, variables: dict[str, object]) -> ansible.Run:
+    """Run one of playbooks/drills. Raises LabError when it fails."""
+    return ansible.playbook(
+        context.paths,
+        f"drills/{playbook}",
+        step,
+        inventory=context.substrate.inventory,
+        variables=variables,
+        keep_stdout=True,
+    )
+
+
+def end_leftovers(context: Context, gateway: str) -> None:
+    """End the load of a drill that was killed."""
+    output(context, gateway, ["systemctl", "stop", f"{UNIT}.service"], must_pass=False)
+
+
+def take_dead_letters(context: Context, gateway: str, run: str) -> str:
+    """JSON of the run's dead letters, which leave their queue."""
+    return output(context, gateway, mosaic("drill", "dead", run))

@@ -1,0 +1,238 @@
+"""Runs a drill: load, fault, heal, drain, and the ledger read back."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labctl.commands import status
+from labctl.context import Context
+from labctl.drills import account, faults, gaps
+from labctl.drills.catalogue import QUEUES, Drill, Fault, Shape
+from labctl.drills.faults import Faults, play
+from labctl.drills.load import Load, mosaic
+from labctl.drills.remote import output
+from labctl.drills.result import Result, Round
+from labctl.drills.scene import Scene
+from labctl.errors import LabError, UsageError
+from labctl.screen import Step
+
+WARM_UP_S = 4.0
+WHOLE_S = 90.0
+DRAIN_S = 90.0
+STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
+POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to run: drills in this order, one fault each, under one load."""
+
+    name: str
+    run: str
+    profile: str
+    seed: int
+    sequence: Sequence[Drill]
+    folder: Path
+
+    @property
+    def shape(self) -> Shape:
+        return self.sequence[0].load
+
+
+def execute(context: Context, run: Run, step: Step) -> Result:
+    """Run it and read the ledger back; the expectations are the caller's. Raises LabError and UsageError.
+
+    Whatever happens, what was broken is healed and what was started ends.
+    """
+    return _Execution(context, run, step).result()
+
+
+@dataclass(frozen=True)
+class _Past:
+    """A round that is over; times since 1970. `dead`: units that are to be dead letters."""
+
+    drill: Drill
+    fault: Fault
+    injected: float
+    healed: float
+    whole: float | None
+    held: int | None
+    dead: tuple[int, ...]
+
+
+class _Execution:
+    def __init__(self, context: Context, run: Run, step: Step) -> None:
+        self._context = context
+        self._run = run
+        self._step = step
+        self._groups = context.substrate.groups()
+        self._gateway = self._groups["gateways"][0]
+        self._doing = ""
+        self._rounds: list[_Past] = []
+
+    def result(self) -> Result:
+        faults.end_leftovers(self._context, self._gateway)
+        found = self._status()
+        if not found["healthy"]:
+            raise UsageError("The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it.")
+        self._run.folder.mkdir(parents=True, exist_ok=True)
+        if self._run.profile == "stock":
+            return self._with_stock()
+        return self._under_load()
+
+    def _with_stock(self) -> Result:
+        self._tell("start plain Celery")
+        try:
+            play(self._context, self._step, "stock.yml", {"drill_action": "inject"})
+            return self._under_load()
+        finally:
+            play(self._context, self._step, "stock.yml", {"drill_action": "heal"})
+
+    def _under_load(self) -> Result:
+        run = self._run
+        limit = 120.0 + sum(drill.hold + drill.settle + WHOLE_S for drill in run.sequence)
+        with Load(
+            self._context.substrate,
+            self._gateway,
+            run=run.run,
+            profile=run.profile,
+            shape=run.shape,
+            limit=limit,
+            log=run.folder / f"load-{run.profile}.log",
+        ) as load:
+            broken = Faults(self._context, self._step, load.now)
+            begin = load.now()
+            try:
+                self._warm_up(load)
+                for number, drill in enumerate(run.sequence, start=1):
+                    self._doing = f"{number}/{len(run.sequence)} {drill.name}"
+                    self._round(load, broken, drill, random.Random(f"{run.seed}:{number}"))  # noqa: S311 - no secret
+            finally:
+                complaints = broken.heal_all()
+                for complaint in complaints:
+                    self._context.screen.fail(complaint)
+            end = load.stop()
+            drained = self._drain(load)
+        return self._read_back(gaps.Window(begin, end), drained)
+
+    def _warm_up(self, load: Load) -> None:
+        self._watch(load, WARM_UP_S, "warm up")
+        deadline = time.monotonic() + 30
+        while load.counts.executed == 0:
+            if time.monotonic() > deadline:
+                raise LabError("No task of the load was executed within 30 s; ./lab status tells who consumes.")
+            self._watch(load, POLL_S, "wait for the first execution")
+
+    def _round(self, load: Load, broken: Faults, drill: Drill, chance: random.Random) -> None:
+        scene = Scene(self._groups, self._leader(), chance)
+        held = load.hold(scene.worker()) if drill.holds else None
+        fault = drill.aim(scene, self._run.profile, held)
+        self._tell(fault.what, load)
+        injected = broken.inject(fault)
+        own = [load.publish(dict(fault.publish))] if fault.publish else []
+        self._watch(load, drill.hold - (load.now() - injected), fault.what)
+        healed = broken.heal(fault) if fault.heals else injected
+        self._watch(load, drill.settle, f"healed: {fault.what}")
+        whole = self._wait_until_whole(load)
+        dead = tuple(own) if drill.dead else ()
+        interrupted = held.unit if held else next((unit for unit in own if unit not in dead), None)
+        self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
+
+    def _status(self) -> dict[str, Any]:
+        return status.ask(self._context, Step("status"))  # of which nobody sees anything
+
+    def _leader(self) -> str:
+        queue = self._status()["queues"].get(QUEUES[self._run.profile])
+        if not queue or not queue["leader"]:
+            raise LabError(f"Queue {QUEUES[self._run.profile]} has no leader; ./lab status tells how the brokers are.")
+        return str(queue["leader"])
+
+    def _wait_until_whole(self, load: Load) -> float | None:
+        deadline = time.monotonic() + WHOLE_S
+        while time.monotonic() < deadline:
+            if self._status()["healthy"]:
+                return load.now()
+            self._watch(load, 1.0, "wait until the lab is whole")
+        return None
+
+    def _watch(self, load: Load, seconds: float, doing: str) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._tell(doing, load)
+            time.sleep(min(POLL_S, left))
+
+    def _tell(self, doing: str, load: Load | None = None) -> None:
+        words = [word for word in (self._doing, doing) if word]
+        if load is not None:
+            counts = load.counts
+            words.append(f"{self._run.shape.rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed")
+            if counts.unknown:
+                words.append(f"{counts.unknown} unknown")
+        self._step.update(" · ".join(words))
+
+    def _drain(self, load: Load) -> float | None:
+        """Seconds from the end of the load until all that was confirmed is done, None when it is not."""
+        started = moved = time.monotonic()
+        dead = sum(len(past.dead) for past in self._rounds)
+        before = -1
+        while time.monotonic() - started < DRAIN_S:
+            counts = load.counts
+            if counts.attempted == counts.confirmed + counts.unknown and counts.executed >= counts.confirmed - dead:
+                return time.monotonic() - started
+            if counts.executed != before:
+                before, moved = counts.executed, time.monotonic()
+            if self._run.profile == "stock" and time.monotonic() - moved > STALLED_S:
+                return None
+            self._tell("drain", load)
+            time.sleep(POLL_S)
+        return None
+
+    def _read_back(self, load: gaps.Window, drained: float | None) -> Result:
+        self._tell("read the ledger")
+        name = self._run.run
+        dead = json.loads(faults.take_dead_letters(self._context, self._gateway, name))
+        document = json.loads(output(self._context, self._gateway, mosaic("drill", "ledger", name)))
+        kept = self._run.folder / f"ledger-{self._run.profile}.json"
+        kept.write_text(json.dumps({**document, "dead": dead}), encoding="utf-8")
+        ledger = account.read(document, dead)
+        return Result(
+            self._run.name,
+            self._run.profile,
+            name,
+            self._measured(ledger, load),
+            account.account(ledger),
+            ledger,
+            load,
+            drained,
+        )
+
+    def _measured(self, ledger: account.Ledger, load: gaps.Window) -> list[Round]:
+        ends = [past.injected for past in self._rounds[1:]] + [load.end]
+        found = []
+        for past, end in zip(self._rounds, ends, strict=True):
+            window = gaps.Window(past.injected, end)
+            hosts = [name for name in self._groups["workers"] if name not in past.fault.hit]
+            measured = gaps.gaps(ledger, window, hosts=hosts, held=past.held)
+            found.append(
+                Round(past.drill.name, past.fault.what, window, past.healed, past.whole, measured, past.dead)
+            )
+        return found
+
+
+def journals(context: Context, folder: Path, since: float, until: float) -> None:
+    """Keep what every node logged from `since` to `until` (seconds since 1970) as `<folder>/journals/<node>.log`."""
+    target = folder / "journals"
+    target.mkdir(parents=True, exist_ok=True)
+    command = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--since=@{since:.0f}", f"--until=@{until:.0f}"]
+    for node in sorted({host for hosts in context.substrate.groups().values() for host in hosts}):
+        try:
+            text = output(context, node, command)
+        except LabError as error:
+            text = f"{error}\n"
+        (target / f"{node}.log").write_text(text, encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Who is hit: the hosts of the lab as a drill sees them, and a random choice that its seed repeats."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Blocked = dict[str, list[str]]
+
+
+@dataclass
+class Scene:
+    """The lab at the moment before a fault. `leader` leads the queue of the drill."""
+
+    groups: Mapping[str, list[str]]
+    leader: str
+    random: random.Random = field(repr=False)
+
+    @property
+    def brokers(self) -> list[str]:
+        return sorted(self.groups["brokers"])
+
+    @property
+    def workers(self) -> list[str]:
+        return sorted(self.groups["workers"])
+
+    def follower(self) -> str:
+        """Some broker that does not lead; of a single broker, that one."""
+        return self.random.choice([name for name in self.brokers if name != self.leader] or self.brokers)
+
+    def worker(self) -> str:
+        return self.random.choice(self.workers)
+
+
+def isolate(brokers: list[str], alone: str) -> Blocked:
+    """One broker apart from all others."""
+    others = [name for name in brokers if name != alone]
+    return {alone: others, **{name: [alone] for name in others}}
+
+
+def halves(brokers: list[str]) -> Blocked:
+    """The first half apart from the second, which is the larger of an odd number (Jepsen's `bisect`)."""
+    middle = len(brokers) // 2
+    left, right = brokers[:middle], brokers[middle:]
+    return {**{name: right for name in left}, **{name: left for name in right}}
+
+
+def majorities_ring(brokers: list[str]) -> Blocked:
+    """Each broker sees a majority, and no two the same one (Jepsen's `majorities-ring`).
+
+    Of three, each takes packets of itself and its neighbour only, so that every link is cut in one direction.
+    """
+    count = len(brokers)
+    majority = count // 2 + 1
+    blocked: Blocked = {}
+    for start in range(count):
+        seen = [brokers[(start + step) % count] for step in range(majority)]
+        middle = seen[len(seen) // 2]
+        blocked[middle] = [name for name in brokers if name not in seen]
+    return blocked
