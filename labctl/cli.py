@@ -96,8 +96,12 @@ def demo(width: int, height: int, tile: int, iterations: int, as_json: bool) -> 
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--list", "show_list", is_flag=True, help="Show every drill: what it breaks, what is expected.")
 @click.option("--all", "everything", is_flag=True, help="Every drill, one after another.")
-@click.option("--soak", type=click.IntRange(1, 10_000), metavar="FAULTS", help="So many random faults; needs --seed.")
-@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 100), help="Faults of each drill.")
+@click.option(
+    "--soak", type=click.IntRange(1, 10_000), metavar="FAULTS", help="So many random faults; needs --seed."
+)
+@click.option(
+    "--rounds", default=1, show_default=True, type=click.IntRange(1, 100), help="Faults of each drill."
+)
 @click.option("--seed", type=click.IntRange(0), help="Repeats the choice of hosts, and of a soak's faults.")
 @click.option(
     "--profile",
@@ -107,7 +111,7 @@ def demo(width: int, height: int, tile: int, iterations: int, as_json: bool) -> 
     help="stock: also with plain Celery, which is to fail.",
 )
 @_JSON
-def drill(  # noqa: PLR0913 - one for each option
+def drill(
     names: tuple[str, ...],
     show_list: bool,
     everything: bool,

@@ -157,7 +157,7 @@ def test_absent_database_is_waited_for(app: Celery, monkeypatch: pytest.MonkeyPa
         with pytest.raises(Retry):
             task(*calls[0].args)
         task.pop_request()
-    assert countdowns == [1, 2, 8, 30, 30]
+    assert countdowns == [1, 2, 8, 8, 8]
     assert task.max_retries is None
 
 

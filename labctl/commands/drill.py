@@ -43,7 +43,10 @@ class Choice:
 def listing(*, as_json: bool, context: Context) -> int:
     """Print every drill: name, what it breaks, what is expected."""
     if as_json:
-        rows = [{"name": d.name, "breaks": d.breaks, "expects": d.expectation(), "control": d.control} for d in DRILLS]
+        rows = [
+            {"name": d.name, "breaks": d.breaks, "expects": d.expectation(), "control": d.control}
+            for d in DRILLS
+        ]
         print(json.dumps(rows, indent=2))
         return 0
     table = Table(box=None, pad_edge=False)
@@ -121,7 +124,9 @@ def _one(
             result = runner.execute(context, run, step)
             distinct = list(dict.fromkeys(sequence))
             result.checks = (
-                judge_control(result, distinct[0]) if profile == "stock" else judge(result, distinct, patience)
+                judge_control(result, distinct[0])
+                if profile == "stock"
+                else judge(result, distinct, patience)
             )
             step.ok, step.result = result.ok, headline(result)
         if not result.ok:
@@ -144,7 +149,12 @@ def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[s
 
 def _document(results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:
     ok = bool(results) and not failed and all(result.ok for result in results)
-    return {"ok": ok, "seed": seed, "failed": list(failed), "drills": [result.as_json() for result in results]}
+    return {
+        "ok": ok,
+        "seed": seed,
+        "failed": list(failed),
+        "drills": [result.as_json() for result in results],
+    }
 
 
 def _show(context: Context, folder: Path, results: Sequence[Result], seed: int) -> None:

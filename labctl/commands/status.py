@@ -10,7 +10,6 @@ from rich.table import Table
 from labctl import ansible, report
 from labctl import context as lab_context
 from labctl.context import Context
-from labctl.screen import Step
 from labctl.substrates.base import distinct
 
 _COLOURS = {True: "green", False: "red"}
@@ -18,28 +17,23 @@ _COLOURS = {True: "green", False: "red"}
 
 def read(context: Context) -> dict[str, Any]:
     """Ask every node that can be asked; the document of `status --json`."""
-    with context.screen.step("ask the nodes") as step:
-        return ask(context, step)
-
-
-def ask(context: Context, step: Step) -> dict[str, Any]:
-    """As `read`, within a step of the caller's."""
     groups = context.substrate.groups()
     states = lab_context.states(context)
     hosts = [host for host in distinct(groups) if states.get(host, "running") == "running"]
     answers: dict[str, str] = {}
     if hosts:
-        run = ansible.playbook(
-            context.paths,
-            "status.yml",
-            step,
-            inventory=context.substrate.inventory,
-            arguments=["--limit", ",".join(hosts), "--forks", str(len(hosts))],
-            keep_stdout=True,
-            must_pass=False,
-        )
-        answers = run.stdout
-    step.result = f"{len(answers)} of {len(hosts)} answered"
+        with context.screen.step("ask the nodes") as step:
+            run = ansible.playbook(
+                context.paths,
+                "status.yml",
+                step,
+                inventory=context.substrate.inventory,
+                arguments=["--limit", ",".join(hosts), "--forks", str(len(hosts))],
+                keep_stdout=True,
+                must_pass=False,
+            )
+            answers = run.stdout
+            step.result = f"{len(answers)} of {len(hosts)} answered"
     return report.assemble(groups, states, answers)
 
 

@@ -92,7 +92,10 @@ def read(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] = ()) ->
         published[unit] = Published(unit, before.kind, before.publisher, before.attempted, **times)
     attempts = [
         Attempt(
-            **{name: entry[name] for name in ("id", "unit", "number", "host", "pid", "started", "ended", "outcome")}
+            **{
+                name: entry[name]
+                for name in ("id", "unit", "number", "host", "pid", "started", "ended", "outcome")
+            }
         )
         for entry in document["attempts"]
     ]
@@ -105,7 +108,7 @@ class Account:
     """What the ledger adds up to. Lists hold units, numbers count them.
 
     lost: confirmed, neither executed nor among the dead letters. unexpected: executed, never attempted.
-    recovered: executed although no confirm came. twice: units whose effect was not had by exactly one attempt.
+    recovered: executed although no confirm came. twice: units whose effect not exactly one attempt had.
     duplicates: attempts that found the effect there already. repeated: attempts beyond a unit's first.
     """
 

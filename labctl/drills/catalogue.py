@@ -66,8 +66,9 @@ class Drill:
     """A fault with its expectation.
 
     `hold`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
-    labctl.drills.gaps -> bounds. `holds`: a unit that takes long is at work where the fault hits. `dead`: why one
-    unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
+    labctl.drills.gaps -> bounds. `holds`: a unit that takes long is at work where the fault hits. `dead`: why
+    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
+    `bites`: metric -> seconds that it must reach, or the fault was not there.
     """
 
     name: str
@@ -75,11 +76,12 @@ class Drill:
     aim: Aim
     limits: Mapping[str, Limit]
     hold: float = 0.0
-    settle: float = 8.0
+    settle: float = 5.0
     load: Shape = Shape()
     holds: bool = False
     dead: str = ""
     control: bool = False
+    bites: Mapping[str, float] = field(default_factory=dict)
 
     def expectation(self) -> str:
         """What is checked, in words."""
@@ -105,7 +107,11 @@ def _power(name: str, role: str) -> Fault:
 def _partition(what: str, blocked: Blocked) -> Fault:
     cut = "; ".join(f"{name} <- {' '.join(others)}" for name, others in sorted(blocked.items()))
     return Fault(
-        f"partition {what}: {cut}", "partition.yml", tuple(sorted(blocked)), {"drill_blocked": blocked}, heals=True
+        f"partition {what}: {cut}",
+        "partition.yml",
+        tuple(sorted(blocked)),
+        {"drill_blocked": blocked},
+        heals=True,
     )
 
 
@@ -199,7 +205,6 @@ DRILLS = (
         "the broker that leads the queue is killed, and started again by systemd",
         lambda scene, _p, _h: _kill_broker(scene.leader, "leader"),
         _KILLED,
-        settle=14,
         control=True,
     ),
     Drill(
@@ -207,7 +212,6 @@ DRILLS = (
         "a broker that follows is killed",
         lambda scene, _p, _h: _kill_broker(scene.follower(), "follower"),
         _KILLED,
-        settle=14,
     ),
     Drill(
         "power-off-broker-leader",
@@ -215,7 +219,6 @@ DRILLS = (
         lambda scene, _p, _h: _power(scene.leader, "leader"),
         _SILENT,
         hold=10,
-        settle=16,
         control=True,
     ),
     Drill(
@@ -224,15 +227,13 @@ DRILLS = (
         lambda scene, _p, _h: _power(scene.follower(), "follower"),
         _SILENT,
         hold=10,
-        settle=16,
     ),
     Drill(
         "freeze-broker-leader",
         "the leader answers nothing, and its connections stay open (SIGSTOP)",
         lambda scene, _p, _h: _freeze_broker(scene.leader, "leader"),
         _SILENT,
-        hold=15,
-        settle=12,
+        hold=10,
         control=True,
     ),
     Drill(
@@ -240,16 +241,14 @@ DRILLS = (
         "a follower answers nothing",
         lambda scene, _p, _h: _freeze_broker(scene.follower(), "follower"),
         _SILENT,
-        hold=15,
-        settle=12,
+        hold=10,
     ),
     Drill(
         "partition-leader",
         "the leader loses its peers, not its clients",
         lambda scene, _p, _h: _partition("leader", isolate(scene.brokers, scene.leader)),
         _SILENT,
-        hold=15,
-        settle=14,
+        hold=10,
         control=True,
     ),
     Drill(
@@ -257,24 +256,21 @@ DRILLS = (
         "a random broker loses its peers (Jepsen's partition-random-node)",
         lambda scene, _p, _h: _partition("node", isolate(scene.brokers, scene.random.choice(scene.brokers))),
         _SILENT,
-        hold=15,
-        settle=14,
+        hold=10,
     ),
     Drill(
         "partition-halves",
         "the first half of the brokers is cut off from the second (partition-halves)",
         lambda scene, _p, _h: _partition("halves", halves(scene.brokers)),
         _SILENT,
-        hold=15,
-        settle=14,
+        hold=10,
     ),
     Drill(
         "partition-random-halves",
         "two random halves (partition-random-halves)",
         lambda scene, _p, _h: _partition("halves", halves(_shuffled(scene))),
         _SILENT,
-        hold=15,
-        settle=14,
+        hold=10,
     ),
     Drill(
         "partition-majorities-ring",
@@ -282,6 +278,7 @@ DRILLS = (
         lambda scene, _p, _h: _partition("ring", majorities_ring(_shuffled(scene))),
         {"publish": Limit(30, 40), "execution": Limit(30, 40)},
         hold=12,
+        bites={"publish": 8.0},
         settle=25,
     ),
     Drill(
@@ -290,23 +287,22 @@ DRILLS = (
         _slow,
         {"publish": Limit(2.5, 6), "host": Limit(3, 6)},
         hold=20,
-        settle=8,
     ),
     Drill(
         "disk-alarm",
         "a broker runs out of disk and the cluster blocks publishers",
         _alarm("disk"),
-        {"publish": Limit(18, 22), "execution": Limit(18, 22)},
-        hold=10,
-        settle=8,
+        {"publish": Limit(22, 26), "execution": Limit(22, 26)},
+        hold=20,
+        bites={"publish": 4.0},
     ),
     Drill(
         "memory-alarm",
         "a broker runs out of memory and the cluster blocks publishers",
         _alarm("memory"),
-        {"publish": Limit(18, 22), "execution": Limit(18, 22)},
-        hold=10,
-        settle=8,
+        {"publish": Limit(22, 26), "execution": Limit(22, 26)},
+        hold=20,
+        bites={"publish": 4.0},
     ),
     Drill(
         "restart-all-brokers",
@@ -320,7 +316,6 @@ DRILLS = (
         "the brokers restart one after another, as after a change of their configuration",
         _rolling,
         _SILENT,
-        settle=8,
     ),
     Drill(
         "kill-pool-child",
@@ -334,18 +329,16 @@ DRILLS = (
         "kill-worker",
         "a worker is killed with all its processes in the middle of a task",
         _kill_worker,
-        {"rerun": Limit(2, 4), "publish": Limit(1, 3), "host": Limit(3, 6)},
+        {"rerun": Limit(2, 4), "publish": Limit(1, 3), "execution": Limit(1, 3)},
         holds=True,
-        settle=12,
         control=True,
     ),
     Drill(
         "power-off-worker",
         "a worker host loses its power in the middle of a task",
         _power_off_worker,
-        {"rerun": Limit(10, 12), "wait": Limit(10, 12), "publish": Limit(1, 3), "host": Limit(3, 6)},
+        {"rerun": Limit(10, 12), "wait": Limit(10, 12), "publish": Limit(1, 3), "execution": Limit(1, 3)},
         hold=14,
-        settle=12,
         holds=True,
         control=True,
     ),
@@ -353,9 +346,8 @@ DRILLS = (
         "freeze-worker",
         "a worker stops in the middle of a task, and goes on when others have done its work",
         _freeze_worker,
-        {"rerun": Limit(12, 15), "publish": Limit(1, 3), "host": Limit(3, 6)},
+        {"rerun": Limit(12, 15), "publish": Limit(1, 3), "execution": Limit(1, 3)},
         hold=18,
-        settle=10,
         holds=True,
     ),
     Drill(
@@ -364,7 +356,7 @@ DRILLS = (
         _stop_database,
         {"publish": Limit(1, 3), "execution": Limit(40, 50)},
         hold=30,
-        settle=10,
+        bites={"execution": 25.0},
     ),
     Drill(
         "kill-proxy",
@@ -386,7 +378,7 @@ DRILLS = (
         _hog,
         {"publish": Limit(1, 3), "host": Limit(6, 10), "rerun": Limit(70, 75)},
         hold=75,
-        settle=6,
+        bites={"rerun": 5.0},
     ),
 )
 

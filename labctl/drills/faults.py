@@ -1,4 +1,4 @@
-"""Injects faults by the playbooks of playbooks/drills, or through the substrate, and heals what it injected."""
+"""Injects faults by the playbooks of playbooks/drills, or through the substrate, and heals them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Faults:
         self._open: list[Fault] = []
 
     def inject(self, fault: Fault) -> float:
-        """Break it; returns the time of the fault, in seconds since 1970. Raises LabError when that failed."""
+        """Break it; returns the time of the fault, in seconds since 1970. Raises LabError."""
         if fault.heals:
             self._open.append(fault)
         if fault.power:
@@ -55,10 +55,11 @@ class Faults:
         return failed
 
     def _play(self, fault: Fault, action: str) -> float:
+        started = self._clock()
         variables = {"drill_action": action, "drill_hosts": list(fault.hosts), "drill_limit": LIMIT_S}
         run = play(self._context, self._step, fault.playbook, {**variables, **fault.variables})
         times = [float(text.split()[0]) for text in run.stdout.values() if text.split()]
-        return min(times, default=self._clock())
+        return min(times, default=started)
 
 
 def play(context: Context, step: Step, playbook: str, variables: dict[str, object]) -> ansible.Run:

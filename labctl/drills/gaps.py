@@ -26,7 +26,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a run that belongs to one fault: from its injection to the next one, or to the load's end."""
+    """The part of a run that belongs to one fault: until the next one is injected, or the load ends."""
 
     begin: float
     end: float
@@ -36,10 +36,10 @@ class Window:
 class Gaps:
     """Longest gaps of a window, in seconds since 1970.
 
-    publish: of the publisher that waited longest. execution: of all hosts together. host: of the worker host
-    that stood still longest. first_execution: seconds from the fault to the next start, None if there was none.
-    rerun: seconds from the fault to the next start of the unit that it interrupted. wait: the longest that a
-    confirmed unit waited for its first start.
+    publish: of the publisher that waited longest. execution: of all hosts together. host: of the worker
+    host that stood still longest. first_execution: seconds from the fault to the next start, None without
+    one. rerun: seconds from the fault to the next start of the unit that it interrupted. wait: the longest
+    that a confirmed unit waited for its first start.
     """
 
     publish: Gap
@@ -66,7 +66,7 @@ class Gaps:
 def longest(times: Sequence[float], window: Window, who: str = "") -> Gap:
     """The longest time between two neighbours of `times` that reaches into the window.
 
-    Begin and end of the window bound what has no neighbour there: no event at all is a gap of the whole window.
+    Begin and end of the window bound what has no neighbour there: no event is a gap of the whole window.
     """
     inside = sorted(time for time in times if time < window.end)
     before = [time for time in inside if time <= window.begin]
@@ -75,7 +75,7 @@ def longest(times: Sequence[float], window: Window, who: str = "") -> Gap:
 
 
 def gaps(ledger: Ledger, window: Window, *, hosts: Iterable[str], held: int | None = None) -> Gaps:
-    """The gaps of one fault. `hosts`: those that should have gone on; `held`: the unit that it interrupted."""
+    """The gaps of one fault. `hosts`: those that should have gone on; `held`: the unit it interrupted."""
     by_publisher: defaultdict[str, list[float]] = defaultdict(list)
     for unit in ledger.confirms:
         by_publisher[unit.publisher].append(unit.confirmed or 0.0)
@@ -104,7 +104,7 @@ def _worst(found: Iterable[Gap]) -> Gap:
 def _rerun(ledger: Ledger, window: Window, held: int | None) -> float | None:
     if held is None:
         return None
-    starts = [attempt.started for attempt in ledger.attempts_of.get(held, ())]
+    starts = [attempt.started for attempt in ledger.attempts_of.get(held, ())[1:]]
     return next((start - window.begin for start in starts if start > window.begin), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -35,7 +36,7 @@ class Counts:
 
 
 def mosaic(*arguments: str, unit: str = "") -> list[str]:
-    """Command line that runs `mosaic` as its own user with the host's configuration, and with plain Celery's."""
+    """Command line that runs `mosaic` as its own user with the host's configuration, and plain Celery's."""
     words = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--uid=mosaic", "--gid=mosaic"]
     words += [f"--unit={unit}"] if unit else []
     words += ["--working-directory=/var/lib/mosaic", "--property=EnvironmentFile=-/etc/mosaic/stock.env"]
@@ -46,7 +47,15 @@ class Load:
     """A running load. As a context manager it ends with the block, whatever happens in it."""
 
     def __init__(
-        self, substrate: Substrate, host: str, *, run: str, profile: str, shape: Shape, limit: float, log: Path
+        self,
+        substrate: Substrate,
+        host: str,
+        *,
+        run: str,
+        profile: str,
+        shape: Shape,
+        limit: float,
+        log: Path,
     ) -> None:
         """Start it on `host`; raises LabError when nothing begins within 30 s. `log` keeps what it says."""
         arguments = ["drill", "load", run, f"--profile={profile}", f"--rate={shape.rate}"]
@@ -104,10 +113,8 @@ class Load:
     def close(self) -> None:
         """End the process."""
         if self._process.stdin and not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(OSError):
                 self._process.stdin.close()
-            except OSError:
-                pass
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -151,4 +158,6 @@ class Load:
 
     def _gone(self) -> LabError:
         words = [line for line in self._path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return LabError(f"The load ended by itself: {words[-1] if words else 'without a word'}; see {self._path}.")
+        return LabError(
+            f"The load ended by itself: {words[-1] if words else 'without a word'}; see {self._path}."
+        )

@@ -59,7 +59,9 @@ def _rates(axes: Axes, result: Result) -> None:
                 y = top * height
                 axes.hlines(y, gap.begin - begin, gap.end - begin, colors=GAP, linewidth=2.5)
                 label = f"{name} {gap.seconds:.1f} s" if len(result.rounds) <= 2 else f"{gap.seconds:.1f}"
-                axes.annotate(label, (gap.end - begin, y), (4, -3), textcoords="offset points", fontsize=8, color=GAP)
+                axes.annotate(
+                    label, (gap.end - begin, y), (4, -3), textcoords="offset points", fontsize=8, color=GAP
+                )
     sums = result.account
     verdict = "as expected" if result.ok else "NOT AS EXPECTED"
     axes.set_title(
@@ -87,7 +89,9 @@ def _hosts(axes: Axes, result: Result) -> None:
     axes.set_yticks(range(len(hosts)), hosts)
     axes.set_ylim(len(hosts) - 0.4, -0.6)
     axes.set_xlim(0, max(result.load.end - begin, 1.0))
-    axes.set_xlabel("seconds of load; a tick is a start, a triangle a start again, a cross one that did not end")
+    axes.set_xlabel(
+        "seconds of load; a tick is a start, a triangle a start again, a cross one that did not end"
+    )
 
 
 def _marks(axes: Axes, times: Iterable[float], row: int, marker: str, colour: str) -> None:

@@ -18,7 +18,9 @@ def output(context: Context, node: str, command: list[str], *, must_pass: bool =
             words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"{node} does not end {command[-1]!r} within {SECONDS} s; ./lab status tells how it is.") from error
+        raise LabError(
+            f"{node} does not end {command[-1]!r} within {SECONDS} s; ./lab status tells how it is."
+        ) from error
     if must_pass and done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise LabError(f"{' '.join(command)} failed on {node}: {last[-1]}")

@@ -143,11 +143,18 @@ def _dead_letters(due: set[int], dead: Sequence[DeadLetter], drills: Sequence[Dr
 def _limits(result: Result, drill: Drill, patience: float) -> list[Check]:
     checks = []
     own = [item for item in result.rounds if item.drill == drill.name]
+    for metric, seconds in drill.bites.items():
+        least = min((item.metric(metric) or 0.0 for item in own), default=0.0)
+        checks.append(
+            Check(f"{drill.name}: {metric} >= {seconds:g} s, the fault was there", least >= seconds, _seconds(least))
+        )
     for metric, limit in drill.limits.items():
         values = [value for item in own if (value := item.metric(metric)) is not None]
         checks.append(_limit(drill, metric, Limit(limit.median * patience, limit.worst * patience), values))
         if len(values) < len(own):
-            checks.append(Check(f"{drill.name}: {metric} in every round", False, f"{len(values)} of {len(own)}"))
+            checks.append(
+                Check(f"{drill.name}: {metric} in every round", False, f"{len(values)} of {len(own)}")
+            )
     return checks
 
 

@@ -8,14 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from labctl.commands import status
 from labctl.context import Context
 from labctl.drills import account, faults, gaps
 from labctl.drills.catalogue import QUEUES, Drill, Fault, Shape
 from labctl.drills.faults import Faults, play
 from labctl.drills.load import Load, mosaic
+from labctl.drills.look import look
 from labctl.drills.remote import output
 from labctl.drills.result import Result, Round
 from labctl.drills.scene import Scene
@@ -78,9 +77,11 @@ class _Execution:
 
     def result(self) -> Result:
         faults.end_leftovers(self._context, self._gateway)
-        found = self._status()
+        found = look(self._context)
         if not found["healthy"]:
-            raise UsageError("The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it.")
+            raise UsageError(
+                "The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it."
+            )
         self._run.folder.mkdir(parents=True, exist_ok=True)
         if self._run.profile == "stock":
             return self._with_stock()
@@ -126,7 +127,9 @@ class _Execution:
         deadline = time.monotonic() + 30
         while load.counts.executed == 0:
             if time.monotonic() > deadline:
-                raise LabError("No task of the load was executed within 30 s; ./lab status tells who consumes.")
+                raise LabError(
+                    "No task of the load was executed within 30 s; ./lab status tells who consumes."
+                )
             self._watch(load, POLL_S, "wait for the first execution")
 
     def _round(self, load: Load, broken: Faults, drill: Drill, chance: random.Random) -> None:
@@ -144,19 +147,18 @@ class _Execution:
         interrupted = held.unit if held else next((unit for unit in own if unit not in dead), None)
         self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
 
-    def _status(self) -> dict[str, Any]:
-        return status.ask(self._context, Step("status"))  # of which nobody sees anything
-
     def _leader(self) -> str:
-        queue = self._status()["queues"].get(QUEUES[self._run.profile])
+        queue = look(self._context)["queues"].get(QUEUES[self._run.profile])
         if not queue or not queue["leader"]:
-            raise LabError(f"Queue {QUEUES[self._run.profile]} has no leader; ./lab status tells how the brokers are.")
+            raise LabError(
+                f"Queue {QUEUES[self._run.profile]} has no leader; ./lab status tells how the brokers are."
+            )
         return str(queue["leader"])
 
     def _wait_until_whole(self, load: Load) -> float | None:
         deadline = time.monotonic() + WHOLE_S
         while time.monotonic() < deadline:
-            if self._status()["healthy"]:
+            if look(self._context)["healthy"]:
                 return load.now()
             self._watch(load, 1.0, "wait until the lab is whole")
         return None
@@ -171,7 +173,9 @@ class _Execution:
         words = [word for word in (self._doing, doing) if word]
         if load is not None:
             counts = load.counts
-            words.append(f"{self._run.shape.rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed")
+            words.append(
+                f"{self._run.shape.rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed"
+            )
             if counts.unknown:
                 words.append(f"{counts.unknown} unknown")
         self._step.update(" · ".join(words))
@@ -183,7 +187,10 @@ class _Execution:
         before = -1
         while time.monotonic() - started < DRAIN_S:
             counts = load.counts
-            if counts.attempted == counts.confirmed + counts.unknown and counts.executed >= counts.confirmed - dead:
+            if (
+                counts.attempted == counts.confirmed + counts.unknown
+                and counts.executed >= counts.confirmed - dead
+            ):
                 return time.monotonic() - started
             if counts.executed != before:
                 before, moved = counts.executed, time.monotonic()
@@ -226,10 +233,19 @@ class _Execution:
 
 
 def journals(context: Context, folder: Path, since: float, until: float) -> None:
-    """Keep what every node logged from `since` to `until` (seconds since 1970) as `<folder>/journals/<node>.log`."""
+    """Keep what every node logged from `since` to `until` (seconds since 1970).
+
+    Written to `<folder>/journals/<node>.log`.
+    """
     target = folder / "journals"
     target.mkdir(parents=True, exist_ok=True)
-    command = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--since=@{since:.0f}", f"--until=@{until:.0f}"]
+    command = [
+        "journalctl",
+        "--no-pager",
+        "--output=short-iso-precise",
+        f"--since=@{since:.0f}",
+        f"--until=@{until:.0f}",
+    ]
     for node in sorted({host for hosts in context.substrate.groups().values() for host in hosts}):
         try:
             text = output(context, node, command)

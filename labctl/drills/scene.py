@@ -43,7 +43,7 @@ def halves(brokers: list[str]) -> Blocked:
     """The first half apart from the second, which is the larger of an odd number (Jepsen's `bisect`)."""
     middle = len(brokers) // 2
     left, right = brokers[:middle], brokers[middle:]
-    return {**{name: right for name in left}, **{name: left for name in right}}
+    return {**dict.fromkeys(left, right), **dict.fromkeys(right, left)}
 
 
 def majorities_ring(brokers: list[str]) -> Blocked:

@@ -33,7 +33,8 @@ def headline(result: Result) -> str:
     """One line for the screen."""
     sums = result.account
     return (
-        f"{sums.confirmed} confirmed, {sums.executed} executed, {len(sums.lost)} lost, {sums.duplicates} duplicates,"
+        f"{sums.confirmed} confirmed, {sums.executed} executed, {len(sums.lost)} lost,"
+        f" {sums.duplicates} duplicates,"
         f" {sums.dead} dead; publish gap {_seconds(result.values('publish'))} s,"
         f" execution gap {_seconds(result.values('execution'))} s"
     )

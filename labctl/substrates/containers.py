@@ -16,7 +16,6 @@ from labctl.screen import Screen
 from labctl.substrates.base import Made
 from labctl.topology import Node, Topology
 
-
 _SILENCE = (
     "table inet lab_off {"
     " chain input { type filter hook input priority -20; policy drop; };"

@@ -123,7 +123,9 @@ class HostSubstrate:
             timeout=60,
         )
         if done.returncode != 0:
-            raise LabError(f"{node} does not do `{shlex.join(command)}`: {done.stderr.strip() or 'no answer'}")
+            raise LabError(
+                f"{node} does not do `{shlex.join(command)}`: {done.stderr.strip() or 'no answer'}"
+            )
 
     def console_password(self) -> str:
         """The console's password as the inventory's lab_secrets has it, which may be in a vault."""

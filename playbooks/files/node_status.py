@@ -21,7 +21,7 @@ TIMEOUT_S = 5
 
 # Units a node of the group must run; a pattern stands for all its instances, at least one.
 REQUIRED = {
-    "brokers": ["rabbitmq-server"],
+    "brokers": ["rabbitmq-server", "lab-broker-check"],
     "workers": ["haproxy", "mosaic-worker@*"],
     "gateways": ["haproxy", "mosaic-gateway", "mosaic-beat", "nginx"],
     "databases": ["postgresql@*-main"],

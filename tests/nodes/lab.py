@@ -30,6 +30,7 @@ SSH = 22
 SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
     "brokers": {
         5671: CLIENTS,
+        5670: ("brokers", *CLIENTS),
         4369: ("brokers",),
         25672: ("brokers",),
         15671: ("gateways", "monitors"),
@@ -41,7 +42,7 @@ SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
 # Asked for as well, and served by nobody: plain HTTP, AMQP, management, metrics.
 NEVER_SERVED = (80, 5672, 15672, 15692)
 # Services whose certificate any host that reaches them can see without another protocol before it.
-TLS_PORTS = (5671, 15671, 443)
+TLS_PORTS = (5670, 5671, 15671, 443)
 
 RECENT_TICK_S = 40  # four times the period of beat
 

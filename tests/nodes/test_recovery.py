@@ -15,7 +15,7 @@ pytestmark = pytest.mark.disruptive
 BACK_S = 60.0
 # Units of a group whose main process is killed; patterns stand for every loaded instance.
 KILLED = {
-    "brokers": ["rabbitmq-server.service"],
+    "brokers": ["rabbitmq-server.service", "lab-broker-check.service"],
     "databases": ["postgresql@*.service"],
     "gateways": ["mosaic-gateway.service", "mosaic-beat.service", "mosaic-log-*.service", "nginx.service"],
     "workers": ["mosaic-worker@*.service", "mosaic-log-*.service"],

@@ -130,7 +130,7 @@ def test_names_resolve_to_every_lab_address(rendered: Rendered) -> None:
         ("listeners.tcp", "none"),
         ("listeners.ssl.default", "5671"),
         ("management.ssl.port", "15671"),
-        ("raft.adaptive_failure_detector.poll_interval", "1000"),
+        ("raft.adaptive_failure_detector.poll_interval", "200"),
         ("log.file", "false"),
     ],
 )
@@ -204,10 +204,17 @@ def test_log_publisher_may_write_to_its_exchange_and_nothing_else(rendered: Rend
 
 @pytest.mark.parametrize(
     ("queue", "applies"),
-    [("mosaic.render", True), ("mosaic.logs", True), ("mosaic.host.worker-1", True), ("mosaic.dead", False)],
+    [
+        ("mosaic.render", True),
+        ("mosaic.drill", True),
+        ("mosaic.logs", True),
+        ("mosaic.host.worker-1", True),
+        ("mosaic.dead", False),
+    ],
 )
 def test_policy_dead_letters_all_but_dead_letters(rendered: Rendered, queue: str, applies: bool) -> None:
-    (policy,) = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
+    policies = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
+    policy = next(policy for policy in policies if policy["name"] == "mosaic")
     assert bool(re.search(policy["pattern"], queue)) is applies
     wanted = {
         "dead-letter-exchange": "mosaic.dead",
@@ -229,13 +236,25 @@ def test_proxy_has_one_verified_server_for_each_broker(rendered: Rendered) -> No
         assert re.findall(r"^  bind (\S+)$", file.content, re.MULTILINE) == ["127.0.0.1:5672"]
 
 
-def test_proxy_checks_the_handshake_and_cuts_silent_sessions(rendered: Rendered) -> None:
+def test_no_look_at_dead_letters_uses_them_up(rendered: Rendered) -> None:
+    policies = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
+    policy = next(policy for policy in policies if re.search(policy["pattern"], "mosaic.dead"))
+    assert policy["definition"] == {"delivery-limit": -1}
+
+
+def test_proxy_asks_the_check_beside_the_broker_and_cuts_silent_sessions(rendered: Rendered) -> None:
     for file in rendered.each("/etc/haproxy/haproxy.cfg"):
-        sent = re.search(r"tcp-check send-binary (\S+)", file.content)
-        assert sent
-        assert bytes.fromhex(sent[1]) == b"AMQP\x00\x00\x09\x01"
-        assert "tcp-check connect ssl" in file.content
+        assert "tcp-check connect port 5670 ssl" in file.content
+        assert "tcp-check expect string up" in file.content
         assert "on-marked-down shutdown-sessions" in file.content
+
+
+def test_broker_check_looks_at_all_other_brokers(rendered: Rendered) -> None:
+    known, brokers = addresses(rendered), hosts_of(rendered, "broker")
+    for file in rendered.each("/etc/warren/broker-check.json"):
+        found = json.loads(file.content)
+        assert found["address"] == known[file.host]
+        assert sorted(found["peers"]) == sorted(known[name] for name in brokers if name != file.host)
 
 
 def test_every_client_host_has_a_proxy(rendered: Rendered) -> None:
@@ -317,6 +336,7 @@ def test_firewall_lets_in_only_what_a_group_serves(rendered: Rendered) -> None:
     expected: dict[str, dict[int, set[str]]] = {
         "broker": {
             5671: of("worker", "gateway", "monitor"),
+            5670: of("broker", "worker", "gateway", "monitor"),
             4369: of("broker"),
             25672: of("broker"),
             15671: of("gateway", "monitor"),

@@ -120,7 +120,7 @@ def _worker() -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": True,
         # The worker sleeps through it whole, silent towards the broker: above a part's usual time, and well
         # below the two heartbeats after which the broker would give its tasks to others.
-        "worker_soft_shutdown_timeout": 5.0,
+        "worker_soft_shutdown_timeout": 4.0,
         "worker_detect_quorum_queues": True,
         "worker_proc_alive_timeout": 30.0,
         # A task whose process died goes back to its queue after this; with 10, the default, after 10 s.

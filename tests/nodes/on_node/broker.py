@@ -115,6 +115,18 @@ def definitions() -> dict[str, Any]:
     return {key: found[key] for key in ("users", "vhosts", "permissions", "policies")}
 
 
+def check() -> str:
+    """What the check beside the broker says to a proxy."""
+    config = json.loads(Path("/etc/warren/broker-check.json").read_text(encoding="utf-8"))
+    trust = ssl.create_default_context(cafile=f"{config['tls']}/ca.pem")
+    address = (config["address"], config["port"])
+    with (
+        socket.create_connection(address, timeout=5 * PATIENCE) as plain,
+        trust.wrap_socket(plain, server_hostname=config["address"]) as channel,
+    ):
+        return channel.recv(200).decode().strip()
+
+
 def main() -> None:
     """Print all of it."""
     wanted = json.loads(sys.argv[1])
@@ -130,6 +142,8 @@ def main() -> None:
         "guest_status": request("whoami", "guest", "guest")[0],
         "monitor_sees_users": request("users")[0],
         "distribution": {peer: distribution_tls(peer) for peer in wanted["peers"]},
+        "feature_flags": {flag["name"]: flag["state"] for flag in get("feature-flags")},
+        "check": check(),
         "definitions": definitions() if wanted["definitions"] else None,
     }
     print(json.dumps(report))

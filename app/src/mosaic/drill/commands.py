@@ -1,4 +1,4 @@
-"""`mosaic drill ...`: what a drill needs of the application, on a host that may publish and read the ledger."""
+"""`mosaic drill ...`: what a drill needs of the application, on a host that may publish and read."""
 
 from __future__ import annotations
 
@@ -36,12 +36,18 @@ def drill() -> None:
 @drill.command()
 @_run
 @click.option("--profile", type=click.Choice(["lab", "stock"]), default="lab", show_default=True)
-@click.option("--rate", type=click.FloatRange(0.1, 1000), default=40.0, show_default=True, help="Units a second.")
+@click.option(
+    "--rate", type=click.FloatRange(0.1, 1000), default=40.0, show_default=True, help="Units a second."
+)
 @click.option(
     "--seconds", type=click.FloatRange(0, 60), default=0.03, show_default=True, help="What a unit takes."
 )
 @click.option(
-    "--limit", type=click.FloatRange(1, 86400), default=600.0, show_default=True, help="End after so many seconds."
+    "--limit",
+    type=click.FloatRange(1, 86400),
+    default=600.0,
+    show_default=True,
+    help="End after so many seconds.",
 )
 def load(run: str, profile: str, rate: float, seconds: float, limit: float) -> None:
     """Publish units until stdin ends; see mosaic.drill.load for the commands that it takes there."""

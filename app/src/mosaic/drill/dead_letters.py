@@ -36,7 +36,10 @@ def take(connection: Connection, run: str) -> list[DeadLetter]:
         death = deaths[0]
         found.append(
             DeadLetter(
-                int(unit), str(death.get("reason", "")), str(death.get("queue", "")), int(death.get("count", 0))
+                int(unit),
+                str(death.get("reason", "")),
+                str(death.get("queue", "")),
+                int(death.get("count", 0)),
             )
         )
         channel.basic_ack(message.delivery_tag)

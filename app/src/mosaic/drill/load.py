@@ -94,7 +94,9 @@ class Load:
             unit = self._publish(publisher, kind, arguments)
             self._say("published", unit=unit, kind=kind)
         elif "hold" in command:
-            thread = threading.Thread(target=self._hold, args=(command["hold"], command["seconds"]), daemon=True)
+            thread = threading.Thread(
+                target=self._hold, args=(command["hold"], command["seconds"]), daemon=True
+            )
             thread.start()
 
     def _publish_steadily(self, publisher: str) -> None:

@@ -1,4 +1,4 @@
-"""Ways to publish one unit of a drill; each returns when it was accepted, and raises when that is not known."""
+"""Ways to publish one unit of a drill; each returns when it was accepted, and raises when nobody knows."""
 
 from __future__ import annotations
 

@@ -37,7 +37,11 @@ def work(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
     """Do unit `unit` of the drill `run`, which takes `seconds`."""
     delivery = self.request.delivery_info or {}
     runner = Runner(
-        str(self.request.id), str(self.name), load_config().host, os.getpid(), bool(delivery.get("redelivered"))
+        str(self.request.id),
+        str(self.name),
+        load_config().host,
+        os.getpid(),
+        bool(delivery.get("redelivered")),
     )
     with transaction() as session:
         begun = drills.begin(session, Unit(run, unit), runner)

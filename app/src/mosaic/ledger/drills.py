@@ -33,7 +33,7 @@ class Begun:
 
 
 def begin(session: Session, unit: Unit, runner: Runner) -> Begun | None:
-    """Enter the start of an attempt. None: the unit had its effect before, and this attempt is a duplicate."""
+    """Enter the start of an attempt. None: the unit had its effect before, this attempt is a duplicate."""
     mine = (DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number)
     number = 1 + (session.scalar(select(func.count()).select_from(DrillAttempt).where(*mine)) or 0)
     done = session.get(DrillEffect, (unit.run, unit.number)) is not None
@@ -85,14 +85,16 @@ def attempts(session: Session, run: str) -> list[DrillAttempt]:
 def effects(session: Session, run: str) -> dict[int, int]:
     """Return the attempt that had the effect, by unit."""
     rows = select(DrillEffect.unit, DrillEffect.attempt).where(DrillEffect.run == run)
-    return {unit: attempt for unit, attempt in session.execute(rows).tuples()}
+    return dict(session.execute(rows).tuples().all())
 
 
 def runner_of(session: Session, unit: Unit) -> tuple[str, int] | None:
     """Return host and process of the unit's newest attempt that has not ended, None when there is none."""
     row = session.execute(
         select(DrillAttempt.host, DrillAttempt.pid)
-        .where(DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number, DrillAttempt.ended_at.is_(None))
+        .where(
+            DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number, DrillAttempt.ended_at.is_(None)
+        )
         .order_by(DrillAttempt.id.desc())
         .limit(1)
     ).first()

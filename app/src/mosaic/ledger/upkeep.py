@@ -13,7 +13,17 @@ from sqlalchemy.orm import Session, aliased
 
 from mosaic.config import Upkeep
 from mosaic.ledger.jobs import TaskCall
-from mosaic.ledger.models import ACCEPTED, DONE, RUNNING, Attempt, BeatTick, DrillAttempt, Job, LogRecord, Part
+from mosaic.ledger.models import (
+    ACCEPTED,
+    DONE,
+    RUNNING,
+    Attempt,
+    BeatTick,
+    DrillAttempt,
+    Job,
+    LogRecord,
+    Part,
+)
 from mosaic.ledger.work import fail_part
 
 SWEEP_LOCK = 0x6D6F73

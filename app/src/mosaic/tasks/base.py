@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # The database is away: nothing is wrong with the task. Tried again for as long as it takes.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
-MAX_COUNTDOWN_SECONDS = 30
+MAX_COUNTDOWN_SECONDS = 8  # the longest that a task waits once the database is back
 
 
 class MosaicTask(BaseTask):

@@ -1,0 +1,216 @@
+"""Tasks and load of drills, the ledger being real: attempts, effects, the publisher's file, dead letters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Retry
+from mosaic.drill import dead_letters
+from mosaic.drill.ledger_file import LedgerFile
+from mosaic.drill.load import Load, Plan
+from mosaic.ledger import drills
+from mosaic.ledger.database import transaction
+from mosaic.ledger.drills import Unit
+from mosaic.ledger.jobs import TaskCall
+from mosaic.ledger.work import Runner
+from sqlalchemy.exc import OperationalError
+
+RUN = "some-drill"
+
+
+def outcomes() -> list[tuple[int, int, str | None]]:
+    """Unit, number and outcome of every attempt."""
+    with transaction() as session:
+        return [(row.unit, row.number, row.outcome) for row in drills.attempts(session, RUN)]
+
+
+def do(app: Celery, name: str, *arguments: Any) -> Any:
+    """Run a task here and now."""
+    return app.tasks[f"mosaic.drill.{name}"].apply(args=(RUN, *arguments))
+
+
+def test_work_has_its_effect_once(app: Celery) -> None:
+    for _ in range(2):
+        do(app, "work", 1, 0.0)
+    assert outcomes() == [(1, 1, "done"), (1, 2, "duplicate")]
+    with transaction() as session:
+        assert drills.executed(session, RUN) == 1
+        assert list(drills.effects(session, RUN)) == [1]
+
+
+def test_of_two_attempts_at_once_one_has_the_effect(app: Celery) -> None:
+    runner = Runner("id", "mosaic.drill.work", "worker-1", 1)
+    unit = Unit(RUN, 1)
+    with transaction() as session:
+        first = drills.begin(session, unit, runner)
+    with transaction() as session:
+        second = drills.begin(session, unit, runner)
+    assert first is not None
+    assert second is not None
+    assert (first.number, second.number) == (1, 2)
+    for begun in (second, first):
+        with transaction() as session:
+            drills.finish(session, unit, begun)
+    assert sorted(outcomes(), key=lambda row: row[1]) == [(1, 1, "duplicate"), (1, 2, "done")]
+    with transaction() as session:
+        assert drills.effects(session, RUN) == {1: second.attempt}
+
+
+def test_an_attempt_that_did_not_end_tells_who_runs_it(app: Celery) -> None:
+    with transaction() as session:
+        drills.begin(session, Unit(RUN, 1), Runner("id", "mosaic.drill.work", "worker-2", 77))
+    with transaction() as session:
+        assert drills.runner_of(session, Unit(RUN, 1)) == ("worker-2", 77)
+        assert drills.runner_of(session, Unit(RUN, 2)) is None
+
+
+def test_hog_is_slow_only_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("mosaic.tasks.drill.time.sleep", slept.append)
+    with transaction() as session:
+        drills.begin(session, Unit(RUN, 1), Runner("id", "mosaic.drill.hog", "worker-2", 77))
+    do(app, "hog", 1, 90.0)
+    do(app, "hog", 2, 90.0)
+    assert slept == [90.0]
+
+
+def test_poison_kills_its_process(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr("mosaic.tasks.drill.os.kill", lambda pid, number: killed.append((pid, number)))
+    do(app, "poison", 1)
+    assert killed == [(os.getpid(), signal.SIGKILL)]
+
+
+def test_an_absent_database_puts_the_unit_off(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    def publish_nothing(_self: object, *_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr("mosaic.tasks.drill.drills.finish", absent)
+    monkeypatch.setattr("celery.canvas.Signature.apply_async", publish_nothing)
+    task = app.tasks["mosaic.drill.work"]
+    task.push_request(
+        called_directly=False, id="id", retries=0, args=(RUN, 1, 0.0), kwargs={}, delivery_info={}
+    )
+    try:
+        with pytest.raises(Retry):
+            task(RUN, 1, 0.0)
+    finally:
+        task.pop_request()
+
+
+def entries(path: Path) -> list[tuple[int, str]]:
+    """Unit and state of each line."""
+    return [(line["unit"], line["state"]) for line in map(json.loads, path.read_text().splitlines())]
+
+
+def test_a_ledger_is_never_written_over(tmp_path: Path) -> None:
+    LedgerFile(tmp_path / "run.jsonl")
+    with pytest.raises(FileExistsError):
+        LedgerFile(tmp_path / "run.jsonl")
+
+
+def test_each_line_is_on_the_disk_before_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    ledger = LedgerFile(tmp_path / "run.jsonl")
+    path = tmp_path / "run.jsonl"
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append(len(path.read_text().splitlines())))
+    ledger.enter(1.0, 1, "work", "celery", "attempted")
+    ledger.enter(1.1, 1, "work", "celery", "confirmed")
+    assert synced == [1, 2]
+    assert (ledger.count("attempted"), ledger.count("confirmed"), ledger.count("unknown")) == (1, 1, 0)
+
+
+class Publisher:
+    """Publishes to nobody; every third call is not confirmed."""
+
+    def __init__(self) -> None:
+        self.calls: list[TaskCall] = []
+
+    def __call__(self, call: TaskCall) -> None:
+        self.calls.append(call)
+        if len(self.calls) % 3 == 0:
+            raise OSError("connection reset")
+
+
+def commands(*lines: dict[str, object], after: float = 0.4) -> Iterator[str]:
+    """What ./lab would write to stdin."""
+    time.sleep(after)
+    yield from map(json.dumps, lines)
+    time.sleep(0.1)
+
+
+def test_load_enters_what_it_publishes(
+    app: Celery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, publisher = tmp_path / "run.jsonl", Publisher()
+    load = Load(Plan(RUN, 50, 0.0, 30), LedgerFile(path), {"celery": publisher})
+    load.serve(commands({"publish": "poison"}, {"stop": True}))
+    written = entries(path)
+    assert len(publisher.calls) >= 5
+    attempted = [unit for unit, state in written if state == "attempted"]
+    assert attempted == list(range(1, len(publisher.calls) + 1))
+    unknown = {unit for unit, state in written if state == "unknown"}
+    assert unknown == {unit for unit in attempted if unit % 3 == 0}
+    assert {call.task for call in publisher.calls} == {"mosaic.drill.work", "mosaic.drill.poison"}
+    assert all(call.task_id == f"{RUN}-{call.args[1]}" for call in publisher.calls)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[0]["event"] == "started"
+    assert "published" in {event["event"] for event in events}
+
+
+class Message:
+    """A dead letter as kombu's channel gives it."""
+
+    def __init__(self, tag: int, task_id: str, reason: str) -> None:
+        self.delivery_tag = tag
+        death = {"reason": reason, "queue": "mosaic.drill", "count": 1}
+        self.headers = {"id": task_id, "x-death": [death]}
+
+
+class DeadQueue:
+    """A connection and its channel, with a queue of dead letters."""
+
+    def __init__(self, *messages: Message) -> None:
+        self._waiting = list(messages)
+        self.acknowledged: list[int] = []
+        self.returned: list[int] = []
+
+    def channel(self) -> DeadQueue:
+        return self
+
+    def basic_get(self, _queue: str) -> Message | None:
+        return self._waiting.pop(0) if self._waiting else None
+
+    def basic_ack(self, tag: int) -> None:
+        self.acknowledged.append(tag)
+
+    def basic_reject(self, tag: int, requeue: bool) -> None:
+        assert requeue
+        self.returned.append(tag)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_only_the_runs_own_dead_letters_are_taken() -> None:
+    queue = DeadQueue(
+        Message(1, "some-drill-12", "delivery_limit"),
+        Message(2, "another-drill-3", "rejected"),
+        Message(3, "0f8fad5b-d9cb-469f-a165-70867728950e", "rejected"),
+    )
+    found: Any = dead_letters.take(queue, RUN)  # type: ignore[arg-type]
+    assert [(letter.unit, letter.reason) for letter in found] == [(12, "delivery_limit")]
+    assert (queue.acknowledged, queue.returned) == ([1], [2, 3])

@@ -1,0 +1,92 @@
+"""Drills from end to end: a short set with the lab's settings, and the control that must fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from labctl.drills.catalogue import SHORT
+from tests.lab.commands import ROOT, Done, UserLab, wait_for
+
+CONTROL = "kill-broker-leader"
+
+
+def report(done: Done) -> dict[str, Any]:
+    """The document of `drill --json`."""
+    found: dict[str, Any] = done.json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def short(spare_lab: UserLab) -> dict[str, Any]:
+    """The short set, one fault each."""
+    return report(spare_lab.run("drill", *SHORT, "--seed", "11", "--json"))
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_nothing_accepted_is_lost(short: dict[str, Any], name: str) -> None:
+    (drill,) = (drill for drill in short["drills"] if drill["name"] == name)
+    assert drill["ok"], json.dumps([check for check in drill["checks"] if not check["ok"]], indent=1)
+    assert drill["account"]["confirmed"] > 100
+    assert drill["account"]["executed"] + drill["account"]["dead"] >= drill["account"]["confirmed"]
+
+
+def test_a_drill_leaves_pictures_and_ledgers(short: dict[str, Any]) -> None:
+    folders = sorted((ROOT / ".lab" / "reports" / "drills").glob(f"*-{len(SHORT)}-drills"))
+    for name in SHORT:
+        assert (folders[-1] / name / "timeline.png").stat().st_size > 10_000
+        assert json.loads((folders[-1] / name / "ledger-lab.json").read_text())["published"]
+
+
+def test_plain_celery_loses_tasks_or_stands_still(spare_lab: UserLab) -> None:
+    """The negative control: with what the lab adds taken away, the same fault shows in the ledger."""
+    found = report(spare_lab.run("drill", CONTROL, "--profile", "stock", "--seed", "11", "--json"))
+    ours, stock = found["drills"]
+    assert (ours["profile"], stock["profile"]) == ("lab", "stock")
+    assert stock["ok"], stock["checks"]
+    assert not ours["account"]["lost"]
+    left = spare_lab.run("shell", "worker-1", "systemctl", "list-unit-files", "lab-drill-stock.service")
+    assert "lab-drill-stock" not in left.out, "the control is gone from the workers"
+    vhosts = spare_lab.run("shell", "broker-1", "rabbitmqctl", "--quiet", "list_vhosts", "name").out.split()
+    assert "stock" not in vhosts
+
+
+def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
+    """Interrupted in the middle of a freeze: the broker is thawed, the load ends."""
+    process = spare_lab.start("drill", "freeze-broker-leader", "--seed", "3")
+    frozen = "systemctl list-timers --all --no-legend lab-drill-heal.timer"
+
+    def is_frozen() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        asked = (
+            spare_lab.run("shell", f"broker-{number}", "sh", "-c", frozen).out.strip() for number in (1, 2, 3)
+        )
+        return any(asked)
+
+    wait_for("a frozen broker", 90, is_frozen)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130, process.communicate()[0]
+    wait_for("a healthy lab", 60, lambda: spare_lab.run("status").status == 0)
+    load = spare_lab.run("shell", "gateway-1", "systemctl", "is-active", "lab-drill-load.service")
+    assert load.out.strip() != "active"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "There is no drill 'nonsense'"),
+        ([], "Name a drill"),
+        (["--soak", "5"], "needs a --seed"),
+        (["--soak", "5", "--seed", "1", "poison-task"], "picks its faults itself"),
+        (["poison-task", "--rounds", "0"], "0 is not in the range"),
+        (["poison-task", "--profile", "other"], "'other' is not one of"),
+    ],
+)
+def test_bad_usage_is_named(lab: UserLab, arguments: list[str], words: str) -> None:
+    done = lab.run("drill", *arguments)
+    assert done.status == 2, str(done)
+    assert words in done.err

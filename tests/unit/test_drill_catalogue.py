@@ -1,0 +1,170 @@
+"""Which drills there are, whom they hit, and how their results are judged."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from labctl.commands.drill import Choice, _jobs, soak
+from labctl.drills.account import Account, DeadLetter, Ledger
+from labctl.drills.catalogue import DRILLS, SHORT, Held, find
+from labctl.drills.gaps import Gap, Gaps, Window
+from labctl.drills.result import Result, Round, judge, judge_control
+from labctl.drills.scene import Scene, halves, isolate, majorities_ring
+from labctl.errors import UsageError
+from labctl.paths import ROOT
+
+GROUPS = {
+    "brokers": ["broker-1", "broker-2", "broker-3"],
+    "workers": ["worker-1", "worker-2", "worker-3"],
+    "gateways": ["gateway-1"],
+    "databases": ["database-1"],
+    "monitors": [],
+}
+WELL = Account(100, 100, 0, 100, 0, 0, 0, 0, [], [], [])
+
+
+def scene(seed: int = 1) -> Scene:
+    return Scene(GROUPS, "broker-2", random.Random(seed))
+
+
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
+def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill) -> None:
+    hosts = {host for group in GROUPS.values() for host in group}
+    for profile in ("lab", "stock"):
+        fault = drill.aim(scene(), profile, Held(1, "worker-2", 42))
+        assert set(fault.hosts) | set(fault.hit) | ({fault.power} if fault.power else set()) <= hosts
+        assert fault.playbook or fault.power or fault.publish
+        if fault.playbook:
+            plays = yaml.safe_load(
+                (ROOT / "playbooks" / "drills" / fault.playbook).read_text(encoding="utf-8")
+            )
+            assert plays[0]["hosts"].startswith("{{ drill_hosts")
+
+
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
+def test_the_same_seed_hits_the_same_hosts(drill) -> None:
+    held = Held(1, "worker-2", 42)
+    assert drill.aim(scene(5), "lab", held) == drill.aim(scene(5), "lab", held)
+
+
+def test_drills_have_names_of_their_own_and_the_short_set_exists() -> None:
+    names = [drill.name for drill in DRILLS]
+    assert len(set(names)) == len(names)
+    assert all(find(name) for name in SHORT)
+
+
+def test_leader_and_follower_are_told_apart() -> None:
+    assert find("kill-broker-leader").aim(scene(), "lab", None).hosts == ("broker-2",)
+    for seed in range(20):
+        assert find("kill-broker-follower").aim(scene(seed), "lab", None).hosts != ("broker-2",)
+
+
+def test_partitions_are_those_of_jepsen() -> None:
+    brokers = ["a", "b", "c", "d", "e"]
+    assert isolate(brokers[:3], "b") == {"b": ["a", "c"], "a": ["b"], "c": ["b"]}
+    assert halves(brokers) == {
+        "a": ["c", "d", "e"],
+        "b": ["c", "d", "e"],
+        "c": ["a", "b"],
+        "d": ["a", "b"],
+        "e": ["a", "b"],
+    }
+    ring = majorities_ring(brokers)
+    seen = {name: set(brokers) - set(blocked) for name, blocked in ring.items()}
+    assert all(len(names) == 3 and name in names for name, names in seen.items())
+    assert len({frozenset(names) for names in seen.values()}) == len(brokers)
+
+
+def test_a_soak_is_repeated_by_its_seed() -> None:
+    assert soak(50, 7) == soak(50, 7)
+    assert soak(50, 7) != soak(50, 8)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (Choice(()), "Name a drill"),
+        (Choice(("nonsense",)), "no drill 'nonsense'"),
+        (Choice((), soak=5), "needs a --seed"),
+        (Choice(("poison-task",), soak=5, seed=1), "picks its faults itself"),
+    ],
+)
+def test_bad_choices_are_named(choice: Choice, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        _jobs(choice)
+
+
+def result(*, sums: Account = WELL, publish: tuple[float, ...] = (0.5,), **changes) -> Result:
+    gap = Gap(0.0, 0.5)
+    rounds = [
+        Round(
+            "kill-broker-leader",
+            "kill broker-2",
+            Window(10.0, 40.0),
+            10.0,
+            20.0,
+            Gaps(Gap(10.0, 10.0 + seconds), gap, gap, 0.1, None, 0.1),
+        )
+        for seconds in publish
+    ]
+    made = Result(
+        "kill-broker-leader", "lab", "run", rounds, sums, Ledger({}, [], {}), Window(0.0, 50.0), 1.0
+    )
+    return replace(made, **changes)
+
+
+def failed(found: Result) -> list[str]:
+    return [check.what for check in judge(found, [find("kill-broker-leader")]) if not check.ok]
+
+
+def test_a_good_result_is_good() -> None:
+    assert failed(result()) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (result(sums=replace(WELL, lost=[3])), "no confirmed task is lost"),
+        (result(sums=replace(WELL, unexpected=[3])), "not attempted"),
+        (result(sums=replace(WELL, twice=[3])), "had once"),
+        (result(drained=None), "queues drain"),
+        (result(rounds=[replace(result().rounds[0], whole=None)]), "whole again"),
+        (
+            result(ledger=Ledger({}, [], {}, [DeadLetter(4, "delivery_limit")])),
+            "no other task is a dead letter",
+        ),
+        (result(publish=(3.1,)), "publish <= 3 s"),
+        (result(publish=(1.2, 1.3, 0.1)), "median <= 1 s"),
+    ],
+)
+def test_each_expectation_can_fail(found: Result, words: str) -> None:
+    (complaint,) = failed(found)
+    assert words in complaint
+
+
+def test_one_round_is_held_to_the_bound_of_a_round() -> None:
+    assert failed(result(publish=(1.2,))) == []
+
+
+def test_the_culprit_must_be_a_dead_letter_for_its_reason() -> None:
+    poison = find("poison-task")
+    rounds = [replace(result().rounds[0], drill="poison-task", dead=(7,))]
+
+    def complaints(*letters: DeadLetter) -> list[str]:
+        found = result(rounds=rounds, ledger=Ledger({}, [], {}, letters))
+        return [check.what for check in judge(found, [poison]) if not check.ok]
+
+    assert complaints(DeadLetter(7, "delivery_limit")) == []
+    assert len(complaints()) == 1
+    assert len(complaints(DeadLetter(7, "rejected"))) == 1
+
+
+def test_a_control_that_loses_nothing_has_failed() -> None:
+    drill = find("kill-broker-leader")
+    assert not judge_control(result(), drill)[0].ok
+    assert judge_control(result(sums=replace(WELL, lost=[1])), drill)[0].ok
+    assert judge_control(result(publish=(12.0,)), drill)[0].ok
