@@ -60,7 +60,7 @@ def listing(*, as_json: bool, context: Context) -> int:
 
 def command(context: Context, choice: Choice) -> int:
     """Run what was chosen, one after another; exit status 1 when an expectation does not hold."""
-    jobs = _jobs(choice)
+    jobs = _able(context, _jobs(choice), everything=choice.everything)
     seed = choice.seed if choice.seed is not None else secrets.randbelow(10_000)
     profiles = ("lab", "stock") if choice.profile == "stock" else ("lab",)
     folder = context.paths.base / "reports" / "drills" / f"{time.strftime('%Y%m%d-%H%M%S')}-{jobs[0][0]}"
@@ -95,6 +95,23 @@ def _jobs(choice: Choice) -> list[tuple[str, list[Drill]]]:
         raise UsageError("Name a drill, or give --all or --soak; ./lab drill --list shows the drills.")
     chosen = DRILLS if choice.everything else [catalogue.find(name) for name in dict.fromkeys(choice.names)]
     return [(drill.name, [drill] * choice.rounds) for drill in chosen]
+
+
+def _able(
+    context: Context, jobs: list[tuple[str, list[Drill]]], *, everything: bool
+) -> list[tuple[str, list[Drill]]]:
+    """The jobs that this lab is large enough for; UsageError when one was asked for by name and is not."""
+    groups = context.substrate.groups()
+    able = []
+    for name, sequence in jobs:
+        lacking = next((f"{d.name} needs {lacks}" for d in sequence if (lacks := d.lacks(groups))), "")
+        if lacking and not everything:
+            raise UsageError(f"{lacking}; raise the count in the topology or the inventory.")
+        if lacking:
+            context.screen.say(f"left out: {lacking}")
+        else:
+            able.append((name, sequence))
+    return able
 
 
 def soak(faults: int, seed: int) -> list[Drill]:

@@ -68,7 +68,7 @@ class Drill:
     `hold`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
     labctl.drills.gaps -> bounds. `holds`: a unit that takes long is at work where the fault hits. `dead`: why
     one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
-    `bites`: metric -> seconds that it must reach, or the fault was not there.
+    `bites`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
     """
 
     name: str
@@ -82,6 +82,16 @@ class Drill:
     dead: str = ""
     control: bool = False
     bites: Mapping[str, float] = field(default_factory=dict)
+    needs: Mapping[str, int] = field(default_factory=dict)
+
+    def lacks(self, groups: Mapping[str, list[str]]) -> str:
+        """What a lab of these groups lacks for it, "" when nothing."""
+        lacking = [
+            f"{least} {name}, not {len(groups[name])}"
+            for name, least in self.needs.items()
+            if len(groups[name]) < least
+        ]
+        return " and ".join(lacking)
 
     def expectation(self) -> str:
         """What is checked, in words."""
@@ -196,6 +206,8 @@ def _hog(scene: Scene, profile: str, _held: Held | None) -> Fault:
     )
 
 
+_CLUSTER = {"brokers": 3}
+_SEVERAL = {"workers": 2}
 _KILLED = {"publish": Limit(1.0, 3.0), "execution": Limit(1.0, 3.0)}
 _SILENT = {"publish": Limit(2.5, 6.0), "host": Limit(3.0, 6.0)}
 
@@ -206,12 +218,14 @@ DRILLS = (
         lambda scene, _p, _h: _kill_broker(scene.leader, "leader"),
         _KILLED,
         control=True,
+        needs=_CLUSTER,
     ),
     Drill(
         "kill-broker-follower",
         "a broker that follows is killed",
         lambda scene, _p, _h: _kill_broker(scene.follower(), "follower"),
         _KILLED,
+        needs=_CLUSTER,
     ),
     Drill(
         "power-off-broker-leader",
@@ -220,6 +234,7 @@ DRILLS = (
         _SILENT,
         hold=10,
         control=True,
+        needs=_CLUSTER,
     ),
     Drill(
         "power-off-broker-follower",
@@ -227,6 +242,7 @@ DRILLS = (
         lambda scene, _p, _h: _power(scene.follower(), "follower"),
         _SILENT,
         hold=10,
+        needs=_CLUSTER,
     ),
     Drill(
         "freeze-broker-leader",
@@ -235,6 +251,7 @@ DRILLS = (
         _SILENT,
         hold=10,
         control=True,
+        needs=_CLUSTER,
     ),
     Drill(
         "freeze-broker-follower",
@@ -242,6 +259,7 @@ DRILLS = (
         lambda scene, _p, _h: _freeze_broker(scene.follower(), "follower"),
         _SILENT,
         hold=10,
+        needs=_CLUSTER,
     ),
     Drill(
         "partition-leader",
@@ -250,6 +268,7 @@ DRILLS = (
         _SILENT,
         hold=10,
         control=True,
+        needs=_CLUSTER,
     ),
     Drill(
         "partition-random-node",
@@ -257,6 +276,7 @@ DRILLS = (
         lambda scene, _p, _h: _partition("node", isolate(scene.brokers, scene.random.choice(scene.brokers))),
         _SILENT,
         hold=10,
+        needs=_CLUSTER,
     ),
     Drill(
         "partition-halves",
@@ -264,6 +284,7 @@ DRILLS = (
         lambda scene, _p, _h: _partition("halves", halves(scene.brokers)),
         _SILENT,
         hold=10,
+        needs=_CLUSTER,
     ),
     Drill(
         "partition-random-halves",
@@ -271,6 +292,7 @@ DRILLS = (
         lambda scene, _p, _h: _partition("halves", halves(_shuffled(scene))),
         _SILENT,
         hold=10,
+        needs=_CLUSTER,
     ),
     Drill(
         "partition-majorities-ring",
@@ -280,6 +302,7 @@ DRILLS = (
         hold=12,
         bites={"publish": 8.0},
         settle=25,
+        needs=_CLUSTER,
     ),
     Drill(
         "slow-network",
@@ -287,6 +310,7 @@ DRILLS = (
         _slow,
         {"publish": Limit(2.5, 6), "host": Limit(3, 6)},
         hold=20,
+        needs=_CLUSTER,
     ),
     Drill(
         "disk-alarm",
@@ -316,6 +340,7 @@ DRILLS = (
         "the brokers restart one after another, as after a change of their configuration",
         _rolling,
         _SILENT,
+        needs=_CLUSTER,
     ),
     Drill(
         "kill-pool-child",
@@ -332,6 +357,7 @@ DRILLS = (
         {"rerun": Limit(2, 4), "publish": Limit(1, 3), "execution": Limit(1, 3)},
         holds=True,
         control=True,
+        needs=_SEVERAL,
     ),
     Drill(
         "power-off-worker",
@@ -341,6 +367,7 @@ DRILLS = (
         hold=14,
         holds=True,
         control=True,
+        needs=_SEVERAL,
     ),
     Drill(
         "freeze-worker",
@@ -349,6 +376,7 @@ DRILLS = (
         {"rerun": Limit(12, 15), "publish": Limit(1, 3), "execution": Limit(1, 3)},
         hold=18,
         holds=True,
+        needs=_SEVERAL,
     ),
     Drill(
         "stop-database",
@@ -371,6 +399,7 @@ DRILLS = (
         {"publish": Limit(1, 3), "host": Limit(5, 8)},
         settle=20,
         dead="delivery_limit",
+        needs=_SEVERAL,
     ),
     Drill(
         "long-task",

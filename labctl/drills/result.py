@@ -146,7 +146,11 @@ def _limits(result: Result, drill: Drill, patience: float) -> list[Check]:
     for metric, seconds in drill.bites.items():
         least = min((item.metric(metric) or 0.0 for item in own), default=0.0)
         checks.append(
-            Check(f"{drill.name}: {metric} >= {seconds:g} s, the fault was there", least >= seconds, _seconds(least))
+            Check(
+                f"{drill.name}: {metric} >= {seconds:g} s, the fault was there",
+                least >= seconds,
+                _seconds(least),
+            )
         )
     for metric, limit in drill.limits.items():
         values = [value for item in own if (value := item.metric(metric)) is not None]

@@ -54,7 +54,8 @@ def test_wrong_usage_is_a_sentence_and_status_2(
 def test_help_names_every_command() -> None:
     done = lab("--help")
     assert done.returncode == 0
-    for command in ("up", "status", "verify", "demo", "open", "shell", "logs", "run", "down", "test"):
+    commands = ("up", "status", "verify", "demo", "drill", "open", "shell", "logs", "run", "down", "test")
+    for command in commands:
         assert f"\n  {command} " in done.stdout
 
 

@@ -98,6 +98,20 @@ def test_bad_choices_are_named(choice: Choice, words: str) -> None:
         _jobs(choice)
 
 
+def test_a_lab_that_is_too_small_is_named() -> None:
+    small = {**GROUPS, "brokers": ["broker-1"], "workers": ["worker-1"]}
+    assert find("partition-leader").lacks(small) == "3 brokers, not 1"
+    assert find("power-off-worker").lacks(small) == "2 workers, not 1"
+    assert find("kill-pool-child").lacks(small) == ""
+    assert not any(drill.lacks(GROUPS) for drill in DRILLS)
+
+
+def test_a_fault_that_was_not_there_is_found() -> None:
+    rounds = [replace(result(publish=(0.4,)).rounds[0], drill="disk-alarm")]
+    complaints = [check.what for check in judge(result(rounds=rounds), [find("disk-alarm")]) if not check.ok]
+    assert complaints == ["disk-alarm: publish >= 4 s, the fault was there"]
+
+
 def result(*, sums: Account = WELL, publish: tuple[float, ...] = (0.5,), **changes) -> Result:
     gap = Gap(0.0, 0.5)
     rounds = [

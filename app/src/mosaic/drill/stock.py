@@ -7,8 +7,10 @@ forces on every client differs: TLS, and the drill's ledger.
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -32,20 +34,31 @@ def _forget_parent_connections(**_: Any) -> None:
     forget_after_fork()
 
 
-@app.task(bind=True, name="mosaic.drill.work")
-def work(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
-    """Do unit `unit` of the drill `run`, which takes `seconds`."""
-    delivery = self.request.delivery_info or {}
-    runner = Runner(
-        str(self.request.id),
-        str(self.name),
-        load_config().host,
-        os.getpid(),
-        bool(delivery.get("redelivered")),
-    )
+def _do(task: Task[Any, Any], run: str, unit: int, what: Callable[[], object]) -> None:
+    delivery = task.request.delivery_info or {}
+    redelivered = bool(delivery.get("redelivered"))
+    runner = Runner(str(task.request.id), str(task.name), load_config().host, os.getpid(), redelivered)
     with transaction() as session:
         begun = drills.begin(session, Unit(run, unit), runner)
     if begun is not None:
-        time.sleep(seconds)
+        what()
         with transaction() as session:
             drills.finish(session, Unit(run, unit), begun)
+
+
+@app.task(bind=True, name="mosaic.drill.work")
+def work(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
+    """Do unit `unit` of the drill `run`, which takes `seconds`."""
+    _do(self, run, unit, lambda: time.sleep(seconds))
+
+
+@app.task(bind=True, name="mosaic.drill.hog")
+def hog(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
+    """Do a unit that takes longer than the broker would wait for a late acknowledgement."""
+    _do(self, run, unit, lambda: time.sleep(seconds))
+
+
+@app.task(bind=True, name="mosaic.drill.poison")
+def poison(self: Task[Any, Any], run: str, unit: int) -> None:
+    """Kill the process that runs this."""
+    _do(self, run, unit, lambda: os.kill(os.getpid(), signal.SIGKILL))
