@@ -209,7 +209,7 @@ def _hog(scene: Scene, profile: str, _held: Held | None) -> Fault:
 _CLUSTER = {"brokers": 3}
 _SEVERAL = {"workers": 2}
 _KILLED = {"publish": Limit(1.0, 3.0), "execution": Limit(1.0, 3.0)}
-_SILENT = {"publish": Limit(2.5, 6.0), "host": Limit(3.0, 6.0)}
+_SILENT = {"publish": Limit(2.5, 6.0), "execution": Limit(3.0, 6.0), "host": Limit(4.0, 6.0)}
 
 DRILLS = (
     Drill(

@@ -19,7 +19,7 @@ from mosaic.settings import TASK_MODULES, celery_settings
 
 def create_app(config: Config) -> Celery:
     """Return a Celery application for `config`; it connects when it is used."""
-    app = Celery("mosaic", set_as_current=True, include=TASK_MODULES, control="mosaic.remote_control:Control")
+    app = Celery("mosaic", set_as_current=True, include=TASK_MODULES)
     app.conf.update(celery_settings(config))
     return app
 
