@@ -113,9 +113,9 @@ class DockerSubstrate:
     def power_off(self, node: str) -> None:
         container = self._container(node)
         # What ends says goodbye on its connections; a host without power does not.
-        status, output = container.exec_run(["nft", _SILENCE])
-        if status != 0:
-            raise LabError(f"{node} cannot be silenced: {output.decode(errors='replace').strip()}")
+        done = container.exec_run(["nft", _SILENCE])
+        if done.exit_code != 0:
+            raise LabError(f"{node} cannot be silenced: {done.output!r}")
         container.kill()
 
     def power_on(self, node: str) -> None:

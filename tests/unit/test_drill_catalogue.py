@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
 
 from labctl.commands.drill import Choice, _jobs, soak
 from labctl.drills.account import Account, DeadLetter, Ledger
-from labctl.drills.catalogue import DRILLS, SHORT, Held, find
+from labctl.drills.catalogue import DRILLS, SHORT, Drill, Held, find
 from labctl.drills.gaps import Gap, Gaps, Window
 from labctl.drills.result import Result, Round, judge, judge_control
 from labctl.drills.scene import Scene, halves, isolate, majorities_ring
@@ -32,7 +33,7 @@ def scene(seed: int = 1) -> Scene:
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
-def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill) -> None:
+def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Drill) -> None:
     hosts = {host for group in GROUPS.values() for host in group}
     for profile in ("lab", "stock"):
         fault = drill.aim(scene(), profile, Held(1, "worker-2", 42))
@@ -46,7 +47,7 @@ def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill) ->
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
-def test_the_same_seed_hits_the_same_hosts(drill) -> None:
+def test_the_same_seed_hits_the_same_hosts(drill: Drill) -> None:
     held = Held(1, "worker-2", 42)
     assert drill.aim(scene(5), "lab", held) == drill.aim(scene(5), "lab", held)
 
@@ -112,7 +113,7 @@ def test_a_fault_that_was_not_there_is_found() -> None:
     assert complaints == ["disk-alarm: publish >= 4 s, the fault was there"]
 
 
-def result(*, sums: Account = WELL, publish: tuple[float, ...] = (0.5,), **changes) -> Result:
+def result(*, sums: Account = WELL, publish: tuple[float, ...] = (0.5,), **changes: Any) -> Result:
     gap = Gap(0.0, 0.5)
     rounds = [
         Round(

@@ -70,8 +70,8 @@ def _broker(config: Config) -> dict[str, Any]:
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             "confirm_publish": True,
-            # For an answer that the broker owes: a confirm, or what a worker asks for when it
-            # connects. Without a limit both wait as long as the broker does for a leader that is frozen or cut off, over 5 s.
+            # For an answer that the broker owes: a confirm, or what a worker asks for when it connects. Both
+            # would wait as long as the broker does for a leader that is frozen, over 5 s.
             "read_timeout": max(2, config.broker.heartbeat * 2 // 3),
         },
         "broker_native_delayed_delivery_queue_type": "quorum",
@@ -130,9 +130,9 @@ def _worker() -> dict[str, Any]:
         "worker_proc_alive_timeout": 30.0,
         # A task whose process died goes back to its queue after this; with 10, the default, after 10 s.
         "worker_lost_wait": 0.5,
-        # Remote control keeps an exclusive queue. While a worker's last connection hangs on a frozen broker, it is
-        # locked and the worker fails at it again and again (405); declaring it waits for the metadata store to
-        # elect a leader (5 s); and RabbitMQ 4.0 with Khepri fails its first boot after a stop when such a queue
+        # Remote control keeps an exclusive queue. While a worker's last connection hangs on a frozen broker, it
+        # is locked and the worker fails at it again and again (405); declaring it waits for the metadata store
+        # to elect a leader; and RabbitMQ 4.0 with Khepri fails its first boot after a stop when such a queue
         # was left. `celery inspect` therefore finds nobody; what workers do is in the ledger.
         "worker_enable_remote_control": False,
         "worker_hijack_root_logger": False,

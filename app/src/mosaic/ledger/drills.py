@@ -103,4 +103,5 @@ def runner_of(session: Session, unit: Unit) -> tuple[str, int] | None:
 
 def clock(session: Session) -> datetime.datetime:
     """Return the database's time."""
-    return session.execute(select(func.clock_timestamp())).scalar_one()
+    now: datetime.datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return now
