@@ -130,10 +130,11 @@ def _worker() -> dict[str, Any]:
         "worker_proc_alive_timeout": 30.0,
         # A task whose process died goes back to its queue after this; with 10, the default, after 10 s.
         "worker_lost_wait": 0.5,
-        # Remote control keeps an exclusive queue. While a worker's last connection hangs on a frozen broker, it
-        # is locked and the worker fails at it again and again (405); declaring it waits for the metadata store
-        # to elect a leader; and RabbitMQ 4.0 with Khepri fails its first boot after a stop when such a queue
-        # was left. `celery inspect` therefore finds nobody; what workers do is in the ledger.
+        # Remote control keeps an exclusive queue. While a worker's last connection hangs on a frozen
+        # broker, it is locked and the worker fails at it again and again (405); declaring it waits for the
+        # metadata store to elect a leader; and RabbitMQ 4.0 with Khepri fails its first boot after a stop
+        # when such a queue was left. `celery inspect` therefore finds nobody; what workers do is in the
+        # ledger.
         "worker_enable_remote_control": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
