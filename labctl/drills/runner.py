@@ -23,6 +23,7 @@ from labctl.screen import Step
 
 WARM_UP_S = 4.0
 WHOLE_S = 90.0
+SETTLED_S = 45.0
 DRAIN_S = 90.0
 STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
 POLL_S = 0.25
@@ -77,8 +78,7 @@ class _Execution:
 
     def result(self) -> Result:
         faults.end_leftovers(self._context, self._gateway)
-        found = look(self._context)
-        if not found["healthy"]:
+        if not self._becomes_healthy():
             raise UsageError(
                 "The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it."
             )
@@ -86,6 +86,16 @@ class _Execution:
         if self._run.profile == "stock":
             return self._with_stock()
         return self._under_load()
+
+    def _becomes_healthy(self) -> bool:
+        """Whether the lab is healthy now or soon: what went before may have restarted something."""
+        self._tell("look at the lab")
+        deadline = time.monotonic() + SETTLED_S * self._context.substrate.patience()
+        while not look(self._context)["healthy"]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1)
+        return True
 
     def _with_stock(self) -> Result:
         self._tell("start plain Celery")
