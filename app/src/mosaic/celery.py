@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, signals
-from sqlalchemy.exc import SQLAlchemyError
 
 from mosaic import systemd, topology
 from mosaic.config import Config, load_config
@@ -62,11 +61,16 @@ def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _report_worker_ready(sender: Any, **_: Any) -> None:
-    # When a connection is lost, running tasks are cancelled, which writes to the result backend. Its first
-    # use loads SQLAlchemy and the driver: the worker stood still for 2 s in the middle of a fail-over.
-    with suppress(SQLAlchemyError):
-        sender.app.backend.get_state("none")
     systemd.ready("consuming " + " ".join(sorted(sender.app.amqp.queues.consume_from)))
+
+
+@signals.celeryd_init.connect
+def _load_the_database_driver(instance: Any, **_: Any) -> None:
+    # A lost connection cancels running tasks, which writes to the result backend. Had that to load the driver first,
+    # the worker stood still for 2 s in the middle of a fail-over.
+    import_module("sqlalchemy.dialects.postgresql.psycopg")
+    import_module("psycopg")
+    _ = instance.app.backend
 
 
 @signals.worker_shutting_down.connect
