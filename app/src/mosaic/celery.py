@@ -66,8 +66,8 @@ def _report_worker_ready(sender: Any, **_: Any) -> None:
 
 @signals.celeryd_init.connect
 def _load_the_database_driver(instance: Any, **_: Any) -> None:
-    # A lost connection cancels running tasks, which writes to the result backend. Had that to load the driver first,
-    # the worker stood still for 2 s in the middle of a fail-over.
+    # A lost connection cancels running tasks, which writes to the result backend. When that had to load the
+    # driver first, the worker stood still for 2 s in the middle of a fail-over.
     import_module("sqlalchemy.dialects.postgresql.psycopg")
     import_module("psycopg")
     _ = instance.app.backend
