@@ -85,7 +85,7 @@ def attempts(session: Session, run: str) -> list[DrillAttempt]:
 def effects(session: Session, run: str) -> dict[int, int]:
     """Return the attempt that had the effect, by unit."""
     rows = select(DrillEffect.unit, DrillEffect.attempt).where(DrillEffect.run == run)
-    return dict(session.execute(rows).tuples().all())
+    return {row.unit: row.attempt for row in session.execute(rows)}
 
 
 def runner_of(session: Session, unit: Unit) -> tuple[str, int] | None:
