@@ -96,7 +96,7 @@ def test_an_absent_database_puts_the_unit_off(app: Celery, monkeypatch: pytest.M
     def publish_nothing(_self: object, *_: object, **__: object) -> None:
         return None
 
-    monkeypatch.setattr("mosaic.tasks.drill.drills.finish", absent)
+    monkeypatch.setattr("mosaic.ledger.drills.finish", absent)
     monkeypatch.setattr("celery.canvas.Signature.apply_async", publish_nothing)
     task = app.tasks["mosaic.drill.work"]
     task.push_request(

@@ -14,8 +14,9 @@ from typing import Any
 from rich.table import Table
 
 from labctl.context import Context
-from labctl.drills import catalogue, runner
-from labctl.drills.catalogue import DRILLS, Drill
+from labctl.drills import catalogue, journals, runner
+from labctl.drills.catalogue import DRILLS
+from labctl.drills.model import Drill
 from labctl.drills.result import Result, judge, judge_control
 from labctl.drills.tables import headline, markdown, row
 from labctl.errors import LabError, UsageError
@@ -23,7 +24,7 @@ from labctl.lock import exclusive
 from labctl.paths import ROOT
 from labctl.state import make_private, write_private
 
-BEFORE_S, AFTER_S = 15, 30  # of the journals that are kept, around the load
+BEFORE_S = 15  # of the journals that are kept, before the drill
 # What a soak leaves out: its load differs, or one fault takes minutes.
 NOT_IN_SOAK = ("long-task", "partition-majorities-ring")
 
@@ -63,11 +64,11 @@ def command(context: Context, choice: Choice) -> int:
     jobs = _able(context, _jobs(choice), everything=choice.everything)
     seed = choice.seed if choice.seed is not None else secrets.randbelow(10_000)
     profiles = ("lab", "stock") if choice.profile == "stock" else ("lab",)
-    folder = context.paths.base / "reports" / "drills" / f"{time.strftime('%Y%m%d-%H%M%S')}-{jobs[0][0]}"
-    if len(jobs) > 1:
-        folder = folder.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}-{len(jobs)}-drills")
+    what = jobs[0][0] if len(jobs) == 1 else f"{len(jobs)}-drills"
+    folder = context.paths.base / "reports" / "drills" / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
     results: list[Result] = []
     failed: list[str] = []
+    document: dict[str, Any] = {"ok": False}
     with exclusive(context.paths, "drill"):
         make_private(folder)
         for name, sequence in jobs:
@@ -78,9 +79,9 @@ def command(context: Context, choice: Choice) -> int:
             except LabError as error:
                 context.screen.fail(f"{name}: {error}")
                 failed.append(f"{name}: {error}")
-            _keep(folder, results, seed, failed)
-    _show(context, folder, results, seed)
-    return 0 if results and not failed and all(result.ok for result in results) else 1
+            document = _keep(folder, results, seed, failed)
+    _show(context, folder, results, document)
+    return 0 if document["ok"] else 1
 
 
 def _jobs(choice: Choice) -> list[tuple[str, list[Drill]]]:
@@ -150,7 +151,7 @@ def _one(
             for check in result.checks:
                 if not check.ok:
                     context.screen.fail(f"    not so: {check.what} ({check.seen})")
-            runner.journals(context, folder, since, time.time() + AFTER_S)
+            journals.keep(context, folder, since)
         results.append(result)
     from labctl.drills import picture  # takes a second to load
 
@@ -158,25 +159,22 @@ def _one(
     return results
 
 
-def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> None:
-    document = _document(results, seed, failed)
-    write_private(folder / "report.json", json.dumps(document, indent=2) + "\n")
-    write_private(folder / "report.md", markdown(results))
-
-
-def _document(results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:
-    ok = bool(results) and not failed and all(result.ok for result in results)
-    return {
-        "ok": ok,
+def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:
+    """Write what is known so far; returns the document of `--json`."""
+    document = {
+        "ok": bool(results) and not failed and all(result.ok for result in results),
         "seed": seed,
         "failed": list(failed),
         "drills": [result.as_json() for result in results],
     }
+    write_private(folder / "report.json", json.dumps(document, indent=2) + "\n")
+    write_private(folder / "report.md", markdown(results))
+    return document
 
 
-def _show(context: Context, folder: Path, results: Sequence[Result], seed: int) -> None:
+def _show(context: Context, folder: Path, results: Sequence[Result], document: dict[str, Any]) -> None:
     if context.screen.json:
-        print((folder / "report.json").read_text(encoding="utf-8"))
+        print(json.dumps(document, indent=2))
         return
     if not results:
         return
@@ -188,4 +186,4 @@ def _show(context: Context, folder: Path, results: Sequence[Result], seed: int) 
         table.add_row(*cells.values())
     context.screen.say("")
     context.screen.console.print(table, soft_wrap=False)
-    context.screen.say(f"seed {seed}; table, pictures and ledgers in {folder.relative_to(ROOT)}")
+    context.screen.say(f"seed {document['seed']}; table, pictures and ledgers in {folder.relative_to(ROOT)}")

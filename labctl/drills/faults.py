@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from labctl import ansible
 from labctl.context import Context
-from labctl.drills.catalogue import Fault
-from labctl.drills.load import UNIT, mosaic
-from labctl.drills.remote import output
+from labctl.drills.model import Fault
 from labctl.errors import LabError
 from labctl.screen import Step
 
+_TIME = re.compile(r"\d+\.\d+")  # the first word of what playbooks/drills/tasks/fault.yml prints
 LIMIT_S = 120  # after which a fault heals itself on its node, if ./lab does not
 
 
@@ -58,7 +58,7 @@ class Faults:
         started = self._clock()
         variables = {"drill_action": action, "drill_hosts": list(fault.hosts), "drill_limit": LIMIT_S}
         run = play(self._context, self._step, fault.playbook, {**variables, **fault.variables})
-        times = [float(text.split()[0]) for text in run.stdout.values() if text.split()]
+        times = [float(found[0]) for text in run.stdout.values() if (found := _TIME.match(text))]
         return min(times, default=started)
 
 
@@ -72,13 +72,3 @@ def play(context: Context, step: Step, playbook: str, variables: dict[str, objec
         variables=variables,
         keep_stdout=True,
     )
-
-
-def end_leftovers(context: Context, gateway: str) -> None:
-    """End the load of a drill that was killed."""
-    output(context, gateway, ["systemctl", "stop", f"{UNIT}.service"], must_pass=False)
-
-
-def take_dead_letters(context: Context, gateway: str, run: str) -> str:
-    """JSON of the run's dead letters, which leave their queue."""
-    return output(context, gateway, mosaic("drill", "dead", run))

@@ -8,19 +8,20 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from labctl.drills.catalogue import HELD_SECONDS, Held, Shape
+from labctl.drills.model import Shape
+from labctl.drills.scene import Held
 from labctl.errors import LabError
 from labctl.substrates.base import Substrate
 
 UNIT = "lab-drill-load"
 START_S = 30.0
 HOLD_S = 45.0
+HELD_SECONDS = 6.0  # of the unit that a fault is to interrupt: longer than a playbook takes to start
 PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
 
@@ -64,7 +65,7 @@ class Load:
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._log = log.open("w", encoding="utf-8")
         self._path = log
-        words: Sequence[str] = substrate.shell(host, mosaic(*arguments, unit=UNIT))
+        words = substrate.shell(host, mosaic(*arguments, unit=UNIT))
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from labctl import context as lab_context
 from labctl import report
 from labctl.context import Context
+from labctl.errors import LabError
 from labctl.paths import ROOT
+from labctl.remote import output
 from labctl.substrates.base import distinct
 
 PROGRAM = ROOT / "playbooks" / "files" / "node_status.py"
-SECONDS = 30
+SECONDS = 30.0
 
 
 def look(context: Context) -> dict[str, Any]:
     """Ask every node that runs; one that does not answer in time has not answered."""
-    groups = context.substrate.groups()
+    substrate = context.substrate
+    groups = substrate.groups()
     states = lab_context.states(context)
     source = PROGRAM.read_text(encoding="utf-8")
     hosts = [host for host in distinct(groups) if states.get(host, "running") == "running"]
 
     def ask(host: str) -> str:
         own = [group for group, members in groups.items() if host in members]
-        words = context.substrate.shell(host, ["python3", "-", *own])
         try:
-            done = subprocess.run(
-                words,
-                check=False,
-                capture_output=True,
-                text=True,
-                input=source,
-                timeout=SECONDS * context.substrate.patience(),
+            return output(
+                substrate, host, ["python3", "-", *own], stdin=source, seconds=SECONDS * substrate.patience()
             )
-        except subprocess.TimeoutExpired:
+        except LabError:
             return ""
-        return done.stdout if done.returncode == 0 else ""
 
     with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
         answers = dict(zip(hosts, pool.map(ask, hosts), strict=True))

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from labctl.drills.account import Account, DeadLetter, Ledger
-from labctl.drills.catalogue import Drill, Limit
 from labctl.drills.gaps import Gaps, Window
+from labctl.drills.model import Drill, Limit
 
 STALL_S = 10.0  # what a person calls a long stall
 MEDIAN_OF = 3  # rounds from which on a median says something

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.context import Context
-from labctl.drills import account, faults, gaps
-from labctl.drills.catalogue import QUEUES, Drill, Fault, Shape
+from labctl.drills import account, gaps
 from labctl.drills.faults import Faults, play
-from labctl.drills.load import Load, mosaic
+from labctl.drills.load import UNIT, Load, mosaic
 from labctl.drills.look import look
-from labctl.drills.remote import output
+from labctl.drills.model import Drill, Fault, Shape
 from labctl.drills.result import Result, Round
-from labctl.drills.scene import Scene
+from labctl.drills.scene import QUEUES, Scene
 from labctl.errors import LabError, UsageError
+from labctl.remote import output
 from labctl.screen import Step
 
 WARM_UP_S = 4.0
@@ -77,8 +77,10 @@ class _Execution:
         self._rounds: list[_Past] = []
 
     def result(self) -> Result:
-        faults.end_leftovers(self._context, self._gateway)
-        if not self._becomes_healthy():
+        self._on_gateway(
+            ["systemctl", "stop", f"{UNIT}.service"], must_pass=False
+        )  # of a drill that was killed
+        if not self._healthy_within(SETTLED_S, "look at the lab"):
             raise UsageError(
                 "The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it."
             )
@@ -86,16 +88,6 @@ class _Execution:
         if self._run.profile == "stock":
             return self._with_stock()
         return self._under_load()
-
-    def _becomes_healthy(self) -> bool:
-        """Whether the lab is healthy now or soon: what went before may have restarted something."""
-        self._tell("look at the lab")
-        deadline = time.monotonic() + SETTLED_S * self._context.substrate.patience()
-        while not look(self._context)["healthy"]:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(1)
-        return True
 
     def _with_stock(self) -> Result:
         self._tell("start plain Celery")
@@ -125,8 +117,7 @@ class _Execution:
                     self._doing = f"{number}/{len(run.sequence)} {drill.name}"
                     self._round(load, broken, drill, random.Random(f"{run.seed}:{number}"))  # noqa: S311 - no secret
             finally:
-                complaints = broken.heal_all()
-                for complaint in complaints:
+                for complaint in broken.heal_all():
                     self._context.screen.fail(complaint)
             end = load.stop()
             drained = self._drain(load)
@@ -143,18 +134,20 @@ class _Execution:
             self._watch(load, POLL_S, "wait for the first execution")
 
     def _round(self, load: Load, broken: Faults, drill: Drill, chance: random.Random) -> None:
-        scene = Scene(self._groups, self._leader(), chance)
-        held = load.hold(scene.worker()) if drill.holds else None
-        fault = drill.aim(scene, self._run.profile, held)
+        scene = Scene(self._groups, self._leader(), chance, self._run.profile)
+        if drill.holds:
+            scene.caught = load.hold(scene.worker())
+        fault = drill.aim(scene)
         self._tell(fault.what, load)
         injected = broken.inject(fault)
         own = [load.publish(dict(fault.publish))] if fault.publish else []
         self._watch(load, drill.hold - (load.now() - injected), fault.what)
         healed = broken.heal(fault) if fault.heals else injected
         self._watch(load, drill.settle, f"healed: {fault.what}")
-        whole = self._wait_until_whole(load)
+        is_whole = self._healthy_within(WHOLE_S, "wait until the lab is whole", load)
+        whole = load.now() if is_whole else None
         dead = tuple(own) if drill.dead else ()
-        interrupted = held.unit if held else next((unit for unit in own if unit not in dead), None)
+        interrupted = scene.caught.unit if scene.caught else next(iter(own if not drill.dead else ()), None)
         self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
 
     def _leader(self) -> str:
@@ -165,15 +158,16 @@ class _Execution:
             )
         return str(queue["leader"])
 
-    def _wait_until_whole(self, load: Load) -> float | None:
-        deadline = time.monotonic() + WHOLE_S
-        while time.monotonic() < deadline:
-            if look(self._context)["healthy"]:
-                return load.now()
-            self._watch(load, 1.0, "wait until the lab is whole")
-        return None
+    def _healthy_within(self, seconds: float, doing: str, load: Load | None = None) -> bool:
+        """Whether the lab is healthy now or soon."""
+        deadline = time.monotonic() + seconds * self._context.substrate.patience()
+        while not look(self._context)["healthy"]:
+            if time.monotonic() > deadline:
+                return False
+            self._watch(load, 1.0, doing)
+        return True
 
-    def _watch(self, load: Load, seconds: float, doing: str) -> None:
+    def _watch(self, load: Load | None, seconds: float, doing: str) -> None:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._tell(doing, load)
@@ -213,8 +207,8 @@ class _Execution:
     def _read_back(self, load: gaps.Window, drained: float | None) -> Result:
         self._tell("read the ledger")
         name = self._run.run
-        dead = json.loads(faults.take_dead_letters(self._context, self._gateway, name))
-        document = json.loads(output(self._context, self._gateway, mosaic("drill", "ledger", name)))
+        dead = json.loads(self._on_gateway(mosaic("drill", "dead", name)))
+        document = json.loads(self._on_gateway(mosaic("drill", "ledger", name)))
         kept = self._run.folder / f"ledger-{self._run.profile}.json"
         kept.write_text(json.dumps({**document, "dead": dead}), encoding="utf-8")
         ledger = account.read(document, dead)
@@ -229,6 +223,9 @@ class _Execution:
             drained,
         )
 
+    def _on_gateway(self, command: list[str], *, must_pass: bool = True) -> str:
+        return output(self._context.substrate, self._gateway, command, must_pass=must_pass)
+
     def _measured(self, ledger: account.Ledger, load: gaps.Window) -> list[Round]:
         ends = [past.injected for past in self._rounds[1:]] + [load.end]
         found = []
@@ -240,25 +237,3 @@ class _Execution:
                 Round(past.drill.name, past.fault.what, window, past.healed, past.whole, measured, past.dead)
             )
         return found
-
-
-def journals(context: Context, folder: Path, since: float, until: float) -> None:
-    """Keep what every node logged from `since` to `until` (seconds since 1970).
-
-    Written to `<folder>/journals/<node>.log`.
-    """
-    target = folder / "journals"
-    target.mkdir(parents=True, exist_ok=True)
-    command = [
-        "journalctl",
-        "--no-pager",
-        "--output=short-iso-precise",
-        f"--since=@{since:.0f}",
-        f"--until=@{until:.0f}",
-    ]
-    for node in sorted({host for hosts in context.substrate.groups().values() for host in hosts}):
-        try:
-            text = output(context, node, command)
-        except LabError as error:
-            text = f"{error}\n"
-        (target / f"{node}.log").write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible, console_api
+from labctl import ansible, console_api, remote
 from labctl.errors import LabError, UsageError
 from labctl.paths import LabPaths
 from labctl.screen import Screen
@@ -21,6 +21,7 @@ from labctl.substrates.base import Made, distinct
 from labctl.topology import GROUPS
 
 BOOT_S = 120.0
+ANSWER_S = 5.0
 # The kernel restarts at once: nothing ends in order, nothing is written.
 _POWER_CYCLE = (
     "echo 1 > /proc/sys/kernel/sysrq; (sleep 0.3; echo b > /proc/sysrq-trigger) </dev/null >/dev/null 2>&1 &"
@@ -97,35 +98,22 @@ class HostSubstrate:
 
     def power_off(self, node: str) -> None:
         """Cut the power and give it back at once: a host that is off cannot be reached to be switched on."""
-        self._run(node, ["sh", "-c", _POWER_CYCLE])
+        remote.output(self, node, ["sh", "-c", _POWER_CYCLE])
 
     def power_on(self, node: str) -> None:
         deadline = time.monotonic() + BOOT_S * self.patience()
         while True:
             try:
-                return self._run(node, ["true"])
+                remote.output(self, node, ["true"], seconds=ANSWER_S * self.patience())
             except LabError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
+            else:
+                return
 
     def patience(self) -> float:
         return float(str(self._first_value("lab_patience") or 1))
-
-    def _run(self, node: str, command: list[str]) -> None:
-        ssh, *words = self.shell(node, command)
-        done = subprocess.run(
-            [ssh, "-o", "ConnectTimeout=5", *words],
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
-        if done.returncode != 0:
-            raise LabError(
-                f"{node} does not do `{shlex.join(command)}`: {done.stderr.strip() or 'no answer'}"
-            )
 
     def console_password(self) -> str:
         """The console's password as the inventory's lab_secrets has it, which may be in a vault."""

@@ -162,3 +162,28 @@ def _collect(report: dict[str, Any]) -> Iterator[File]:
                     shown = item.get("msg")
                     if isinstance(shown, dict) and "path" in shown:
                         yield File(host, **{"template": "", **shown})
+
+
+def hosts_of(rendered: Rendered, prefix: str) -> list[str]:
+    """Hosts of a group by their names' beginning."""
+    return sorted({file.host for file in rendered.files if file.host.startswith(f"{prefix}-")})
+
+
+def addresses(rendered: Rendered) -> dict[str, str]:
+    """Address of each host, as /etc/hosts of the first broker has it."""
+    lines = rendered.text("broker-1", "/etc/hosts").splitlines()
+    return {name: address for address, name in (line.split() for line in lines)}
+
+
+def settings(text: str) -> dict[str, str]:
+    """A flat `key = value` file; a key that is given twice or a line of another form fails."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        key, separator, value = (part.strip() for part in line.partition("="))
+        assert separator, line
+        assert value, line
+        assert key not in found, f"{key} is given twice"
+        found[key] = value
+    return found

@@ -11,10 +11,11 @@ import yaml
 
 from labctl.commands.drill import Choice, _jobs, soak
 from labctl.drills.account import Account, DeadLetter, Ledger
-from labctl.drills.catalogue import DRILLS, SHORT, Drill, Held, find
+from labctl.drills.catalogue import DRILLS, SHORT, find
 from labctl.drills.gaps import Gap, Gaps, Window
+from labctl.drills.model import Drill
 from labctl.drills.result import Result, Round, judge, judge_control
-from labctl.drills.scene import Scene, halves, isolate, majorities_ring
+from labctl.drills.scene import Held, Scene, halves, isolate, majorities_ring
 from labctl.errors import UsageError
 from labctl.paths import ROOT
 
@@ -28,15 +29,15 @@ GROUPS = {
 WELL = Account(100, 100, 0, 100, 0, 0, 0, 0, [], [], [])
 
 
-def scene(seed: int = 1) -> Scene:
-    return Scene(GROUPS, "broker-2", random.Random(seed))
+def scene(seed: int = 1, profile: str = "lab") -> Scene:
+    return Scene(GROUPS, "broker-2", random.Random(seed), profile, Held(1, "worker-2", 42))
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Drill) -> None:
     hosts = {host for group in GROUPS.values() for host in group}
     for profile in ("lab", "stock"):
-        fault = drill.aim(scene(), profile, Held(1, "worker-2", 42))
+        fault = drill.aim(scene(profile=profile))
         assert set(fault.hosts) | set(fault.hit) | ({fault.power} if fault.power else set()) <= hosts
         assert fault.playbook or fault.power or fault.publish
         if fault.playbook:
@@ -48,8 +49,7 @@ def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Dr
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_the_same_seed_hits_the_same_hosts(drill: Drill) -> None:
-    held = Held(1, "worker-2", 42)
-    assert drill.aim(scene(5), "lab", held) == drill.aim(scene(5), "lab", held)
+    assert drill.aim(scene(5)) == drill.aim(scene(5))
 
 
 def test_drills_have_names_of_their_own_and_the_short_set_exists() -> None:
@@ -59,9 +59,9 @@ def test_drills_have_names_of_their_own_and_the_short_set_exists() -> None:
 
 
 def test_leader_and_follower_are_told_apart() -> None:
-    assert find("kill-broker-leader").aim(scene(), "lab", None).hosts == ("broker-2",)
+    assert find("kill-broker-leader").aim(scene()).hosts == ("broker-2",)
     for seed in range(20):
-        assert find("kill-broker-follower").aim(scene(seed), "lab", None).hosts != ("broker-2",)
+        assert find("kill-broker-follower").aim(scene(seed)).hosts != ("broker-2",)
 
 
 def test_partitions_are_those_of_jepsen() -> None:

@@ -67,7 +67,7 @@ class Load:
     def serve(self, commands: Iterable[str]) -> None:
         """Publish and count until `commands` ends or the plan's limit is reached."""
         self._offset = clock_offset()
-        self._say("started", offset=round(self._offset, 4), pid=threading.get_native_id())
+        self._say("started")
         threads = [threading.Thread(target=self._count, name="count", daemon=True)]
         threads += [
             threading.Thread(target=self._publish_steadily, args=(name,), name=name, daemon=True)

@@ -30,6 +30,18 @@ DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 MAX_COUNTDOWN_SECONDS = 8  # the longest that a task waits once the database is back
 
 
+def runner_of(task: BaseTask) -> Runner:
+    """Return who runs the attempt that `task` is at."""
+    delivery = task.request.delivery_info or {}
+    return Runner(
+        task_id=str(task.request.id),
+        task=str(task.name),
+        host=load_config().host,
+        pid=os.getpid(),
+        redelivered=bool(delivery.get("redelivered")),
+    )
+
+
 class MosaicTask(BaseTask):
     """Base of all tasks: acknowledged when done, and aware of who runs it."""
 
@@ -41,14 +53,7 @@ class MosaicTask(BaseTask):
 
     def runner(self) -> Runner:
         """Return who runs this attempt."""
-        delivery = self.request.delivery_info or {}
-        return Runner(
-            task_id=str(self.request.id),
-            task=str(self.name),
-            host=load_config().host,
-            pid=os.getpid(),
-            redelivered=bool(delivery.get("redelivered")),
-        )
+        return runner_of(self)
 
     def try_again(self, error: Exception) -> Exception:
         """Return what to raise while the database is away: the task comes again in some seconds."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from celery import shared_task
 
-from mosaic.ledger import drills
-from mosaic.ledger.database import transaction
+from mosaic.drill.attempt import attempt
 from mosaic.ledger.drills import Unit
 from mosaic.tasks.base import DATABASE_AWAY, MosaicTask
 
@@ -26,14 +25,8 @@ class DrillTask(MosaicTask):
 
     def __call__(self, run: str, unit: int, *args: Any) -> None:
         """Do unit `unit` of the drill `run`. Raises Retry when the database is away."""
-        work = Unit(run, unit)
         try:
-            with transaction() as session:
-                begun = drills.begin(session, work, self.runner())
-            if begun is not None:
-                self.run(begun.number, *args)
-                with transaction() as session:
-                    drills.finish(session, work, begun)
+            attempt(Unit(run, unit), self.runner(), lambda number: self.run(number, *args))
         except DATABASE_AWAY as error:
             raise self.try_again(error) from error
 

@@ -1,0 +1,29 @@
+"""What the nodes logged around a drill that did not end as expected."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from labctl.context import Context
+from labctl.errors import LabError
+from labctl.remote import output
+from labctl.substrates.base import distinct
+
+
+def keep(context: Context, folder: Path, since: float) -> None:
+    """Keep what every node has logged since then (seconds since 1970) as `<folder>/journals/<node>.log`."""
+    target = folder / "journals"
+    target.mkdir(parents=True, exist_ok=True)
+    command = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--since=@{since:.0f}"]
+
+    def read(node: str) -> None:
+        try:
+            text = output(context.substrate, node, command)
+        except LabError as error:
+            text = f"{error}\n"
+        (target / f"{node}.log").write_text(text, encoding="utf-8")
+
+    nodes = distinct(context.substrate.groups())
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        list(pool.map(read, nodes))

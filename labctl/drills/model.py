@@ -1,0 +1,85 @@
+"""What a drill is: a load, a fault aimed at hosts of the lab, and what must be true afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from labctl.drills.scene import Scene
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A load: units a second, and seconds that each takes."""
+
+    rate: float = 40.0
+    seconds: float = 0.03
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault at known hosts: a playbook of playbooks/drills, a host without power, or a unit to publish.
+
+    `hit`: worker hosts that cannot be expected to go on.
+    """
+
+    what: str
+    playbook: str = ""
+    hosts: tuple[str, ...] = ()
+    variables: Mapping[str, object] = field(default_factory=dict)
+    heals: bool = False
+    power: str = ""
+    publish: Mapping[str, object] | None = None
+    hit: tuple[str, ...] = ()
+
+
+Aim = Callable[[Scene], Fault]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Upper bounds in seconds: of the median of three rounds or more, and of each round."""
+
+    median: float
+    worst: float
+
+
+@dataclass(frozen=True, eq=False)
+class Drill:
+    """A fault with its expectation.
+
+    `hold`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
+    labctl.drills.gaps -> bounds. `holds`: a unit that takes long is at work where the fault hits. `dead`: why
+    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
+    `bites`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
+    """
+
+    name: str
+    breaks: str
+    aim: Aim
+    limits: Mapping[str, Limit]
+    hold: float = 0.0
+    settle: float = 5.0
+    load: Shape = Shape()
+    holds: bool = False
+    dead: str = ""
+    control: bool = False
+    bites: Mapping[str, float] = field(default_factory=dict)
+    needs: Mapping[str, int] = field(default_factory=dict)
+
+    def lacks(self, groups: Mapping[str, list[str]]) -> str:
+        """What a lab of these groups lacks for it, "" when nothing."""
+        lacking = [
+            f"{least} {name}, not {len(groups[name])}"
+            for name, least in self.needs.items()
+            if len(groups[name]) < least
+        ]
+        return " and ".join(lacking)
+
+    def expectation(self) -> str:
+        """What is checked, in words."""
+        words = ["nothing lost"]
+        if self.dead:
+            words.append(f"the culprit a dead letter ({self.dead})")
+        words += [f"{name} <= {limit.median:g}/{limit.worst:g} s" for name, limit in self.limits.items()]
+        return ", ".join(words)

@@ -1,0 +1,42 @@
+"""Commands on a node whose output is wanted."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Protocol
+
+from labctl.errors import LabError
+
+SECONDS = 90.0
+
+
+class Reachable(Protocol):
+    """What knows the way to a node: any substrate."""
+
+    def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
+        """Command line that runs a command on a node."""
+
+
+def output(
+    substrate: Reachable,
+    node: str,
+    command: list[str],
+    *,
+    stdin: str = "",
+    seconds: float = SECONDS,
+    must_pass: bool = True,
+) -> str:
+    """Stdout of a command on a node; raises LabError when it fails, unless that does not matter."""
+    words = substrate.shell(node, command)
+    try:
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, input=stdin, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(
+            f"{node} does not end {command[0]!r} within {seconds:.0f} s; ./lab status tells how it is."
+        ) from error
+    if must_pass and done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise LabError(f"{' '.join(command)} failed on {node}: {last[-1]}")
+    return done.stdout

@@ -1,0 +1,145 @@
+"""What the roles would write for hosts that run the application: proxy, configuration, units, web server."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import tomllib
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from tests.unit.rendering import PLAYBOOKS, ROLES, Rendered, addresses, hosts_of, settings
+
+
+def test_proxy_has_one_verified_server_for_each_broker(rendered: Rendered) -> None:
+    known, brokers = addresses(rendered), hosts_of(rendered, "broker")
+    for file in rendered.each("/etc/haproxy/haproxy.cfg"):
+        servers = [line.split() for line in file.content.splitlines() if line.strip().startswith("server ")]
+        assert [words[1:3] for words in servers] == [[name, f"{known[name]}:5671"] for name in brokers]
+        for words in servers:
+            assert "ssl verify required ca-file /etc/warren/pki/ca.pem" in " ".join(words)
+            assert words[words.index("verifyhost") + 1] == words[1]
+        assert re.findall(r"^  bind (\S+)$", file.content, re.MULTILINE) == ["127.0.0.1:5672"]
+
+
+def test_proxy_asks_the_check_beside_the_broker_and_cuts_silent_sessions(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/haproxy/haproxy.cfg"):
+        assert "tcp-check connect port 5670 ssl" in file.content
+        assert "tcp-check expect string up" in file.content
+        assert "on-marked-down shutdown-sessions" in file.content
+
+
+def test_every_client_host_has_a_proxy(rendered: Rendered) -> None:
+    clients = hosts_of(rendered, "gateway") + hosts_of(rendered, "worker")
+    assert set(clients) <= {file.host for file in rendered.each("/etc/haproxy/haproxy.cfg")}
+
+
+def test_application_reaches_broker_by_loopback_and_database_by_verified_tls(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/mosaic/mosaic.toml"):
+        config = tomllib.loads(file.content)
+        assert config["host"] == file.host
+        for key, user, secret in (
+            ("url", "mosaic", "broker_mosaic"),
+            ("logs_url", "mosaic-logs", "broker_mosaic_logs"),
+        ):
+            url = urlsplit(config["broker"][key])
+            assert (url.scheme, url.hostname, url.port, url.path) == ("amqp", "127.0.0.1", 5672, "/mosaic")
+            assert (url.username, unquote(url.password or "")) == (user, rendered.secrets[secret])
+        database = urlsplit(config["database"]["url"])
+        assert (database.username, database.hostname, database.path) == ("mosaic", "database-1", "/mosaic")
+        assert "sslmode=verify-full" in database.query
+        assert ("gateway" in config) is file.host.startswith("gateway-")
+
+
+def test_owner_of_the_schema_is_another_role(rendered: Rendered) -> None:
+    owner = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/owner.toml"))
+    url = urlsplit(owner["database"]["url"])
+    assert (url.username, url.password) == ("mosaic_owner", rendered.secrets["database_owner"])
+
+
+def test_console_has_its_own_login(rendered: Rendered) -> None:
+    gateway = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/mosaic.toml"))["gateway"]
+    assert gateway["username"] == "lab"
+    assert gateway["password"] == rendered.secrets["console_password"]
+    assert gateway["session_key"] not in ("", gateway["password"])
+
+
+def unit(text: str) -> configparser.RawConfigParser:
+    """A systemd unit as sections of keys; of a key given twice the last counts."""
+    parser = configparser.RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    return parser
+
+
+def units(rendered: Rendered) -> dict[str, configparser.RawConfigParser]:
+    """Every unit file that is rendered, by its path."""
+    return {file.path: unit(file.content) for file in rendered.files if file.path.endswith(".service")}
+
+
+def test_units_start_what_is_installed_as_the_application(usual: Rendered) -> None:
+    found = {path: parsed for path, parsed in units(usual).items() if "/mosaic-" in path}
+    assert len(found) >= 5
+    for path, parsed in found.items():
+        service = parsed["Service"]
+        assert service["ExecStart"].startswith("/opt/mosaic/venv/bin/"), path
+        assert service["User"] == "mosaic", path
+        assert parsed["Install"]["WantedBy"] == "multi-user.target", path
+
+
+def test_units_are_started_when_they_say_so(usual: Rendered) -> None:
+    for path, parsed in units(usual).items():
+        assert parsed["Service"]["Type"] == "notify", path
+        assert int(parsed["Service"]["TimeoutStartSec"]) > 0, path
+
+
+def test_units_that_die_come_back() -> None:
+    shared = unit((ROLES / "mosaic" / "files" / "units.conf").read_text())
+    assert shared["Service"]["Restart"] == "always"
+    assert shared["Unit"]["StartLimitIntervalSec"] == "0", "a dead broker must not exhaust the tries"
+    assert shared["Service"]["NoNewPrivileges"] == "true"
+    assert shared["Service"]["ProtectSystem"] == "strict"
+
+
+def test_worker_stops_softly(usual: Rendered) -> None:
+    (worker,) = {path: parsed for path, parsed in units(usual).items() if "worker@" in path}.values()
+    service = worker["Service"]
+    assert "REMAP_SIGTERM=SIGQUIT" in service["Environment"]
+    assert service["KillMode"] == "mixed"
+    assert int(service["TimeoutStopSec"]) > 20, "the application's soft shutdown takes up to 20 s"
+
+
+def test_workers_of_a_host_consume_all_task_queues(rendered: Rendered) -> None:
+    declared = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["celery_worker_instances"]
+    for host in hosts_of(rendered, "worker"):
+        queues: list[str] = []
+        for instance in declared:
+            found = settings(rendered.text(host, f"/etc/mosaic/worker-{instance['name']}.env"))
+            queues += found["WORKER_QUEUES"].split(",")
+            assert int(found["WORKER_CONCURRENCY"]) >= 1
+            assert int(found["WORKER_PREFETCH"]) >= 1
+        shared = ["mosaic.render", "mosaic.scale", "mosaic.digest", "mosaic.upkeep", "mosaic.drill"]
+        tasks = [*shared, f"mosaic.host.{host}"]
+        assert sorted(queues) == sorted(tasks)
+
+
+@pytest.mark.parametrize("name", ["ssl_certificate", "ssl_certificate_key", "listen"])
+def test_web_server_setting(rendered: Rendered, name: str) -> None:
+    expected = {
+        "ssl_certificate": "/etc/warren/pki/host.pem",
+        "ssl_certificate_key": "/etc/warren/pki/host.key",
+        "listen": "443 ssl",
+    }
+    for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
+        assert re.findall(rf"^\s*{name} ([^;]+);", file.content, re.MULTILINE) == [expected[name]]
+
+
+def test_web_server_and_api_agree(rendered: Rendered) -> None:
+    site = rendered.text("gateway-1", "/etc/nginx/conf.d/lab.conf")
+    gateway = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/mosaic.toml"))["gateway"]
+    assert f"server unix:{gateway['socket']};" in site
+    limit = re.search(r"client_max_body_size (\d+)m;", site)
+    assert limit
+    assert int(limit[1]) >= gateway["max_body_mb"], "the application answers in its own words"
