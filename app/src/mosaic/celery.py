@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from mosaic import systemd, topology
+from mosaic import signs, systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
 from mosaic.logs import configure_logging
@@ -61,6 +61,7 @@ def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _report_worker_ready(sender: Any, **_: Any) -> None:
+    signs.begin_worker(sender.controller)
     systemd.ready("consuming " + " ".join(sorted(sender.app.amqp.queues.consume_from)))
 
 
@@ -85,4 +86,5 @@ def _forget_parent_connections(**_: Any) -> None:
 
 @signals.beat_init.connect
 def _report_beat_ready(sender: Any, **_: Any) -> None:
+    signs.begin_beat(sender.scheduler)
     systemd.ready(f"{len(sender.scheduler.schedule)} periodic tasks")
