@@ -83,11 +83,11 @@ def gateway() -> None:
     from mosaic.gateway.app import serve
     from mosaic.publisher import Publisher
 
-    settings = load_config().gateway
-    if settings is None:
+    config = load_config()
+    if config.gateway is None:
         raise ConfigError(f"{config_path()}: the table [gateway] is missing.")
     configure_logging()
-    serve(settings, Publisher(current_app()))
+    serve(config, Publisher(current_app()))
 
 
 main.add_command(drill)
