@@ -1,4 +1,4 @@
-"""What the tests need beyond ./lab itself: development packages in .venv, PostgreSQL's programs."""
+"""What the tests need beyond ./lab itself: packages in .venv, PostgreSQL's programs, a browser."""
 
 from __future__ import annotations
 
@@ -71,6 +71,12 @@ def ensure_qemu(screen: Screen) -> None:
     missing = [package for program, package in needed.items() if shutil.which(program) is None]
     if missing and root.is_debian_like():
         root.apt_install(missing, screen)
+
+
+def ensure_browser(screen: Screen) -> None:
+    """Install Chromium from the distribution, and a font; elsewhere the tests look on PATH."""
+    if shutil.which("chromium") is None and root.is_debian_like():
+        root.apt_install(["chromium", "fonts-dejavu-core"], screen)
 
 
 def ensure_postgresql(screen: Screen) -> None:

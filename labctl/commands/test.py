@@ -119,6 +119,7 @@ class _Cycle:
     def _suites(self) -> list[Path]:
         suites = [verify.run(self._context, disruptive=True, reports=self._reports)]
         if any((ROOT / "tests" / "lab").glob("test_*.py")):
+            devtools.ensure_browser(self._screen)
             arguments = ["tests/lab", f"--ansible-inventory={self._context.substrate.inventory}"]
             with self._screen.step("tests of tests/lab") as step:
                 suite = checks.run(

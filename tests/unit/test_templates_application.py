@@ -66,6 +66,25 @@ def test_console_has_its_own_login(rendered: Rendered) -> None:
     assert gateway["session_key"] not in ("", gateway["password"])
 
 
+def test_console_watches_the_hosts_of_the_inventory_as_who_may_only_look(rendered: Rendered) -> None:
+    watched = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/mosaic.toml"))["lab"]
+    assert watched["brokers"] == hosts_of(rendered, "broker")
+    assert watched["workers"] == hosts_of(rendered, "worker")
+    assert (watched["monitor_user"], watched["monitor_password"]) == (
+        "monitor",
+        rendered.secrets["broker_monitor"],
+    )
+    assert "lab" not in tomllib.loads(rendered.text("worker-1", "/etc/mosaic/mosaic.toml"))
+
+
+def test_proxy_tells_of_itself_where_the_application_asks(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/mosaic/mosaic.toml"):
+        path = tomllib.loads(file.content)["broker"]["proxy_socket"]
+        assert f"stats socket {path} mode 666 level user" in rendered.text(
+            file.host, "/etc/haproxy/haproxy.cfg"
+        )
+
+
 def unit(text: str) -> configparser.RawConfigParser:
     """A systemd unit as sections of keys; of a key given twice the last counts."""
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#", ";"))
@@ -130,7 +149,7 @@ def test_web_server_setting(rendered: Rendered, name: str) -> None:
     expected = {
         "ssl_certificate": "/etc/warren/pki/host.pem",
         "ssl_certificate_key": "/etc/warren/pki/host.key",
-        "listen": "443 ssl",
+        "listen": "443 ssl http2",
     }
     for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
         assert re.findall(rf"^\s*{name} ([^;]+);", file.content, re.MULTILINE) == [expected[name]]
