@@ -61,7 +61,7 @@ def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_TILES)]
 
 
 @router.get("/jobs/{job}/image", response_class=Response)
-def show_image(job: str, tint: Literal["none", "host"] = "none") -> Response:
+def show_image(job: str, watch: TheWatch, tint: Literal["none", "host"] = "none") -> Response:
     """Return the picture: the tiles so far, tinted by host if asked; the contact sheet of a scaling."""
     view = find(job)
     with transaction() as session:
@@ -70,7 +70,7 @@ def show_image(job: str, tint: Literal["none", "host"] = "none") -> Response:
         else:
             tiles = jobs.blobs(session, view.id, "sheet")
     if view.kind == "render":
-        tints = host_tints(view.by_host) if tint == "host" else None
+        tints = host_tints([*watch.hosts, *view.by_host]) if tint == "host" else None
         return Response(
             assemble(View.from_params(view.params), tiles, tints), media_type="image/png", headers=CHANGING
         )

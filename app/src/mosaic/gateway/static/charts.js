@@ -1,14 +1,16 @@
 // Alerts, and the last hour of hosts, queues and leaders, as the monitor has them. Drawn by uPlot (a global of its own).
 
-import { ago, find, h, reconcile, swatch, tint } from "./dom.js";
+import { ago, find, h, reconcile, sentence, tint } from "./dom.js";
 import { getJson } from "./net.js";
 import { complain } from "./shell.js";
 
 const REFRESH_MS = 10000;
 const HEIGHT = 220;
-const LINES = ["#2f6fdb", "#d98e04", "#149a6b", "#b8579b", "#c44a1c", "#6b7f95", "#7a5cd6", "#3f9fb5"];
+// Of no worker host: theirs are taken.
+const LINES = ["#7a6ae0", "#d0562b", "#7f8ea3", "#c2559f", "#3f9fb5", "#9a9a3a", "#4a7fe0", "#a5764e"];
 const drawn = new Map();
 
+const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const isHost = (name) => document.body.dataset.hosts.split(",").includes(name);
 const stroke = (name, place) => (isHost(name) ? tint(name) : LINES[place % LINES.length]);
@@ -20,8 +22,8 @@ function options(chart, width) {
     cursor: { sync: { key: "time" }, points: { size: 6 } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
-    axes: [axis, { ...axis, size: 52 }],
-    series: [{}, ...chart.lines.map((line, place) => ({
+    axes: [{ ...axis, values: (_, splits) => splits.map(clock) }, { ...axis, size: 52 }],
+    series: [{ value: (_, at) => (at === null || at === undefined ? "–" : clock(at)) }, ...chart.lines.map((line, place) => ({
       label: line.name, stroke: stroke(line.name, place), width: 2, spanGaps: false,
       value: (_, value) => (value === null || value === undefined ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 1 })),
     }))],
@@ -67,7 +69,7 @@ async function refresh() {
     last = charts;
     show();
   } catch (error) {
-    find("problem").textContent = error.message;
+    find("problem").textContent = sentence(error.message);
     find("problem").hidden = false;
   }
 }

@@ -68,11 +68,8 @@ const order = (document.body.dataset.hosts ?? "").split(",").filter(Boolean);
 
 export function tint(host) {
   let place = order.indexOf(host);
-  if (place < 0) {
-    order.push(host);
-    order.sort();
-    place = order.indexOf(host);
-  }
+  // Behind the worker hosts, whose colours stay as they are.
+  if (place < 0) place = order.push(host) - 1;
   return palette[place % palette.length];
 }
 

@@ -39,7 +39,7 @@ function instanceRow(instance) {
     h("span", { class: "dot", "aria-hidden": "true" }),
     h("span", { class: "name" }, instance.name),
     slots(instance.busy, instance.concurrency),
-    h("span", { class: "rate" }, instance.state === "down" ? instance.reason : `${instance.rate.toFixed(1)}/s`),
+    h("span", { class: "rate" }, instance.state === "down" ? "–" : `${instance.rate.toFixed(1)}/s`),
     h("span", { class: "queues", title: `pid ${instance.pid}, since ${new Date(instance.started).toLocaleString()}` }, queues));
 }
 
@@ -47,7 +47,7 @@ function proxyLine(servers) {
   if (servers === null) return h("p", { class: "proxy soft" }, "its proxy does not tell");
   const marks = servers.map((server) => h("span", { class: `server ${server.state === "UP" ? "up" : "down"}`, title: `${server.broker}: ${server.state}, ${count(server.sessions, "session")}` },
     h("span", { class: "dot", "aria-hidden": "true" }), server.broker.replace(/^broker-/, "b"), h("span", { class: "hidden" }, ` ${server.state}, `), h("b", {}, String(server.sessions))));
-  return h("p", { class: "proxy" }, h("span", { class: "soft" }, "proxy "), ...marks);
+  return h("p", { class: "proxy" }, h("span", { class: "soft" }, "proxy sessions"), ...marks);
 }
 
 function workerCard(worker) {

@@ -1,6 +1,6 @@
 // Queues as the brokers count them; dead letters, each to be sent back or dropped.
 
-import { count, find, h, reconcile, time } from "./dom.js";
+import { count, find, h, reconcile, sentence, time } from "./dom.js";
 import { follow, getJson, request } from "./net.js";
 import { complain, say } from "./shell.js";
 
@@ -81,7 +81,7 @@ async function refresh() {
     find("no-letters").hidden = letters.length > 0;
     find("letters-problem").hidden = true;
   } catch (error) {
-    find("letters-problem").textContent = error.message;
+    find("letters-problem").textContent = sentence(error.message);
     find("letters-problem").hidden = false;
   } finally {
     asking = false;

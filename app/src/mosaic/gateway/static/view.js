@@ -26,7 +26,7 @@ export function inside(view, box, aspect) {
 const STOPS = [[0, 4, 10, 60], [0.16, 32, 107, 203], [0.42, 237, 255, 255], [0.6425, 255, 170, 0], [0.8575, 40, 4, 20], [1, 4, 10, 60]];
 
 function colour(time) {
-  const place = (time / 160) % 1;
+  const place = Math.sqrt(time / 160) % 1;
   const upper = STOPS.findIndex((stop) => stop[0] > place);
   const [from, ...low] = STOPS[upper - 1];
   const [to, ...high] = STOPS[upper];
@@ -41,7 +41,7 @@ function escapeTime(x, y, iterations) {
     im = 2 * re * im + y;
     re = square;
     const size = re * re + im * im;
-    if (size > 4096) return count + 1 - Math.log2(Math.log2(size) / 2);
+    if (size > 4096) return count + 1 - Math.log2(Math.log2(size) / 12);
   }
   return null;
 }

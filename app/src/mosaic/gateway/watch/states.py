@@ -79,7 +79,8 @@ def worker_states(
     for host, members in sorted(by_host.items()):
         instances = [_instance(life, passed, answers, rates) for life in members]
         state, reason = _host_state(instances, answers)
-        freshest = min(members, key=lambda life: life.age, default=None)
+        told = (life.details.get("proxy") for life in sorted(members, key=lambda life: life.age))
+        proxy = next((found for found in told if found is not None), None)
         states.append(
             WorkerState(
                 host=host,
@@ -89,7 +90,7 @@ def worker_states(
                 concurrency=sum(instance.concurrency for instance in instances),
                 rate=round(sum(instance.rate for instance in instances), 1),
                 instances=instances,
-                proxy=proxy_servers(freshest.details.get("proxy")) if freshest and state != "down" else None,
+                proxy=proxy_servers(proxy) if state != "down" else None,
             )
         )
     return states
