@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import uuid
+from collections import Counter
 from typing import Any
 
 import pytest
 from celery import Celery
 from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
+from mosaic.gateway.desk import Desk
+from mosaic.gateway.errors import ApiError
 from mosaic.ledger import steering
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
@@ -120,6 +124,40 @@ def test_full_lab_sends_away_with_a_sentence(client: TestClient) -> None:
     assert answers[2].headers["retry-after"] == "5"
     with transaction() as session:
         assert len(session.scalars(select(Job)).all()) == 2
+
+
+def test_desk_serves_some_keeps_some_waiting_and_sends_the_rest_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic.gateway.desk.WAIT_SECONDS", 0.2)
+
+    async def visit(desk: Desk, seconds: float) -> int:
+        try:
+            async with desk.place():
+                await asyncio.sleep(seconds)
+        except ApiError as error:
+            return error.status
+        return 202
+
+    async def scene(seconds: float) -> Counter[int]:
+        desk = Desk()
+        return Counter(await asyncio.gather(*(visit(desk, seconds) for _ in range(100))))
+
+    assert asyncio.run(scene(0.001)) == {202: 72, 429: 28}
+    assert asyncio.run(scene(0.5)) == {202: 8, 429: 92}
+
+
+def test_nobody_waits_for_a_database_that_is_away(
+    client: TestClient, publisher: RecordingPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(client)
+    published = len(publisher.calls)
+    monkeypatch.setattr("mosaic.gateway.watch.lab.LabWatch.database_is_away", True)
+    for path in ("/api/jobs", f"/api/jobs/{job}", f"/api/jobs/{job}/attempts", "/api/logs", "/api/beat"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["error"][:12]) == (503, "the database"), path
+    assert client.post("/api/jobs/render", json=VIEW).status_code == 503
+    assert len(publisher.calls) == published
+    assert client.get("/api/lab").status_code in (200, 503)
+    assert client.get("/", headers=HTML).status_code == 200
 
 
 def test_no_broker_at_all_is_known_before_anything_is_entered(

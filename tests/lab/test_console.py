@@ -229,6 +229,18 @@ def test_job_is_cancelled_from_its_page(page: Page, console: httpx.Client) -> No
     assert console.get(f"/api/jobs/{job}").json()["done"] == done
 
 
+def test_page_catches_up_after_its_connection_was_cut(page: Page, console: httpx.Client) -> None:
+    view = {"width": 1024, "height": 1024, "tile": 64, "iterations": 1500}
+    job = console.post("/api/jobs/render", json=view).json()["job"]
+    page.goto(f"/jobs/{job}")
+    expect(page.locator("#counts")).to_contain_text("of 256 parts")
+    page.context.set_offline(True)
+    wait_for("the picture", 120, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
+    page.context.set_offline(False)
+    expect(page.locator("#state")).to_have_text("done", timeout=30_000)
+    assert legend(page) == console.get(f"/api/jobs/{job}").json()["by_host"]
+
+
 def test_dead_letter_is_retried_from_the_page(page: Page, lab: UserLab) -> None:
     own = f"console-check-{time.time_ns()}"
     lab.python("gateway-1", BURY, own)

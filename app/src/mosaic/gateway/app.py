@@ -43,6 +43,17 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+MODULES = (
+    lab_api,
+    submissions,
+    queries,
+    logs_api,
+    job_api,
+    queues_api,
+    periodic_api,
+    charts_api,
+    pages,
+)
 SECURITY_HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -111,18 +122,9 @@ def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
     app.state.credentials = Credentials(settings)
     app.state.throttle = LoginThrottle()
     errors.install(app)
-    for module in (
-        lab_api,
-        submissions,
-        queries,
-        logs_api,
-        job_api,
-        queues_api,
-        periodic_api,
-        charts_api,
-        pages,
-    ):
-        app.include_router(module.router)
+    # Streams first: their paths look like names of jobs.
+    for router in (queries.streams_router, job_api.streams_router, *(module.router for module in MODULES)):
+        app.include_router(router)
     app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
     # The last one added is the outermost: headers, session, login, limit. A body is read after login only.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20)

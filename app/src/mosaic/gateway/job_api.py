@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.job_ids import find, job_id, unknown
-from mosaic.gateway.lab_api import TheStreams, TheWatch
+from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
 from mosaic.gateway.live.job import JobFollower, follow
 from mosaic.gateway.schemas import MAX_TILES, AttemptAnswer, AttemptList, Cancelled
 from mosaic.ledger import gallery, progress, steering
 from mosaic.ledger.database import engine, transaction
 
-router = APIRouter(prefix="/api/jobs/{job}")
+router = APIRouter(prefix="/api/jobs/{job}", dependencies=[Depends(need_database)])
+streams_router = APIRouter(prefix="/api/jobs/{job}")
 
 IMMUTABLE = {"Cache-Control": "private, max-age=86400, immutable"}
 After = Annotated[str | None, Query(max_length=64)]
@@ -57,7 +58,7 @@ def show_thumbnail(job: str) -> Response:
     return Response(data, media_type="image/png", headers=IMMUTABLE)
 
 
-@router.get("/events", response_class=Response)
+@streams_router.get("/events", response_class=Response)
 async def follow_job(
     job: str,
     watch: TheWatch,

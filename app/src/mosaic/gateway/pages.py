@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from mosaic.assemble import TINTS
 from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_next
 from mosaic.gateway.job_ids import job_id, unknown
+from mosaic.gateway.lab_api import need_database
 from mosaic.gateway.presets import PRESETS
 from mosaic.gateway.rendering import templates
 from mosaic.ledger import jobs
@@ -100,7 +101,7 @@ async def jobs_page(request: Request) -> Response:
     return shell(request, "jobs", "Jobs", presets=PRESETS, max_body_mb=settings.max_body_mb)
 
 
-@router.get("/jobs/{job}")
+@router.get("/jobs/{job}", dependencies=[Depends(need_database)])
 def job_page(request: Request, job: str) -> Response:
     """Show one job."""
     with transaction() as session:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response
 
 from mosaic.assemble import assemble, host_tints
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.job_ids import find, job_id
-from mosaic.gateway.lab_api import TheStreams, TheWatch
+from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
 from mosaic.gateway.schemas import MAX_TILES, BeatAnswer, JobAnswer, JobList, JobSummary, LogAnswer, LogList
 from mosaic.gateway.watch.jobs import LatestJobs
 from mosaic.ledger import jobs, log_records, upkeep
@@ -21,7 +21,8 @@ from mosaic.ledger.models import RUNNING
 from mosaic.logs import SEVERITIES
 from mosaic.view import View
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", dependencies=[Depends(need_database)])
+streams_router = APIRouter(prefix="/api")
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Severity = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
@@ -36,7 +37,7 @@ def list_jobs(limit: Limit = 20) -> JobList:
         return JobList(jobs=[JobSummary.of(view) for view in jobs.recent(session, limit)])
 
 
-@router.get("/jobs/events", response_class=Response)
+@streams_router.get("/jobs/events", response_class=Response)
 async def follow_jobs(request: Request, watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the latest jobs: an event `jobs` now and at each change."""
     job_list: LatestJobs = request.app.state.job_list

@@ -24,6 +24,7 @@ BUFFER = 2000
 OVERLAP = datetime.timedelta(seconds=10)
 BATCH_SECONDS = 0.1
 READY_SECONDS = 2.0
+WAIT_SECONDS = 1.0
 
 OpenTail = Callable[[Sequence[str], Callable[[Entry], None]], LogTail]
 
@@ -43,8 +44,12 @@ class Inbox:
         self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def take(self) -> list[Entry]:
-        """Wait for records, then for those that come right behind them; return all."""
-        await self._arrived.wait()
+        """Wait a while for records, then for those that come right behind them; return all."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._arrived.wait()
+        except TimeoutError:
+            return []
         await asyncio.sleep(BATCH_SECONDS)
         self._arrived.clear()
         taken = []
@@ -65,8 +70,8 @@ async def follow(
     tail = open_tail(patterns, inbox.put)
     tail.start()
     try:
-        await run_in_threadpool(tail.ready.wait, READY_SECONDS)
-        yield Event({"patterns": list(patterns), "live": tail.ready.is_set()}, "tail")
+        live = await run_in_threadpool(tail.ready.wait, READY_SECONDS)
+        yield Event({"patterns": list(patterns), "live": live}, "tail")
         try:
             stored = await run_in_threadpool(_stored, patterns, after)
         except SQLAlchemyError:
@@ -78,6 +83,9 @@ async def follow(
                 latest = max([entry.logged_at for entry in pending] + ([latest] if latest else []))
                 yield Event([_answer(entry) for entry in pending], "logs", latest.isoformat())
             pending = await inbox.take()
+            if tail.ready.is_set() != live:
+                live = not live
+                yield Event({"patterns": list(patterns), "live": live}, "tail")
     finally:
         tail.stop()
 

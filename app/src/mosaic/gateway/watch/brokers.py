@@ -71,13 +71,14 @@ class BrokerWatch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for look in self.looks.values():
-                    tasks.create_task(self._check_for_ever(look))
-                tasks.create_task(self._account_for_ever())
-        finally:
-            await self._management.close()
+        async with asyncio.TaskGroup() as tasks:
+            for look in self.looks.values():
+                tasks.create_task(self._check_for_ever(look))
+            tasks.create_task(self._account_for_ever())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._management.close()
 
     async def _check_for_ever(self, look: BrokerLook) -> None:
         while True:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from mosaic import proxy_state
 from mosaic.config import Config
@@ -23,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 PROXY_SECONDS = 1.0
 ALERT_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+
+Run = Callable[[], Coroutine[Any, Any, None]]
 
 
 class LabWatch:
@@ -58,8 +64,8 @@ class LabWatch:
 
     @property
     def database_is_away(self) -> bool:
-        """Whether the latest look at the database failed; False before the first."""
-        return bool(self.ledger.error)
+        """Whether the database has not answered for some seconds."""
+        return self.ledger.is_away
 
     @property
     def brokers_are_down(self) -> bool:
@@ -69,22 +75,23 @@ class LabWatch:
 
     def start(self) -> None:
         """Begin to watch; needs a running loop."""
-        runs = [self.ledger.run(), self._watch_proxy()]
+        runs: list[Run] = [self.ledger.run, self._watch_proxy]
         if self.brokers is not None:
-            runs.append(self.brokers.run())
+            runs.append(self.brokers.run)
         if self.prometheus is not None:
-            runs.append(self._watch_alerts(self.prometheus))
-        self._tasks = [asyncio.create_task(run) for run in runs]
-        for task in self._tasks:
-            task.add_done_callback(_report)
+            runs.append(partial(self._watch_alerts, self.prometheus))
+        self._tasks = [asyncio.create_task(_keep_up(run)) for run in runs]
 
     async def stop(self) -> None:
         """Stop watching."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
+            with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self.ledger.close()
+        if self.brokers is not None:
+            await self.brokers.close()
 
     def update(self) -> None:
         """Put together what was seen, for the readers."""
@@ -133,6 +140,11 @@ class LabWatch:
             await asyncio.sleep(ALERT_SECONDS)
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("a watcher ended", exc_info=error)
+async def _keep_up(run: Run) -> None:
+    """Run a watcher again should it end: what it has not foreseen must not leave the page with old news."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            logger.exception("a watcher ended; it starts again")
+        await asyncio.sleep(AGAIN_SECONDS)

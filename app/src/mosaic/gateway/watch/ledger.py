@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select, text
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 0.5
 ANSWER_SECONDS = 1.2
+AWAY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -57,27 +58,34 @@ class LedgerWatch:
         self.look: LedgerLook | None = None
         self.error = ""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the database has not answered for a while: then nobody should wait for it."""
+        return bool(self.error) and (self.look is None or time.monotonic() - self.look.at > AWAY_SECONDS)
+
     async def run(self) -> None:
         """Look twice a second."""
-        pending: Future[LedgerLook] | None = None
-        try:
-            while True:
-                started = time.monotonic()
-                pending = pending or self._executor.submit(self._read)
-                await asyncio.wait({asyncio.wrap_future(pending)}, timeout=ANSWER_SECONDS)
-                if pending.done():
-                    self._take(pending)
-                    pending = None
-                else:
-                    self.error = "it does not answer"
-                self._changed()
-                await asyncio.sleep(max(0.1, PERIOD_SECONDS - (time.monotonic() - started)))
-        finally:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            with contextlib.suppress(SQLAlchemyError):
-                self._engine.dispose()
+        loop = asyncio.get_running_loop()
+        pending: asyncio.Future[LedgerLook] | None = None
+        while True:
+            started = time.monotonic()
+            pending = pending or loop.run_in_executor(self._executor, self._read)
+            await asyncio.wait((pending,), timeout=ANSWER_SECONDS)
+            if pending.done():
+                self._take(pending)
+                pending = None
+            else:
+                self.error = "it does not answer"
+            self._changed()
+            await asyncio.sleep(max(0.1, PERIOD_SECONDS - (time.monotonic() - started)))
 
-    def _take(self, done: Future[LedgerLook]) -> None:
+    def close(self) -> None:
+        """Close the connection, unless the database holds it."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(SQLAlchemyError):
+            self._engine.dispose()
+
+    def _take(self, done: asyncio.Future[LedgerLook]) -> None:
         try:
             self.look = done.result()
             self.error = ""
