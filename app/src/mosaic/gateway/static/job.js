@@ -40,13 +40,11 @@ async function showSheet() {
   const image = find("sheet");
   image.src = `/api/jobs/${id}/image`;
   image.hidden = false;
-  find("waiting").hidden = true;
 }
 
 async function showWords() {
   const result = await getJson(`/api/jobs/${id}/result`);
   const most = result.top[0]?.[1] ?? 1;
-  find("waiting").hidden = true;
   find("words").replaceChildren(...result.top.slice(0, 20).map(([word, uses]) =>
     h("li", {}, h("span", {}, word), h("meter", { max: most, value: uses, "aria-label": `${word}: ${uses}` }), h("b", {}, String(uses)))));
   find("sum").textContent = `${result.words.toLocaleString()} words, ${result.distinct.toLocaleString()} of them different`;
@@ -98,10 +96,9 @@ function takeJob(summary) {
   if (job.state === "running") return;
   stream.close();
   refreshAttempts();
-  if (job.state !== "done") {
-    find("waiting").hidden = true;
-    return;
-  }
+  // A picture that grows has no place for what comes at the end.
+  if (find("waiting")) find("waiting").hidden = true;
+  if (job.state !== "done") return;
   if (kind === "scale") showSheet();
   if (kind === "digest") showWords().catch(complain);
 }
