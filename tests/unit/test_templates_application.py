@@ -74,6 +74,8 @@ def test_console_watches_the_hosts_of_the_inventory_as_who_may_only_look(rendere
         "monitor",
         rendered.secrets["broker_monitor"],
     )
+    monitors = hosts_of(rendered, "monitor")
+    assert watched["prometheus_url"] == (f"https://{monitors[0]}:9090/prometheus" if monitors else "")
     assert "lab" not in tomllib.loads(rendered.text("worker-1", "/etc/mosaic/mosaic.toml"))
 
 
