@@ -44,7 +44,8 @@ def chromium() -> Iterator[Browser]:
 
 def new_context(browser: Browser, url: str, **options: Any) -> BrowserContext:
     """Return a browser without cookies. It takes any certificate: other tests verify the lab's."""
-    context = browser.new_context(base_url=url, ignore_https_errors=True, **{"viewport": DESK, **options})
+    wanted: dict[str, Any] = {"viewport": DESK, **options}
+    context = browser.new_context(base_url=url, ignore_https_errors=True, **wanted)
     context.set_default_timeout(20_000)
     return context
 

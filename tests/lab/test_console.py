@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.lab import browser as web
 from tests.lab.commands import UserLab, docker, wait_for
@@ -62,18 +62,18 @@ def page(chromium: Browser, lab: UserLab, url: str) -> Iterator[Page]:
     context = web.new_context(chromium, url)
     page = context.new_page()
     problems: list[str] = []
+
+    def note(line: ConsoleMessage) -> None:
+        if "Content Security Policy" in line.text:
+            problems.append(line.text)
+
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if is_violation(line.text) else None)
+    page.on("console", note)
     web.log_in(page, lab.password)
     expect(page.locator("#workers .host").first).to_be_visible()
     yield page
     context.close()
     assert not problems
-
-
-def is_violation(text: str) -> bool:
-    """Whether a line of the browser's console says that the page's policy was broken."""
-    return "Content Security Policy" in text
 
 
 def job_of(page: Page, console: httpx.Client, seconds: float = 120) -> dict[str, Any]:
