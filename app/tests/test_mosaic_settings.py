@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -12,6 +13,7 @@ from kombu import Queue
 from mosaic import topology
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
+from mosaic.lost_processes import LostProcesses
 from mosaic.settings import PUBLISH_RETRY_POLICY, TASK_MODULES, celery_settings
 
 CONFIG = Config(
@@ -108,6 +110,7 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
     assert sorted(ours) == [
         "mosaic.digest.merge",
         "mosaic.digest.shard",
+        "mosaic.drill.held",
         "mosaic.drill.hog",
         "mosaic.drill.poison",
         "mosaic.drill.work",
@@ -145,3 +148,24 @@ def test_schedule_names_tasks_that_exist_in_whole_seconds() -> None:
         assert entry["schedule"] >= 1
         assert entry["options"]["expires"] > entry["schedule"]
     json.dumps(app.conf.beat_schedule)
+
+
+def test_every_worker_looks_for_lost_processes_twice_a_second() -> None:
+    class Hub:
+        def __init__(self) -> None:
+            self.timers: dict[Any, float] = {}
+
+        def call_repeatedly(self, seconds: float, what: Any) -> None:
+            self.timers[what] = seconds
+
+    class Worker:
+        class pool:  # noqa: N801 - as the worker's attribute is called
+            @staticmethod
+            def maintain_pool() -> None:
+                """As celery.concurrency.prefork.TaskPool has it."""
+
+    app = create_app(CONFIG)
+    assert LostProcesses in app.steps["worker"]
+    hub = Hub()
+    LostProcesses(Worker()).register_with_event_loop(Worker(), hub)
+    assert hub.timers == {Worker.pool.maintain_pool: 0.5}
