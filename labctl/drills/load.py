@@ -21,6 +21,7 @@ from labctl.substrates.base import Substrate
 UNIT = "lab-drill-load"
 START_S = 30.0
 HOLD_S = 45.0
+START_OF_UNIT_S = 3.0
 HELD_S = 60.0  # at most, of the unit that a fault is to interrupt: longer than a playbook takes to act
 PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
@@ -98,7 +99,9 @@ class Load:
 
     def hold(self, host: str) -> Held:
         """Have a long unit at work on `host`; raises LabError when none gets there."""
-        self._send({"hold": host, "seconds": HELD_S * self._patience})
+        self._send(
+            {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
+        )
         event = self._wait("held", HOLD_S * self._patience, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 

@@ -3,10 +3,11 @@
 Commands come as JSON lines on stdin, events leave as JSON lines on stdout. The end of stdin ends the load,
 so that it never outlives whoever started it.
 
-    {"publish": "poison"}                 one unit of that kind; {"publish": "hog", "seconds": 90}
-    {"hold": "worker-2", "seconds": 60}   units of which one stays at work on that host until the next
-                                          hold or the stop, for 60 s at most; a "held" event names it
-    {"stop": true}                        no more units; counting goes on
+    {"publish": "poison"}    one unit of that kind; {"publish": "hog", "seconds": 90}
+    {"hold": "worker-2", "seconds": 60, "wait": 3}    units, each awaited for 3 s, until one has begun on that
+                             host, which a "held" event names; it stays at work until the next hold or the
+                             stop, for 60 s at most
+    {"stop": true}           no more units; counting goes on
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from mosaic.ledger.jobs import TaskCall
 logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 0.5
-HOLD_WAIT_SECONDS = 3.0
 HOLD_TRIES = 12
 CLOCK_SAMPLES = 5
 
@@ -98,7 +98,7 @@ class Load:
             self._say("published", unit=unit, kind=kind)
         elif "hold" in command:
             thread = threading.Thread(
-                target=self._hold, args=(command["hold"], command["seconds"]), daemon=True
+                target=self._hold, args=(command["hold"], command["seconds"], command["wait"]), daemon=True
             )
             thread.start()
 
@@ -126,14 +126,14 @@ class Load:
             self._ledger.enter(self._now(), unit, kind, publisher, CONFIRMED)
         return unit
 
-    def _hold(self, host: str, seconds: float) -> None:
+    def _hold(self, host: str, seconds: float, wait: float) -> None:
         self._let_go()
         publisher = next(iter(self._publishers))
         for _ in range(HOLD_TRIES):
             unit = Unit(self._plan.run, next(self._numbers))
             hold = Hold(unit)
             self._publish(publisher, "held", [seconds], unit.number)
-            runner = self._wait_for_start(unit)
+            runner = self._wait_for_start(unit, wait)
             if runner is not None and runner[0] == host:
                 self._held = hold
                 self._say("held", unit=unit.number, host=host, pid=runner[1])
@@ -147,8 +147,8 @@ class Load:
             self._held = None
 
     @staticmethod
-    def _wait_for_start(unit: Unit) -> tuple[str, int] | None:
-        deadline = time.monotonic() + HOLD_WAIT_SECONDS
+    def _wait_for_start(unit: Unit, wait: float) -> tuple[str, int] | None:
+        deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             with transaction() as session:
                 runner = drills.runner_of(session, unit)
