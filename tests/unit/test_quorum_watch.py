@@ -21,7 +21,7 @@ class Broker:
     """A broker that answers as one does: which copies it has, in which state, and what was done to them."""
 
     def __init__(self, module: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self._module = module
+        self.module = module
         self._file = folder / "state.json"
         self.states = {"rabbit@broker-1": "leader", NODE: "follower", "rabbit@broker-3": "follower"}
         self.now = 1000.0
@@ -29,18 +29,19 @@ class Broker:
         self.fails = False
         (folder / "monitor.json").write_text("{}")
         monkeypatch.setattr(module, "MONITOR", folder / "monitor.json")
+        self.endangered = module.endangered
         monkeypatch.setattr(module, "endangered", self._endangered)
         monkeypatch.setattr(module, "run", self._run)
         monkeypatch.setattr(module.time, "time", lambda: self.now)
 
     def watch(self, after: float = 0) -> int:
         self.now += after
-        status: int = self._module.watch(40, self._file, NODE)
+        status: int = self.module.watch(40, self._file, NODE)
         return status
 
     def _endangered(self, _monitor: dict[str, str]) -> list[Any]:
         whole = set(self.states.values()) <= {"leader", "follower"}
-        return [] if whole else [self._module.Queue("mosaic", "some.queue")]
+        return [] if whole else [self.module.Queue("mosaic", "some.queue")]
 
     def _run(self, *words: str) -> str:
         if words[0] == "quorum_status":
@@ -93,11 +94,11 @@ def test_a_copy_that_catches_up_in_between_is_left_alone(broker: Broker) -> None
 @pytest.mark.parametrize(
     "states",
     [
+        {"rabbit@broker-3": "await_condition"},  # not this broker's copy
         {NODE: "await_condition", "rabbit@broker-3": "noproc"},  # the others are no majority
         {NODE: "await_condition", "rabbit@broker-1": "follower"},  # nobody leads
         {NODE: "receive_snapshot"},
         {NODE: "candidate", "rabbit@broker-1": "follower"},
-        {"rabbit@broker-3": "nodedown"},  # not this broker's copy
     ],
 )
 def test_other_trouble_is_left_alone(broker: Broker, states: dict[str, str]) -> None:
@@ -123,3 +124,16 @@ def test_a_broken_memory_is_none(broker: Broker, tmp_path: Path) -> None:
     broker.states[NODE] = "noproc"
     assert broker.watch() == 0
     assert not broker.done
+
+
+@pytest.mark.parametrize(("running", "found"), [(True, ["some.queue"]), (False, [])])
+def test_a_broker_that_is_down_explains_it_all(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, running: bool, found: list[str]
+) -> None:
+    def ask(_monitor: dict[str, str], path: str) -> Any:
+        if path.startswith("nodes"):
+            return [{"name": NODE, "running": True}, {"name": "rabbit@broker-1", "running": running}]
+        return {"status": "failed", "queues": [{"name": "some.queue", "virtual_host": "mosaic"}]}
+
+    monkeypatch.setattr(broker.module, "ask", ask)
+    assert [queue.name for queue in broker.endangered({})] == found
