@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -169,3 +172,28 @@ def test_every_worker_looks_for_lost_processes_twice_a_second() -> None:
     hub = Hub()
     LostProcesses(Worker()).register_with_event_loop(Worker(), hub)
     assert hub.timers == {Worker.pool.maintain_pool: 0.5}
+
+
+def test_a_process_that_is_told_to_end_ends() -> None:
+    """Whatever the task does with exceptions: billiard's handler raises one."""
+    code = (
+        "import signal, sys, time\n"
+        "from celery import signals\n"
+        "import mosaic.celery\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+        "signals.task_prerun.send(sender=None)\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    try:\n"
+        "        time.sleep(60)\n"
+        "    except BaseException:\n"
+        "        pass\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.wait(10) == -signal.SIGTERM
+    finally:
+        process.kill()

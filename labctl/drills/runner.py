@@ -28,6 +28,8 @@ SETTLED_S = 45.0
 DRAIN_S = 90.0
 STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
 POLL_S = 0.25
+LOOK_S = 2.0  # a look at every node costs as much CPU as a second of the load
+CALM_S = 2.0  # after such looks, so that the next fault meets the load alone
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class _Execution:
         self._watch(load, drill.settle, f"healed: {fault.what}")
         is_whole = self._healthy_within(WHOLE_S, "wait until the lab is whole", load)
         whole = load.now() if is_whole else None
+        self._watch(load, CALM_S, "a calm moment")
         dead = tuple(own) if drill.dead else ()
         interrupted = scene.caught.unit if scene.caught else next(iter(own if not drill.dead else ()), None)
         self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
@@ -169,7 +172,7 @@ class _Execution:
         while not look(self._context)["healthy"]:
             if time.monotonic() > deadline:
                 return False
-            self._watch(load, 1.0, doing)
+            self._watch(load, LOOK_S, doing)
         return True
 
     def _watch(self, load: Load | None, seconds: float, doing: str) -> None:
