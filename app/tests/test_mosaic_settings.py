@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -174,13 +175,14 @@ def test_every_worker_looks_for_lost_processes_twice_a_second() -> None:
     assert hub.timers == {Worker.pool.maintain_pool: 0.5}
 
 
-def test_a_process_that_is_told_to_end_ends() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_process_that_is_told_to_end_ends(number: signal.Signals) -> None:
     """Whatever the task does with exceptions: billiard's handler raises one."""
     code = (
         "import signal, sys, time\n"
         "from celery import signals\n"
         "import mosaic.celery\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(1))\n"
         "signals.task_prerun.send(sender=None)\n"
         "print('ready', flush=True)\n"
         "while True:\n"
@@ -189,11 +191,14 @@ def test_a_process_that_is_told_to_end_ends() -> None:
         "    except BaseException:\n"
         "        pass\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "REMAP_SIGTERM": number.name}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        process.terminate()
-        assert process.wait(10) == -signal.SIGTERM
+        process.send_signal(number)
+        assert process.wait(10) == 128 + number
     finally:
         process.kill()
