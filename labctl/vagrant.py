@@ -11,7 +11,7 @@ from typing import Any
 
 from labctl import ansible, devtools, failures, junit, process, topology
 from labctl.cases import Cases
-from labctl.commands import box, up, verify
+from labctl.commands import box, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.host import engine, network
@@ -49,6 +49,7 @@ class Cycle:
                 case("./lab up changes nothing", lambda: self._up_again(lab))
                 suite = verify.run(lab, reports=self._reports, name="verify-vagrant")
                 written.append(suite.report)
+                case("a drill over SSH loses nothing", lambda: drill.prove(lab, "kill-pool-child"))
         finally:
             if not keep:
                 case("vagrant destroy leaves nothing behind", self._destroy)

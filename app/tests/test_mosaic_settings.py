@@ -72,7 +72,6 @@ def test_settings_know_no_unknown_name() -> None:
         ("broker_transport_options", {"confirm_publish": True, "read_timeout": 6}),
         ("broker_channel_error_retry", True),
         ("worker_enable_remote_control", False),
-        ("worker_lost_wait", 0.5),
         ("broker_connection_max_retries", None),
         ("broker_connection_retry_on_startup", True),
         ("worker_cancel_long_running_tasks_on_connection_loss", True),
@@ -85,6 +84,13 @@ def test_settings_know_no_unknown_name() -> None:
 )
 def test_setting_that_keeps_tasks(name: str, value: object) -> None:
     assert celery_settings(CONFIG)[name] == value
+
+
+@pytest.mark.parametrize("heartbeat", [2, 3, 60])
+def test_a_worker_that_shuts_down_is_not_taken_for_dead(heartbeat: int) -> None:
+    broker = dataclasses.replace(CONFIG.broker, heartbeat=heartbeat)
+    settings = celery_settings(dataclasses.replace(CONFIG, broker=broker))
+    assert 0 < settings["worker_soft_shutdown_timeout"] < 2 * heartbeat
 
 
 def test_publishing_outlasts_an_election() -> None:
@@ -108,6 +114,7 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
     assert sorted(ours) == [
         "mosaic.digest.merge",
         "mosaic.digest.shard",
+        "mosaic.drill.held",
         "mosaic.drill.hog",
         "mosaic.drill.poison",
         "mosaic.drill.work",

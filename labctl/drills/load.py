@@ -21,7 +21,8 @@ from labctl.substrates.base import Substrate
 UNIT = "lab-drill-load"
 START_S = 30.0
 HOLD_S = 45.0
-HELD_SECONDS = 6.0  # of the unit that a fault is to interrupt: longer than a playbook takes to start
+START_OF_UNIT_S = 3.0
+HELD_S = 60.0  # at most, of the unit that a fault is to interrupt: longer than a playbook takes to act
 PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
 
@@ -58,9 +59,10 @@ class Load:
         limit: float,
         log: Path,
     ) -> None:
-        """Start it on `host`; raises LabError when nothing begins within 30 s. `log` keeps what it says."""
+        """Start it on `host`; raises LabError when nothing begins in time. `log` keeps what it says."""
         arguments = ["drill", "load", run, f"--profile={profile}", f"--rate={shape.rate}"]
         arguments += [f"--seconds={shape.seconds}", f"--limit={limit}"]
+        self._patience = substrate.patience()
         self._counts = Counts()
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._log = log.open("w", encoding="utf-8")
@@ -97,7 +99,9 @@ class Load:
 
     def hold(self, host: str) -> Held:
         """Have a long unit at work on `host`; raises LabError when none gets there."""
-        self._send({"hold": host, "seconds": HELD_SECONDS})
+        self._send(
+            {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
+        )
         event = self._wait("held", HOLD_S, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
@@ -144,6 +148,7 @@ class Load:
             raise self._gone() from error
 
     def _wait(self, name: str, seconds: float, failed: str = "") -> dict[str, Any]:
+        seconds *= self._patience
         deadline = time.monotonic() + seconds
         while True:
             try:

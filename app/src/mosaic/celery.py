@@ -13,6 +13,7 @@ from mosaic import signs, systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
 from mosaic.logs import configure_logging
+from mosaic.lost_processes import LostProcesses
 from mosaic.settings import TASK_MODULES, celery_settings
 
 
@@ -20,6 +21,7 @@ def create_app(config: Config) -> Celery:
     """Return a Celery application for `config`; it connects when it is used."""
     app = Celery("mosaic", set_as_current=True, include=TASK_MODULES)
     app.conf.update(celery_settings(config))
+    app.steps["worker"].add(LostProcesses)
     return app
 
 
