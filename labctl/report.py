@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _VIEW_KEYS = ("members", "running", "partitions", "alarms")
@@ -45,7 +45,14 @@ def assemble(
         and not cluster["alarms"]
         and all(workers.values())
     )
-    return {"healthy": healthy, "nodes": nodes, "cluster": cluster, "workers": workers, "queues": queues}
+    return {
+        "healthy": healthy,
+        "nodes": nodes,
+        "cluster": cluster,
+        "workers": workers,
+        "queues": queues,
+        "alerts": _alerts(said.get(host, {}) for host in groups.get("monitors", [])),
+    }
 
 
 def complaints(status: Mapping[str, Any]) -> list[str]:
@@ -97,6 +104,15 @@ def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
         "alarms": sorted({alarm for view in known for alarm in view["alarms"]}),
         "seen_alike_by_all": alike,
     }
+
+
+def _alerts(answers: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Firing alerts of all monitors, each once.
+
+    They are shown and do not make a lab unhealthy: dead letters, say, are for a person to look at.
+    """
+    found = {tuple(sorted(alert.items())) for said in answers for alert in said.get("alerts", [])}
+    return sorted((dict(alert) for alert in found), key=lambda alert: (alert["name"], alert["summary"]))
 
 
 def _all_active(services: Mapping[str, str]) -> bool:

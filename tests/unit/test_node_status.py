@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from types import ModuleType
 from typing import Any
@@ -155,3 +156,23 @@ def test_a_broker_that_cannot_be_asked_still_reports_its_services(
     assert said["services"] == {"rabbitmq-server": "failed"}
     assert "management API does not answer" in said["error"]
     assert "cluster" not in said
+
+
+def test_a_monitor_needs_prometheus_flower_and_its_proxy(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(node_status, "show", lambda patterns: asked.extend(patterns) or [unit("haproxy")])
+    node_status.services(["monitors"])
+    assert asked[:3] == ["haproxy", "lab-flower", "prometheus"]
+
+
+def test_only_firing_alerts_are_told(node_status: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def alert(state: str) -> dict[str, Any]:
+        labels = {"alertname": state.title(), "severity": "warning"}
+        return {"state": state, "labels": labels, "annotations": {"summary": "It is so."}}
+
+    body = json.dumps({"data": {"alerts": [alert("pending"), alert("firing")]}}).encode()
+    monkeypatch.setattr(node_status.ssl, "create_default_context", lambda **_: None)
+    monkeypatch.setattr(node_status.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(body))
+    assert node_status.alerts() == [{"name": "Firing", "severity": "warning", "summary": "It is so."}]

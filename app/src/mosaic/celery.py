@@ -13,12 +13,15 @@ from mosaic import systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
 from mosaic.logs import configure_logging
+from mosaic.metrics.publishing import measure_celery
 from mosaic.settings import TASK_MODULES, celery_settings
 
 
 def create_app(config: Config) -> Celery:
     """Return a Celery application for `config`; it connects when it is used."""
-    app = Celery("mosaic", set_as_current=True, include=TASK_MODULES)
+    app = Celery(
+        "mosaic", set_as_current=True, include=TASK_MODULES, events="mosaic.events:UnconfirmedEvents"
+    )
     app.conf.update(celery_settings(config))
     return app
 
@@ -85,4 +88,5 @@ def _forget_parent_connections(**_: Any) -> None:
 
 @signals.beat_init.connect
 def _report_beat_ready(sender: Any, **_: Any) -> None:
+    measure_celery("beat")
     systemd.ready(f"{len(sender.scheduler.schedule)} periodic tasks")

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mosaic import __version__, systemd
 from mosaic.config import Gateway
-from mosaic.gateway import errors, pages, queries, submissions
+from mosaic.gateway import doors, errors, pages, queries, submissions
 from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, RequireLogin
 from mosaic.gateway.limits import BodyLimit
 from mosaic.publisher import Publisher
@@ -68,6 +68,7 @@ def create_gateway(settings: Gateway, publisher: Publisher) -> FastAPI:
     app.include_router(submissions.router)
     app.include_router(queries.router)
     app.include_router(pages.router)
+    app.include_router(doors.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     # The last one added is the outermost: headers, session, login, limit. A body is read after login only.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20)
