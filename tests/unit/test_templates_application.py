@@ -27,7 +27,7 @@ def test_proxy_has_one_verified_server_for_each_broker(rendered: Rendered) -> No
         plain = ["127.0.0.1:5672", "127.0.0.1:15672"] if "15671" in ports else ["127.0.0.1:5672"]
         assert re.findall(r"^  bind (\S+)$", file.content, re.MULTILINE) == plain
         assert re.findall(r"^  bind (\S+ ssl .*)$", file.content, re.MULTILINE) == [
-            "*:8405 ssl crt /etc/warren/pki/host.pem"
+            "*:8405 ssl crt /etc/haproxy/host.pem"
         ]
 
 

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,6 +36,7 @@ def serve() -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    disable_created_metrics()
     registry = CollectorRegistry()
     if FOLDER.is_dir():
         MultiProcessCollector(registry, path=str(FOLDER))
