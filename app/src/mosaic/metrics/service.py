@@ -50,9 +50,11 @@ def serve() -> None:
         keyfile=str(tls / "host.key"),
     )
     systemd.ready("serving metrics" + (", following the ledger" if ledger else ""))
-    while not stop.wait(UPDATE_SECONDS):
+    while True:
         if ledger is not None:
             _update(ledger)
+        if stop.wait(UPDATE_SECONDS):
+            break
     server.shutdown()
     thread.join()
 
