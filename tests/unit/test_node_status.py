@@ -161,10 +161,11 @@ def test_a_broker_that_cannot_be_asked_still_reports_its_services(
 def test_a_monitor_needs_prometheus_flower_and_its_proxy(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(node_status, "show", lambda patterns: asked.extend(patterns) or [unit("haproxy")])
-    node_status.services(["monitors"])
-    assert asked[:3] == ["haproxy", "lab-flower", "prometheus"]
+    states, _ = services(
+        node_status, monkeypatch, ["monitors"], unit("lab-flower"), unit("prometheus", "failed")
+    )
+    assert states == {"lab-flower": "active", "prometheus": "failed"}
+    assert node_status.REQUIRED["monitors"] == ["haproxy", "lab-flower", "prometheus"]
 
 
 def test_only_firing_alerts_are_told(node_status: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

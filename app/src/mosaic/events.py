@@ -19,7 +19,7 @@ class UnconfirmedDispatcher(EventDispatcher):
     def __init__(self, connection: Connection | None = None, *arguments: Any, **options: Any) -> None:
         """Take a connection; one that is open already stays as it is."""
         if connection is not None and not connection.connected:
-            connection.transport_options = {**connection.transport_options, "confirm_publish": False}
+            connection.transport_options = {**(connection.transport_options or {}), "confirm_publish": False}
         super().__init__(connection, *arguments, **options)
 
 

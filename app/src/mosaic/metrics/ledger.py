@@ -7,11 +7,10 @@ could tell itself. Counters begin at zero with this process and only grow, while
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from sqlalchemy import Row, func, literal, select, union_all
+from sqlalchemy import func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.models import DONE, Attempt, BeatTick, DrillAttempt
@@ -99,7 +98,6 @@ class LedgerMetrics:
 
 
 def _ended(session: Session, since: datetime.datetime) -> list[Ended]:
-    rows: Sequence[Row[tuple[str, int, datetime.datetime, str, str, str | None, int, datetime.datetime]]]
     begun = since - datetime.timedelta(seconds=LONGEST_SECONDS)
     parts = select(
         literal("attempt"),
@@ -121,8 +119,8 @@ def _ended(session: Session, since: datetime.datetime) -> list[Ended]:
         DrillAttempt.number,
         DrillAttempt.started_at,
     ).where(DrillAttempt.started_at > begun, DrillAttempt.ended_at > since)
-    rows = session.execute(union_all(parts, drills)).all()
     return [
         Ended((table, key), at, task, host, outcome or "unknown", number, (at - started).total_seconds())
-        for table, key, at, task, host, outcome, number, started in rows
+        for table, key, at, task, host, outcome, number, started in session.execute(union_all(parts, drills))
+        if at is not None
     ]

@@ -36,10 +36,10 @@ def serve() -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     if FOLDER.is_dir():
-        MultiProcessCollector(registry, path=str(FOLDER))
+        MultiProcessCollector(registry, path=str(FOLDER))  # type: ignore[no-untyped-call]
     ledger = LedgerMetrics(registry) if _setting("LEDGER") == "1" else None
     tls = Path(_setting("TLS"))
     server, thread = start_http_server(
