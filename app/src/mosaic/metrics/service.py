@@ -41,14 +41,19 @@ def serve() -> None:
     if FOLDER.is_dir():
         MultiProcessCollector(registry, path=str(FOLDER))  # type: ignore[no-untyped-call]
     ledger = LedgerMetrics(registry) if _setting("LEDGER") == "1" else None
-    tls = Path(_setting("TLS"))
-    server, thread = start_http_server(
-        int(_setting("PORT")),
-        addr=_setting("ADDRESS"),
-        registry=registry,
-        certfile=str(tls / "host.pem"),
-        keyfile=str(tls / "host.key"),
-    )
+    tls, address, port = Path(_setting("TLS")), _setting("ADDRESS"), int(_setting("PORT"))
+    try:
+        server, thread = start_http_server(
+            port,
+            addr=address,
+            registry=registry,
+            certfile=str(tls / "host.pem"),
+            keyfile=str(tls / "host.key"),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"metrics cannot be served at {address}:{port} with {tls}/host.pem: {error}."
+        ) from error
     systemd.ready("serving metrics" + (", following the ledger" if ledger else ""))
     while True:
         if ledger is not None:
