@@ -81,10 +81,13 @@ def test_every_attempt_is_counted_once_with_its_host_and_duration(follower: Foll
 
 
 def test_a_row_that_is_committed_late_is_not_missed(follower: Follower) -> None:
+    assert follower.metrics._since is not None
+    follower.metrics._since -= datetime.timedelta(minutes=1)  # it has followed for a minute
     enter(0)
     assert follower.update() == 1
     enter(3)  # its transaction took 3 s
     assert follower.update() == 1
+    assert follower.update() == 0
 
 
 def test_retries_are_told_from_first_attempts(follower: Follower) -> None:
