@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
+import re
 import ssl
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from typing import Any
 
 MONITOR = Path("/etc/warren/monitor.json")
 TIMEOUT_S = 5
-PROMETHEUS = "https://{host}:9090/prometheus/api/v1"  # as the role monitoring has it
+PROMETHEUS = Path("/etc/default/prometheus")  # its arguments, as the role monitoring wrote them
 CA = "/etc/warren/pki/ca.pem"
 
 # Units a node of the group must run; a pattern stands for all its instances, at least one.
@@ -141,8 +141,9 @@ def queues(api: Management) -> dict[str, Any]:
 
 def alerts() -> list[dict[str, str]]:
     """Name, severity and summary of each alert that fires, as Prometheus of this node has it."""
+    arguments = dict(re.findall(r"--web\.([a-z-]+)=([^\s\"]+)", PROMETHEUS.read_text(encoding="utf-8")))
+    url = f"https://{arguments['listen-address']}{arguments['route-prefix']}api/v1/alerts"
     context = ssl.create_default_context(cafile=CA)
-    url = PROMETHEUS.format(host=socket.gethostname()) + "/alerts"
     with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - https
         found = json.load(answer)["data"]["alerts"]
     return [
