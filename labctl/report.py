@@ -43,6 +43,7 @@ def assemble(
         and cluster["running"] == sorted(groups.get("brokers", []))
         and not cluster["partitions"]
         and not cluster["alarms"]
+        and not cluster["endangered"]
         and all(workers.values())
     )
     return {
@@ -74,6 +75,11 @@ def complaints(status: Mapping[str, Any]) -> list[str]:
         found.append(f"The cluster misses {', '.join(down)}.")
     if not cluster["seen_alike_by_all"]:
         found.append("The brokers do not see the same cluster.")
+    if cluster["endangered"] and not down:
+        found.append(
+            f"Not every copy is in step of {', '.join(cluster['endangered'])};"
+            " the brokers see to it within minutes."
+        )
     found += [f"The cluster is partitioned between {' and '.join(pair)}." for pair in cluster["partitions"]]
     found += [f"Resource alarm on {alarm}." for alarm in cluster["alarms"]]
     found += [f"{host} consumes no queue." for host, queues in status["workers"].items() if not queues]
@@ -102,6 +108,7 @@ def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
         "running": sorted(set.intersection(*running)) if running else [],
         "partitions": sorted({tuple(pair) for view in known for pair in view["partitions"]}),
         "alarms": sorted({alarm for view in known for alarm in view["alarms"]}),
+        "endangered": sorted({name for view in known for name in view.get("endangered", [])}),
         "seen_alike_by_all": alike,
     }
 

@@ -11,7 +11,7 @@ import yaml
 
 from labctl import devtools, junit, process, report
 from labctl.cases import Cases
-from labctl.commands import box, demo, down, status, up, verify
+from labctl.commands import box, demo, down, drill, status, up, verify
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
@@ -78,6 +78,7 @@ class Cycle:
                     written.append(self._verify())
                     case("a picture is rendered", lambda: demo.run(self._lab, demo.View()))
                     case("status says healthy", self._status)
+                    case("a drill loses nothing", self._drill)
                     case("down refuses to remove hosts that others made", self._down)
         finally:
             if ours and not keep:
@@ -127,6 +128,11 @@ class Cycle:
         said = status.read(self._lab)
         if not said["healthy"]:
             raise LabError(f"status says: {' '.join(report.complaints(said))}")
+
+    def _drill(self) -> None:
+        """A task whose process is killed is done by another."""
+        if drill.command(self._lab, drill.Choice(("kill-pool-child",), seed=1)):
+            raise LabError("The drill kill-pool-child did not end as expected.")
 
     def _down(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import Retry
 from mosaic.drill import dead_letters
+from mosaic.drill.hold import Hold
 from mosaic.drill.ledger_file import LedgerFile
 from mosaic.drill.load import Load, Plan
 from mosaic.ledger import drills
@@ -70,6 +72,29 @@ def test_an_attempt_that_did_not_end_tells_who_runs_it(app: Celery) -> None:
     with transaction() as session:
         assert drills.runner_of(session, Unit(RUN, 1)) == ("worker-2", 77)
         assert drills.runner_of(session, Unit(RUN, 2)) is None
+
+
+def test_a_held_unit_is_at_work_until_it_is_let_go(app: Celery) -> None:
+    hold = Hold(Unit(RUN, 1))
+    threading.Timer(0.5, hold.release).start()
+    began = time.monotonic()
+    do(app, "held", 1, 30.0)
+    assert 0.4 < time.monotonic() - began < 5
+    assert outcomes() == [(1, 1, "done")]
+
+
+def test_a_held_unit_is_held_for_so_long_at_most_and_only_once(app: Celery) -> None:
+    hold = Hold(Unit(RUN, 1))
+    try:
+        began = time.monotonic()
+        do(app, "held", 1, 0.3)
+        assert 0.3 <= time.monotonic() - began < 3
+        with transaction() as session:
+            drills.begin(session, Unit(RUN, 2), Runner("id", "mosaic.drill.held", "worker-2", 77))
+        do(app, "held", 2, 30.0)
+        assert time.monotonic() - began < 5
+    finally:
+        hold.release()
 
 
 def test_hog_is_slow_only_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ from labctl.substrates.base import Substrate
 UNIT = "lab-drill-load"
 START_S = 30.0
 HOLD_S = 45.0
-HELD_SECONDS = 6.0  # of the unit that a fault is to interrupt: longer than a playbook takes to start
+START_OF_UNIT_S = 3.0
+HELD_S = 60.0  # at most, of the unit that a fault is to interrupt: longer than a playbook takes to act
 PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
 
@@ -58,9 +59,10 @@ class Load:
         limit: float,
         log: Path,
     ) -> None:
-        """Start it on `host`; raises LabError when nothing begins within 30 s. `log` keeps what it says."""
+        """Start it on `host`; raises LabError when nothing begins in time. `log` keeps what it says."""
         arguments = ["drill", "load", run, f"--profile={profile}", f"--rate={shape.rate}"]
         arguments += [f"--seconds={shape.seconds}", f"--limit={limit}"]
+        self._patience = substrate.patience()
         self._counts = Counts()
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._log = log.open("w", encoding="utf-8")
@@ -75,7 +77,7 @@ class Load:
             start_new_session=True,  # Ctrl-C is for ./lab, which ends the load when it has healed the lab
         )
         threading.Thread(target=self._read, name="load", daemon=True).start()
-        started = self._wait("started", START_S)
+        started = self._wait("started", START_S * self._patience)
         self.offset = float(started["at"]) - time.time()
 
     def __enter__(self) -> Self:
@@ -97,14 +99,16 @@ class Load:
 
     def hold(self, host: str) -> Held:
         """Have a long unit at work on `host`; raises LabError when none gets there."""
-        self._send({"hold": host, "seconds": HELD_SECONDS})
-        event = self._wait("held", HOLD_S, failed="not held")
+        self._send(
+            {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
+        )
+        event = self._wait("held", HOLD_S * self._patience, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
     def publish(self, command: dict[str, Any]) -> int:
         """Publish one unit of a kind of its own; returns its number."""
         self._send(command)
-        return int(self._wait("published", PUBLISH_S)["unit"])
+        return int(self._wait("published", PUBLISH_S * self._patience)["unit"])
 
     def stop(self) -> float:
         """Publish no more; returns the time. Counting goes on."""

@@ -22,11 +22,14 @@ from labctl.remote import output
 from labctl.screen import Step
 
 WARM_UP_S = 4.0
+FIRST_S = 30.0
 WHOLE_S = 90.0
 SETTLED_S = 45.0
 DRAIN_S = 90.0
 STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
 POLL_S = 0.25
+LOOK_S = 2.0  # a look at every node costs as much CPU as a second of the load
+CALM_S = 2.0  # after such looks, so that the next fault meets the load alone
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,10 @@ class Run:
     sequence: Sequence[Drill]
     folder: Path
 
-    @property
-    def shape(self) -> Shape:
-        return self.sequence[0].load
+    def shape(self, patience: float) -> Shape:
+        """The load; hosts that are so many times slower get so many times fewer tasks."""
+        usual = self.sequence[0].load
+        return Shape(usual.rate / patience, usual.seconds)
 
 
 def execute(context: Context, run: Run, step: Step) -> Result:
@@ -71,6 +75,8 @@ class _Execution:
         self._context = context
         self._run = run
         self._step = step
+        self._patience = context.substrate.patience()
+        self._shape = run.shape(self._patience)
         self._groups = context.substrate.groups()
         self._gateway = self._groups["gateways"][0]
         self._doing = ""
@@ -99,13 +105,13 @@ class _Execution:
 
     def _under_load(self) -> Result:
         run = self._run
-        limit = 120.0 + sum(drill.hold + drill.settle + WHOLE_S for drill in run.sequence)
+        limit = self._patience * (120.0 + sum(drill.hold + drill.settle + WHOLE_S for drill in run.sequence))
         with Load(
             self._context.substrate,
             self._gateway,
             run=run.run,
             profile=run.profile,
-            shape=run.shape,
+            shape=self._shape,
             limit=limit,
             log=run.folder / f"load-{run.profile}.log",
         ) as load:
@@ -125,11 +131,12 @@ class _Execution:
 
     def _warm_up(self, load: Load) -> None:
         self._watch(load, WARM_UP_S, "warm up")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + FIRST_S * self._patience
         while load.counts.executed == 0:
             if time.monotonic() > deadline:
                 raise LabError(
-                    "No task of the load was executed within 30 s; ./lab status tells who consumes."
+                    f"No task of the load was executed within {FIRST_S * self._patience:.0f} s;"
+                    " ./lab status tells who consumes."
                 )
             self._watch(load, POLL_S, "wait for the first execution")
 
@@ -146,6 +153,7 @@ class _Execution:
         self._watch(load, drill.settle, f"healed: {fault.what}")
         is_whole = self._healthy_within(WHOLE_S, "wait until the lab is whole", load)
         whole = load.now() if is_whole else None
+        self._watch(load, CALM_S, "a calm moment")
         dead = tuple(own) if drill.dead else ()
         interrupted = scene.caught.unit if scene.caught else next(iter(own if not drill.dead else ()), None)
         self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
@@ -160,11 +168,11 @@ class _Execution:
 
     def _healthy_within(self, seconds: float, doing: str, load: Load | None = None) -> bool:
         """Whether the lab is healthy now or soon."""
-        deadline = time.monotonic() + seconds * self._context.substrate.patience()
+        deadline = time.monotonic() + seconds * self._patience
         while not look(self._context)["healthy"]:
             if time.monotonic() > deadline:
                 return False
-            self._watch(load, 1.0, doing)
+            self._watch(load, LOOK_S, doing)
         return True
 
     def _watch(self, load: Load | None, seconds: float, doing: str) -> None:
@@ -177,9 +185,7 @@ class _Execution:
         words = [word for word in (self._doing, doing) if word]
         if load is not None:
             counts = load.counts
-            words.append(
-                f"{self._run.shape.rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed"
-            )
+            words.append(f"{self._shape.rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed")
             if counts.unknown:
                 words.append(f"{counts.unknown} unknown")
         self._step.update(" · ".join(words))
@@ -189,7 +195,7 @@ class _Execution:
         started = moved = time.monotonic()
         dead = sum(len(past.dead) for past in self._rounds)
         before = -1
-        while time.monotonic() - started < DRAIN_S:
+        while time.monotonic() - started < DRAIN_S * self._patience:
             counts = load.counts
             if (
                 counts.attempted == counts.confirmed + counts.unknown

@@ -13,6 +13,7 @@ import re
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def host_of(node: str) -> str:
 
 
 def cluster(api: Management) -> dict[str, Any]:
-    """Members, running members, partitions and alarms, as this broker sees them."""
+    """Members, running members, partitions, alarms and endangered queues, as this broker sees them."""
     nodes = api.get("nodes?columns=name,running,partitions,mem_alarm,disk_free_alarm")
     alarms = [
         f"{host_of(node['name'])}: {label}"
@@ -119,7 +120,19 @@ def cluster(api: Management) -> dict[str, Any]:
         "running": sorted(host_of(node["name"]) for node in nodes if node.get("running")),
         "partitions": sorted(list(pair) for pair in partitions),
         "alarms": sorted(alarms),
+        "endangered": endangered(api),
     }
+
+
+def endangered(api: Management) -> list[str]:
+    """Quorum queues with a copy here of which just a majority is in step: one more loss would stop them."""
+    try:
+        api.get("health/checks/node-is-quorum-critical")
+    except urllib.error.HTTPError as error:
+        if error.code != 503:
+            raise
+        return sorted(queue["name"] for queue in json.load(error)["queues"])
+    return []
 
 
 def queues(api: Management) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from labctl.drills.catalogue import SHORT
 from tests.lab.commands import DEFAULT_LAB, ROOT, Done, UserLab, wait_for
 
 CONTROL = "kill-broker-leader"
+CHOSEN = tuple(name for name in SHORT if name != CONTROL)  # that one runs beside its control
 
 
 def report(done: Done) -> dict[str, Any]:
@@ -26,10 +27,10 @@ def short(lab: UserLab) -> dict[str, Any]:
     """The short set, one fault each, on a lab that may be broken."""
     if lab.name == DEFAULT_LAB:
         pytest.skip(f"breaks things on purpose, which lab {DEFAULT_LAB} is spared: use another LAB_NAME")
-    return report(lab.run("drill", *SHORT, "--seed", "11", "--json"))
+    return report(lab.run("drill", *CHOSEN, "--seed", "11", "--json"))
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", CHOSEN)
 def test_nothing_accepted_is_lost(short: dict[str, Any], name: str) -> None:
     (drill,) = (drill for drill in short["drills"] if drill["name"] == name)
     assert drill["ok"], json.dumps([check for check in drill["checks"] if not check["ok"]], indent=1)
@@ -38,8 +39,8 @@ def test_nothing_accepted_is_lost(short: dict[str, Any], name: str) -> None:
 
 
 def test_a_drill_leaves_pictures_and_ledgers(short: dict[str, Any]) -> None:
-    folders = sorted((ROOT / ".lab" / "reports" / "drills").glob(f"*-{len(SHORT)}-drills"))
-    for name in SHORT:
+    folders = sorted((ROOT / ".lab" / "reports" / "drills").glob(f"*-{len(CHOSEN)}-drills"))
+    for name in CHOSEN:
         assert (folders[-1] / name / "timeline.png").stat().st_size > 10_000
         assert json.loads((folders[-1] / name / "ledger-lab.json").read_text())["published"]
 
@@ -49,8 +50,8 @@ def test_plain_celery_loses_tasks_or_stands_still(spare_lab: UserLab) -> None:
     found = report(spare_lab.run("drill", CONTROL, "--profile", "stock", "--seed", "11", "--json"))
     ours, stock = found["drills"]
     assert (ours["profile"], stock["profile"]) == ("lab", "stock")
+    assert ours["ok"], [check for check in ours["checks"] if not check["ok"]]
     assert stock["ok"], stock["checks"]
-    assert not ours["account"]["lost"]
     left = spare_lab.run("shell", "worker-1", "systemctl", "list-unit-files", "lab-drill-stock.service")
     assert "lab-drill-stock" not in left.out, "the control is gone from the workers"
     vhosts = spare_lab.run("shell", "broker-1", "rabbitmqctl", "--quiet", "list_vhosts", "name").out.split()

@@ -91,9 +91,8 @@ def test_deleted_and_stopped_nodes_come_back_and_nothing_stored_is_lost(
 
 
 def assert_whole(lab: UserLab) -> None:
-    """Healthy, and every check of every node holds."""
-    status = lab.run("status", "--json")
-    assert status.status == 0, str(status)
+    """Healthy, once new copies of queues have caught up, and every check of every node holds."""
+    wait_for("a healthy lab", 90, lambda: lab.run("status").status == 0)
     verify = lab.run("verify", "--json")
     assert verify.status == 0, str(verify)
 

@@ -91,6 +91,22 @@ def test_killed_broker_holds_its_queues_again(settled: Lab) -> None:
     assert {str(queue["name"]) for queue in members(settled, node)} == held
 
 
+def test_a_copy_out_of_step_is_replaced(settled: Lab) -> None:
+    """A copy of a queue that does not follow is made anew, by the program that a timer calls."""
+    brokers = settled.group("brokers")
+    if len(brokers) < 3:
+        pytest.skip("one broker has the only copy")
+    node = settled.nodes[brokers[-1]]
+    queue = next(str(queue["name"]) for queue in members(settled, node) if queue["type"] == "quorum")
+    where = f'ra:stop_server(quorum_queues, {{list_to_atom("mosaic_{queue}"), node()}}).'
+    node.host.check_output("rabbitmqctl --quiet eval %s", where)
+    assert queue in node.host.check_output("rabbitmq-queues check_if_node_is_quorum_critical 2>&1 || true")
+    said = node.host.check_output("lab-quorum-watch 0 /run/lab-quorum-watch.test")
+    assert f"{queue} in mosaic" in said
+    wait_until_whole(settled)
+    assert queue in {str(held["name"]) for held in members(settled, node)}
+
+
 def test_hosts_come_back_after_a_restart(settled: Lab, request: pytest.FixtureRequest) -> None:
     """The first host of every group at the same time; all checks of all nodes hold afterwards."""
     nodes = rounds(settled)[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import urllib.error
+from email.message import Message
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,6 +83,9 @@ def test_units_of_choice_are_shown_where_enabled(
     assert ("mosaic-log-store" in states) == shown
 
 
+QUORUM_CHECK = "health/checks/node-is-quorum-critical"
+
+
 class Api:
     """Stands for the management API: answers by the path's first word."""
 
@@ -102,12 +107,22 @@ def test_the_cluster_is_told_in_host_names(node_status: ModuleType) -> None:
             "disk_free_alarm": False,
         },
     ]
-    assert node_status.cluster(Api(nodes=nodes)) == {
+    assert node_status.cluster(Api(nodes=nodes, **{QUORUM_CHECK: {"status": "ok"}})) == {
         "members": ["broker-1", "broker-2"],
         "running": ["broker-1"],
         "partitions": [["broker-1", "broker-2"]],
         "alarms": ["broker-1: memory"],
+        "endangered": [],
     }
+
+
+def test_endangered_queues_are_named(node_status: ModuleType) -> None:
+    class Refusing:
+        def get(self, path: str) -> Any:
+            body = json.dumps({"status": "failed", "queues": [{"name": "b"}, {"name": "a"}]}).encode()
+            raise urllib.error.HTTPError(path, 503, "", Message(), io.BytesIO(body))
+
+    assert node_status.endangered(Refusing()) == ["a", "b"]
 
 
 def test_queues_name_leader_and_members(node_status: ModuleType) -> None:

@@ -21,7 +21,13 @@ QUEUES = {"mosaic.render": {"leader": "broker-2", "messages": 0}}
 
 
 def view(**changes: Any) -> dict[str, Any]:
-    return {"members": MEMBERS, "running": MEMBERS, "partitions": [], "alarms": []} | changes
+    return {
+        "members": MEMBERS,
+        "running": MEMBERS,
+        "partitions": [],
+        "alarms": [],
+        "endangered": [],
+    } | changes
 
 
 def answers(**changes: Any) -> dict[str, Any]:
@@ -76,6 +82,7 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
             "running": MEMBERS,
             "partitions": [],
             "alarms": [],
+            "endangered": [],
             "seen_alike_by_all": True,
         },
         "workers": {"worker-1": ["mosaic.digest", "mosaic.render", "mosaic.scale"]},
@@ -120,6 +127,10 @@ SICK = [
         "worker-1 consumes no queue.",
     ),
     ({"broker_1": broker(alarms=["broker-1: memory"])}, "Resource alarm on broker-1: memory."),
+    (
+        {"broker_1": broker(endangered=["some.queue"])},
+        "Not every copy is in step of some.queue; the brokers see to it within minutes.",
+    ),
     (
         {"broker_1": broker(partitions=[["broker-1", "broker-2"]])},
         "The cluster is partitioned between broker-1 and broker-2.",

@@ -13,6 +13,7 @@ from mosaic import systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
 from mosaic.logs import configure_logging
+from mosaic.lost_processes import LostProcesses
 from mosaic.metrics.publishing import measure_celery
 from mosaic.settings import TASK_MODULES, celery_settings
 
@@ -23,6 +24,7 @@ def create_app(config: Config) -> Celery:
         "mosaic", set_as_current=True, include=TASK_MODULES, events="mosaic.events:UnconfirmedEvents"
     )
     app.conf.update(celery_settings(config))
+    app.steps["worker"].add(LostProcesses)
     return app
 
 

@@ -3,10 +3,11 @@
 Commands come as JSON lines on stdin, events leave as JSON lines on stdout. The end of stdin ends the load,
 so that it never outlives whoever started it.
 
-    {"publish": "poison"}                 one unit of that kind; {"publish": "hog", "seconds": 90}
-    {"hold": "worker-2", "seconds": 6}    units of 6 s, until one has begun on that host, which a
-                                          "held" event names with its process
-    {"stop": true}                        no more units; counting goes on
+    {"publish": "poison"}    one unit of that kind; {"publish": "hog", "seconds": 90}
+    {"hold": "worker-2", "seconds": 60, "wait": 3}    units, each awaited for 3 s, until one has begun on that
+                             host, which a "held" event names; it stays at work until the next hold or the
+                             stop, for 60 s at most
+    {"stop": true}           no more units; counting goes on
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mosaic.drill.hold import Hold
 from mosaic.drill.ledger_file import ATTEMPTED, CONFIRMED, UNKNOWN, LedgerFile
 from mosaic.drill.publishers import NOT_KNOWN, Publish
 from mosaic.ledger import drills
@@ -34,7 +36,6 @@ from mosaic.ledger.jobs import TaskCall
 logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 0.5
-HOLD_WAIT_SECONDS = 3.0
 HOLD_TRIES = 12
 CLOCK_SAMPLES = 5
 
@@ -63,6 +64,7 @@ class Load:
         self._out = threading.Lock()
         self._offset = 0.0
         self._executed: int | None = None
+        self._held: Hold | None = None
 
     def serve(self, commands: Iterable[str]) -> None:
         """Publish and count until `commands` ends or the plan's limit is reached."""
@@ -87,6 +89,7 @@ class Load:
     def _obey(self, command: dict[str, Any]) -> None:
         if "stop" in command:
             self._stopped.set()
+            self._let_go()
         elif "publish" in command:
             kind = str(command["publish"])
             arguments = [command["seconds"]] if "seconds" in command else []
@@ -95,7 +98,7 @@ class Load:
             self._say("published", unit=unit, kind=kind)
         elif "hold" in command:
             thread = threading.Thread(
-                target=self._hold, args=(command["hold"], command["seconds"]), daemon=True
+                target=self._hold, args=(command["hold"], command["seconds"], command["wait"]), daemon=True
             )
             thread.start()
 
@@ -108,8 +111,8 @@ class Load:
             due = max(due + pause, time.monotonic())
             self._stopped.wait(due - time.monotonic())
 
-    def _publish(self, publisher: str, kind: str, arguments: list[Any]) -> int:
-        unit = next(self._numbers)
+    def _publish(self, publisher: str, kind: str, arguments: list[Any], unit: int | None = None) -> int:
+        unit = unit or next(self._numbers)
         call = TaskCall(
             f"mosaic.drill.{kind}", (self._plan.run, unit, *arguments), f"{self._plan.run}-{unit}"
         )
@@ -123,19 +126,29 @@ class Load:
             self._ledger.enter(self._now(), unit, kind, publisher, CONFIRMED)
         return unit
 
-    def _hold(self, host: str, seconds: float) -> None:
+    def _hold(self, host: str, seconds: float, wait: float) -> None:
+        self._let_go()
         publisher = next(iter(self._publishers))
         for _ in range(HOLD_TRIES):
-            unit = self._publish(publisher, "work", [seconds])
-            runner = self._wait_for_start(Unit(self._plan.run, unit))
+            unit = Unit(self._plan.run, next(self._numbers))
+            hold = Hold(unit)
+            self._publish(publisher, "held", [seconds], unit.number)
+            runner = self._wait_for_start(unit, wait)
             if runner is not None and runner[0] == host:
-                self._say("held", unit=unit, host=host, pid=runner[1])
+                self._held = hold
+                self._say("held", unit=unit.number, host=host, pid=runner[1])
                 return
+            hold.release()
         self._say("not held", host=host)
 
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.release()
+            self._held = None
+
     @staticmethod
-    def _wait_for_start(unit: Unit) -> tuple[str, int] | None:
-        deadline = time.monotonic() + HOLD_WAIT_SECONDS
+    def _wait_for_start(unit: Unit, wait: float) -> tuple[str, int] | None:
+        deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             with transaction() as session:
                 runner = drills.runner_of(session, unit)

@@ -14,6 +14,7 @@ from typing import Any
 
 from celery import Celery, Task, signals
 
+from mosaic.drill import hold
 from mosaic.drill.attempt import attempt
 from mosaic.ledger.database import forget_after_fork
 from mosaic.ledger.drills import Unit
@@ -36,6 +37,13 @@ def _forget_parent_connections(**_: Any) -> None:
 def work(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
     """Do unit `unit` of the drill `run`, which takes `seconds`."""
     attempt(Unit(run, unit), runner_of(self), lambda _: time.sleep(seconds))
+
+
+@app.task(bind=True, name="mosaic.drill.held")
+def held(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
+    """Stay at work at the first attempt until the load lets go, for `seconds` at most."""
+    of = Unit(run, unit)
+    attempt(of, runner_of(self), lambda number: hold.wait(of, seconds if number == 1 else 0))
 
 
 @app.task(bind=True, name="mosaic.drill.hog")
