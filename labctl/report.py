@@ -108,7 +108,7 @@ def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
         "running": sorted(set.intersection(*running)) if running else [],
         "partitions": sorted({tuple(pair) for view in known for pair in view["partitions"]}),
         "alarms": sorted({alarm for view in known for alarm in view["alarms"]}),
-        "endangered": sorted({name for view in known for name in view.get("endangered", [])}),
+        "endangered": sorted({name for view in known for name in view["endangered"]}),
         "seen_alike_by_all": alike,
     }
 

@@ -49,7 +49,7 @@ class Cycle:
                 case("./lab up changes nothing", lambda: self._up_again(lab))
                 suite = verify.run(lab, reports=self._reports, name="verify-vagrant")
                 written.append(suite.report)
-                case("a drill over SSH loses nothing", lambda: self._drill(lab))
+                case("a drill over SSH loses nothing", lambda: drill.prove(lab, "kill-pool-child"))
         finally:
             if not keep:
                 case("vagrant destroy leaves nothing behind", self._destroy)
@@ -74,12 +74,6 @@ class Cycle:
         changed = up.run(lab, check=False, show=False).total_changed
         if changed:
             raise LabError(f"./lab up changed {changed} things of what vagrant up had made.")
-
-    @staticmethod
-    def _drill(lab: Context) -> None:
-        """Over SSH, as on any host: a task whose process is killed is done by another."""
-        if drill.command(lab, drill.Choice(("kill-pool-child",), seed=1)):
-            raise LabError("The drill kill-pool-child did not end as expected.")
 
     def _destroy(self) -> None:
         """Vagrant destroys its machines; what it leaves behind is named."""

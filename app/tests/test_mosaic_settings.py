@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
-from typing import Any
 
 import pytest
 from celery import Celery
@@ -16,7 +12,6 @@ from kombu import Queue
 from mosaic import topology
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
-from mosaic.lost_processes import LostProcesses
 from mosaic.settings import PUBLISH_RETRY_POLICY, TASK_MODULES, celery_settings
 
 CONFIG = Config(
@@ -78,7 +73,6 @@ def test_settings_know_no_unknown_name() -> None:
         ("broker_channel_error_retry", True),
         ("worker_enable_remote_control", False),
         ("worker_send_task_events", True),
-        ("worker_lost_wait", 0.5),
         ("broker_connection_max_retries", None),
         ("broker_connection_retry_on_startup", True),
         ("worker_cancel_long_running_tasks_on_connection_loss", True),
@@ -91,6 +85,13 @@ def test_settings_know_no_unknown_name() -> None:
 )
 def test_setting_that_keeps_tasks(name: str, value: object) -> None:
     assert celery_settings(CONFIG)[name] == value
+
+
+@pytest.mark.parametrize("heartbeat", [2, 3, 60])
+def test_a_worker_that_shuts_down_is_not_taken_for_dead(heartbeat: int) -> None:
+    broker = dataclasses.replace(CONFIG.broker, heartbeat=heartbeat)
+    settings = celery_settings(dataclasses.replace(CONFIG, broker=broker))
+    assert 0 < settings["worker_soft_shutdown_timeout"] < 2 * heartbeat
 
 
 def test_publishing_outlasts_an_election() -> None:
@@ -162,49 +163,3 @@ def test_events_do_not_wait_for_confirms_and_tasks_do() -> None:
     with app.connection_for_write() as connection:
         assert connection.transport_options["confirm_publish"] is True
     assert app.conf.broker_transport_options["confirm_publish"] is True
-
-
-def test_every_worker_looks_for_lost_processes_twice_a_second() -> None:
-    class Hub:
-        def __init__(self) -> None:
-            self.timers: dict[Any, float] = {}
-
-        def call_repeatedly(self, seconds: float, what: Any) -> None:
-            self.timers[what] = seconds
-
-    class Worker:
-        class pool:  # noqa: N801 - as the worker's attribute is called
-            @staticmethod
-            def maintain_pool() -> None:
-                """As celery.concurrency.prefork.TaskPool has it."""
-
-    app = create_app(CONFIG)
-    assert LostProcesses in app.steps["worker"]
-    hub = Hub()
-    LostProcesses(Worker()).register_with_event_loop(Worker(), hub)
-    assert hub.timers == {Worker.pool.maintain_pool: 0.5}
-
-
-def test_a_process_that_is_told_to_end_ends() -> None:
-    """Whatever the task does with exceptions: billiard's handler raises one."""
-    code = (
-        "import signal, sys, time\n"
-        "from celery import signals\n"
-        "import mosaic.celery\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
-        "signals.task_prerun.send(sender=None)\n"
-        "print('ready', flush=True)\n"
-        "while True:\n"
-        "    try:\n"
-        "        time.sleep(60)\n"
-        "    except BaseException:\n"
-        "        pass\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.terminate()
-        assert process.wait(10) == -signal.SIGTERM
-    finally:
-        process.kill()

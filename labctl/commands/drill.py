@@ -84,6 +84,12 @@ def command(context: Context, choice: Choice) -> int:
     return 0 if document["ok"] else 1
 
 
+def prove(context: Context, name: str) -> None:
+    """Run one drill as a case of a test; raises LabError when an expectation does not hold."""
+    if command(context, Choice((name,), seed=1)):
+        raise LabError(f"The drill {name} did not end as expected.")
+
+
 def _jobs(choice: Choice) -> list[tuple[str, list[Drill]]]:
     """Each name with the drills that run under one load."""
     if choice.soak:

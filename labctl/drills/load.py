@@ -77,7 +77,7 @@ class Load:
             start_new_session=True,  # Ctrl-C is for ./lab, which ends the load when it has healed the lab
         )
         threading.Thread(target=self._read, name="load", daemon=True).start()
-        started = self._wait("started", START_S * self._patience)
+        started = self._wait("started", START_S)
         self.offset = float(started["at"]) - time.time()
 
     def __enter__(self) -> Self:
@@ -102,13 +102,13 @@ class Load:
         self._send(
             {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
         )
-        event = self._wait("held", HOLD_S * self._patience, failed="not held")
+        event = self._wait("held", HOLD_S, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
     def publish(self, command: dict[str, Any]) -> int:
         """Publish one unit of a kind of its own; returns its number."""
         self._send(command)
-        return int(self._wait("published", PUBLISH_S * self._patience)["unit"])
+        return int(self._wait("published", PUBLISH_S)["unit"])
 
     def stop(self) -> float:
         """Publish no more; returns the time. Counting goes on."""
@@ -148,6 +148,7 @@ class Load:
             raise self._gone() from error
 
     def _wait(self, name: str, seconds: float, failed: str = "") -> dict[str, Any]:
+        seconds *= self._patience
         deadline = time.monotonic() + seconds
         while True:
             try:

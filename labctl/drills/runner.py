@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.context import Context
@@ -29,7 +29,7 @@ DRAIN_S = 90.0
 STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
 POLL_S = 0.25
 LOOK_S = 2.0  # a look at every node costs as much CPU as a second of the load
-CALM_S = 2.0  # after such looks, so that the next fault meets the load alone
+CALM_S = 2.0  # after a look, so that the fault meets the load alone
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run:
     def shape(self, patience: float) -> Shape:
         """The load; hosts that are so many times slower get so many times fewer tasks."""
         usual = self.sequence[0].load
-        return Shape(usual.rate / patience, usual.seconds)
+        return replace(usual, rate=usual.rate / patience)
 
 
 def execute(context: Context, run: Run, step: Step) -> Result:
@@ -131,17 +131,18 @@ class _Execution:
 
     def _warm_up(self, load: Load) -> None:
         self._watch(load, WARM_UP_S, "warm up")
-        deadline = time.monotonic() + FIRST_S * self._patience
+        limit = FIRST_S * self._patience
+        deadline = time.monotonic() + limit
         while load.counts.executed == 0:
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"No task of the load was executed within {FIRST_S * self._patience:.0f} s;"
-                    " ./lab status tells who consumes."
+                    f"No task of the load was executed within {limit:.0f} s; ./lab status tells who consumes."
                 )
             self._watch(load, POLL_S, "wait for the first execution")
 
     def _round(self, load: Load, broken: Faults, drill: Drill, chance: random.Random) -> None:
         scene = Scene(self._groups, self._leader(), chance, self._run.profile)
+        self._watch(load, CALM_S, "a calm moment")
         if drill.holds:
             scene.caught = load.hold(scene.worker())
         fault = drill.aim(scene)
@@ -153,7 +154,6 @@ class _Execution:
         self._watch(load, drill.settle, f"healed: {fault.what}")
         is_whole = self._healthy_within(WHOLE_S, "wait until the lab is whole", load)
         whole = load.now() if is_whole else None
-        self._watch(load, CALM_S, "a calm moment")
         dead = tuple(own) if drill.dead else ()
         interrupted = scene.caught.unit if scene.caught else next(iter(own if not drill.dead else ()), None)
         self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))

@@ -59,7 +59,7 @@ def test_nothing_accepted_can_vanish_from_a_queue(broker: Facts) -> None:
     assert "mosaic.dead" not in covered, "dead letters must not go round"
 
 
-def test_a_look_at_a_dead_letter_does_not_count_against_it(broker: Facts) -> None:
+def test_looks_at_dead_letters_do_not_count_against_them(broker: Facts) -> None:
     (dead,) = (queue for queue in broker["queues"] if queue["name"] == "mosaic.dead")
     assert dead["effective_policy_definition"] == {"delivery-limit": -1}
 

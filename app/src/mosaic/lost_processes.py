@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from types import FrameType
 from typing import Any
 
+from billiard.common import TERM_SIGNAL
 from celery import bootsteps, signals
 
 LOOK_SECONDS = 0.5
@@ -26,12 +29,16 @@ class LostProcesses(bootsteps.StartStopStep):
 
 @signals.task_prerun.connect
 def die_when_told_to(**_: Any) -> None:
-    """Have SIGTERM end this process at once, as the worker that sends it takes for granted.
+    """Have the worker's signal end this process at once, as the worker takes for granted.
 
-    The worker cancels tasks so when its broker connection is lost. billiard makes SIGTERM a SystemExit, which
-    is lost when a database driver in the middle of a transaction raises an error of its own. The process
-    then lives on, counts as terminated, and the task that it runs when it dies later is acknowledged as
-    revoked: a loss. billiard sets its handler after worker_process_init, so that would be too early.
+    The worker cancels tasks so when its broker connection is lost. billiard makes the signal a SystemExit,
+    which is lost when a database driver in the middle of a transaction raises an error of its own. The
+    process then lives on, counts as terminated, and the task that it runs when it dies later is acknowledged
+    as revoked: a loss. billiard sets its handler after worker_process_init, so that would be too early.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(TERM_SIGNAL, _end)  # SIGTERM, or what REMAP_SIGTERM says
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)

@@ -53,7 +53,7 @@ def celery_settings(config: Config) -> dict[str, Any]:
         **_broker(config),
         **_results(config),
         **_tasks(config),
-        **_worker(),
+        **_worker(config),
         **_beat(),
     }
 
@@ -119,17 +119,15 @@ def _tasks(config: Config) -> dict[str, Any]:
     }
 
 
-def _worker() -> dict[str, Any]:
+def _worker(config: Config) -> dict[str, Any]:
     return {
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
         # The worker sleeps through it whole, silent towards the broker: above a part's usual time, and well
         # below the two heartbeats after which the broker would give its tasks to others.
-        "worker_soft_shutdown_timeout": 4.0,
+        "worker_soft_shutdown_timeout": min(4.0, 1.5 * config.broker.heartbeat),
         "worker_detect_quorum_queues": True,
         "worker_proc_alive_timeout": 30.0,
-        # A task whose process died goes back to its queue after this; with 10, the default, after 10 s.
-        "worker_lost_wait": 0.5,
         # Remote control keeps an exclusive queue. While a worker's last connection hangs on a frozen
         # broker, it is locked and the worker fails at it again and again (405); declaring it waits for the
         # metadata store to elect a leader; and RabbitMQ 4.0 with Khepri fails its first boot after a stop

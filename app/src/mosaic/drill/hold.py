@@ -29,8 +29,13 @@ class Hold:
             self._connection.close()
 
 
-def wait(unit: Unit, seconds: float) -> None:
-    """Return when nobody holds the unit any more, or after `seconds`. Raises SQLAlchemyError."""
+def stay(unit: Unit, number: int, seconds: float) -> None:
+    """Keep a first attempt until nobody holds the unit any more, for `seconds` at most; let others go on.
+
+    Raises SQLAlchemyError.
+    """
+    if number > 1:
+        return
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with transaction() as session:

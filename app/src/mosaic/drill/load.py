@@ -94,7 +94,8 @@ class Load:
             kind = str(command["publish"])
             arguments = [command["seconds"]] if "seconds" in command else []
             publisher = next(iter(self._publishers))
-            unit = self._publish(publisher, kind, arguments)
+            unit = next(self._numbers)
+            self._publish(unit, publisher, kind, arguments)
             self._say("published", unit=unit, kind=kind)
         elif "hold" in command:
             thread = threading.Thread(
@@ -106,13 +107,12 @@ class Load:
         pause = len(self._publishers) / self._plan.rate
         due = time.monotonic()
         while not self._stopped.is_set():
-            self._publish(publisher, "work", [self._plan.seconds])
+            self._publish(next(self._numbers), publisher, "work", [self._plan.seconds])
             # After a stall the rate is as before: a burst would hide how long it took to recover.
             due = max(due + pause, time.monotonic())
             self._stopped.wait(due - time.monotonic())
 
-    def _publish(self, publisher: str, kind: str, arguments: list[Any], unit: int | None = None) -> int:
-        unit = unit or next(self._numbers)
+    def _publish(self, unit: int, publisher: str, kind: str, arguments: list[Any]) -> None:
         call = TaskCall(
             f"mosaic.drill.{kind}", (self._plan.run, unit, *arguments), f"{self._plan.run}-{unit}"
         )
@@ -124,7 +124,6 @@ class Load:
             self._ledger.enter(self._now(), unit, kind, publisher, UNKNOWN)
         else:
             self._ledger.enter(self._now(), unit, kind, publisher, CONFIRMED)
-        return unit
 
     def _hold(self, host: str, seconds: float, wait: float) -> None:
         self._let_go()
@@ -132,7 +131,7 @@ class Load:
         for _ in range(HOLD_TRIES):
             unit = Unit(self._plan.run, next(self._numbers))
             hold = Hold(unit)
-            self._publish(publisher, "held", [seconds], unit.number)
+            self._publish(unit.number, publisher, "held", [seconds])
             runner = self._wait_for_start(unit, wait)
             if runner is not None and runner[0] == host:
                 self._held = hold

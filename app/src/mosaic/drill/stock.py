@@ -43,7 +43,7 @@ def work(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
 def held(self: Task[Any, Any], run: str, unit: int, seconds: float) -> None:
     """Stay at work at the first attempt until the load lets go, for `seconds` at most."""
     of = Unit(run, unit)
-    attempt(of, runner_of(self), lambda number: hold.wait(of, seconds if number == 1 else 0))
+    attempt(of, runner_of(self), lambda number: hold.stay(of, number, seconds))
 
 
 @app.task(bind=True, name="mosaic.drill.hog")

@@ -42,8 +42,7 @@ def work(_unit: Unit, _number: int, seconds: float) -> None:
 @shared_task(base=DrillTask, name="mosaic.drill.held")
 def held(unit: Unit, number: int, seconds: float) -> None:
     """Stay at work at the first attempt until the load lets go, for `seconds` at most."""
-    if number == 1:
-        hold.wait(unit, seconds)
+    hold.stay(unit, number, seconds)
 
 
 @shared_task(base=DrillTask, name="mosaic.drill.poison")
