@@ -160,3 +160,13 @@ def test_login_leads_to_this_site_only(target: str) -> None:
 def test_login_page_escapes_what_it_shows(anonymous: TestClient) -> None:
     page = anonymous.get("/login", params={"next": '/"><script>alert(1)</script>'})
     assert "<script>alert" not in page.text
+
+
+def test_web_server_is_told_who_is_logged_in(anonymous: TestClient) -> None:
+    """Its question carries the browser's cookie or credentials, and asks for JSON: a status, no redirect."""
+    accept = {"Accept": "application/json"}
+    assert anonymous.get("/auth", headers=accept, follow_redirects=False).status_code == 401
+    assert anonymous.get("/auth", headers=accept, auth=("lab", "wrong")).status_code == 401
+    assert anonymous.get("/auth", headers=accept, auth=("lab", "correct horse")).status_code == 204
+    log_in(anonymous)
+    assert anonymous.get("/auth", headers=accept).status_code == 204

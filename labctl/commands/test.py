@@ -62,6 +62,7 @@ def _lint(reports: Path, screen: Screen) -> list[Path]:
 
 def _unit(reports: Path, screen: Screen) -> list[Path]:
     devtools.ensure_postgresql(screen)
+    devtools.ensure_promtool(screen)
     source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
     environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
     own = pythons.own()

@@ -115,6 +115,14 @@ def log_store() -> None:
 
 
 @main.command()
+def metrics() -> None:
+    """Serve this host's metrics for Prometheus."""
+    from mosaic.metrics.service import serve
+
+    _service(lambda _config: serve())
+
+
+@main.command()
 @click.argument("hosts", nargs=-1, required=True)
 @click.option("--timeout", default=20.0, show_default=True, help="Seconds to wait for all answers.")
 def probe(hosts: tuple[str, ...], timeout: float) -> None:

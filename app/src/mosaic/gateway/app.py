@@ -19,6 +19,7 @@ from mosaic import __version__, systemd
 from mosaic.config import Config, ConfigError
 from mosaic.gateway import (
     charts_api,
+    doors,
     errors,
     job_api,
     lab_api,
@@ -52,6 +53,7 @@ MODULES = (
     queues_api,
     periodic_api,
     charts_api,
+    doors,
     pages,
 )
 SECURITY_HEADERS = (

@@ -26,6 +26,8 @@ MENU = (
     ("/periodic", "Periodic"),
     ("/charts", "Charts"),
 )
+#: What the web server opens to who is logged in here, see doors.py; the last two are the monitor's.
+DOORS = (("/rabbitmq/", "RabbitMQ"), ("/flower/", "Flower"), ("/prometheus/", "Prometheus"))
 TINT_COLOURS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in TINTS]
 
 
@@ -80,6 +82,7 @@ def shell(request: Request, page: str, title: str, **values: Any) -> Response:
         "page": page,
         "title": title,
         "menu": MENU,
+        "doors": DOORS if request.app.state.config.lab.prometheus_url else DOORS[:1],
         "current": values.pop("current", request.url.path),
         "tints": ",".join(TINT_COLOURS),
         "hosts": ",".join(request.app.state.watch.hosts),
