@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import uuid
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import Celery
 from conftest import RecordingPublisher
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from mosaic.config import Config
 from mosaic.gateway.desk import Desk
 from mosaic.gateway.errors import ApiError
 from mosaic.ledger import steering
@@ -184,6 +187,18 @@ def test_pages_have_a_frame_and_nothing_inline(client: TestClient, path: str) ->
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("monitor", ["", "https://monitor-1:9090/prometheus"])
+def test_pages_name_the_doors_that_there_are(
+    client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, monitor: str
+) -> None:
+    lab = dataclasses.replace(config.lab, prometheus_url=monitor)
+    application = cast(FastAPI, client.app)
+    monkeypatch.setattr(application.state, "config", dataclasses.replace(config, lab=lab))
+    page = client.get("/", headers=HTML).text
+    assert 'href="/rabbitmq/"' in page
+    assert [f'href="/{door}/"' in page for door in ("flower", "prometheus")] == [bool(monitor)] * 2
 
 
 def test_files_of_the_pages_are_there_and_asked_for_each_time(client: TestClient) -> None:

@@ -30,7 +30,7 @@ def test_flood_of_jobs(spare_lab: UserLab, url: str, trust: ssl.SSLContext, cons
 
 def nothing_runs(console: httpx.Client) -> bool:
     """Whether no job runs any more."""
-    return console.get("/api/lab").json()["work"]["running_jobs"] == 0
+    return bool(console.get("/api/lab").json()["work"]["running_jobs"] == 0)
 
 
 async def flood(url: str, trust: ssl.SSLContext, password: str) -> tuple[Counter[int], set[str], float]:
