@@ -1,4 +1,4 @@
-"""What the tests need beyond ./lab itself: development packages in .venv, PostgreSQL's programs."""
+"""What the tests need beyond ./lab: packages in .venv, PostgreSQL's programs, a browser, promtool."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from labctl.errors import UsageError
@@ -16,6 +17,7 @@ from labctl.screen import Screen
 
 _STAMP = Path(sys.prefix) / "warren-dev-stamp"
 _CLUSTERS = Path("/etc/postgresql-common/createcluster.d")
+PROMTOOL = ROOT / ".lab" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 
 
 def ensure_packages(screen: Screen) -> None:
@@ -73,6 +75,12 @@ def ensure_qemu(screen: Screen) -> None:
         root.apt_install(missing, screen)
 
 
+def ensure_browser(screen: Screen) -> None:
+    """Install Chromium from the distribution, and a font; elsewhere the tests look on PATH."""
+    if shutil.which("chromium") is None and root.is_debian_like():
+        root.apt_install(["chromium", "fonts-dejavu-core"], screen)
+
+
 def ensure_postgresql(screen: Screen) -> None:
     """Install PostgreSQL's programs, of which app/tests start a private server; no service is made."""
     if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or not root.is_debian_like():
@@ -83,3 +91,37 @@ def ensure_postgresql(screen: Screen) -> None:
         root.apt_install(["postgresql"], screen)
     finally:
         root.run(["rm", "-f", str(marker)])
+
+
+def ensure_promtool(screen: Screen) -> None:
+    """Bring promtool, which tests the alerts, into the cache: its package's service is not wanted here.
+
+    A package of its own in Debian 13, a part of Prometheus's before. Where this is not Debian, or the
+    registry is away, the tests say what they miss.
+    """
+    if shutil.which("promtool") is not None or PROMTOOL.exists() or not root.is_debian_like():
+        return
+    with screen.step("bring promtool") as step, tempfile.TemporaryDirectory() as scratch:
+        step.update("apt-get download promtool")
+        package = _downloaded(Path(scratch), "promtool", "prometheus")
+        if package is None:
+            step.update("apt-get update")
+            root.run(["apt-get", "update", "-q"])
+            package = _downloaded(Path(scratch), "promtool", "prometheus")
+        if package is not None:
+            subprocess.run(["dpkg-deb", "--extract", str(package), f"{scratch}/unpacked"], check=True)
+            PROMTOOL.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(f"{scratch}/unpacked/usr/bin/promtool", PROMTOOL)
+        step.ok = PROMTOOL.exists()
+        step.result = "in .lab/cache" if step.ok else "not to be had"
+
+
+def _downloaded(folder: Path, *packages: str) -> Path | None:
+    """File of the first of these packages that the distribution has; needs no root."""
+    for package in packages:
+        command = ["apt-get", "download", "-q", package]
+        subprocess.run(command, check=False, capture_output=True, cwd=folder)
+        files = list(folder.glob(f"{package}_*.deb"))
+        if files:
+            return files[0]
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _VIEW_KEYS = ("members", "running", "partitions", "alarms")
@@ -46,7 +46,14 @@ def assemble(
         and not cluster["endangered"]
         and all(workers.values())
     )
-    return {"healthy": healthy, "nodes": nodes, "cluster": cluster, "workers": workers, "queues": queues}
+    return {
+        "healthy": healthy,
+        "nodes": nodes,
+        "cluster": cluster,
+        "workers": workers,
+        "queues": queues,
+        "alerts": _alerts(said.get(host, {}) for host in groups.get("monitors", [])),
+    }
 
 
 def complaints(status: Mapping[str, Any]) -> list[str]:
@@ -104,6 +111,15 @@ def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
         "endangered": sorted({name for view in known for name in view["endangered"]}),
         "seen_alike_by_all": alike,
     }
+
+
+def _alerts(answers: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Firing alerts of all monitors, each once.
+
+    They are shown and do not make a lab unhealthy: dead letters, say, are for a person to look at.
+    """
+    found = {tuple(sorted(alert.items())) for said in answers for alert in said.get("alerts", [])}
+    return sorted((dict(alert) for alert in found), key=lambda alert: (alert["name"], alert["summary"]))
 
 
 def _all_active(services: Mapping[str, str]) -> bool:

@@ -7,17 +7,21 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import psycopg
 import pytest
+import uvicorn
 from celery import Celery
 from fastapi.testclient import TestClient
 from mosaic.celery import create_app
-from mosaic.config import Config, Gateway, load_config
-from mosaic.gateway.app import create_gateway
+from mosaic.config import Config, load_config
+from mosaic.gateway.app import NotifyingServer, create_gateway
 from mosaic.ledger.database import engine, make_engine
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import Base
@@ -171,7 +175,7 @@ def publisher() -> RecordingPublisher:
 @pytest.fixture
 def anonymous(config: Config, publisher: RecordingPublisher) -> Iterator[TestClient]:
     """Yield a client that has not logged in."""
-    gateway = create_gateway(cast(Gateway, config.gateway), cast(Publisher, publisher))
+    gateway = create_gateway(config, cast(Publisher, publisher))
     with TestClient(gateway, base_url="https://console.lab", raise_server_exceptions=False) as client:
         yield client
 
@@ -181,6 +185,31 @@ def client(anonymous: TestClient) -> TestClient:
     """Return a client with HTTP Basic credentials."""
     anonymous.auth = ("lab", "correct horse")
     return anonymous
+
+
+@pytest.fixture
+def served(config: Config, publisher: RecordingPublisher) -> Iterator[str]:
+    """Serve the gateway on loopback and yield its address; event streams need a real server."""
+    gateway = create_gateway(config, cast(Publisher, publisher))
+    settings = uvicorn.Config(gateway, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2)
+    server = NotifyingServer(settings, gateway)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < deadline, "the gateway does not start"
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=10)
+    assert not thread.is_alive(), "the gateway does not end"
+
+
+@pytest.fixture
+def browser(served: str) -> Iterator[httpx.Client]:
+    """Yield a client of the served gateway, with HTTP Basic credentials."""
+    with httpx.Client(base_url=served, auth=("lab", "correct horse"), timeout=10, trust_env=False) as client:
+        yield client
 
 
 @pytest.fixture

@@ -204,6 +204,6 @@ def test_console_page_needs_nothing_inline_or_foreign(client: TestClient) -> Non
     assert " style=" not in page.text
     assert " onclick=" not in page.text
     assert "https://" not in page.text
-    for path in ("/static/console.js", "/static/console.css", "/static/icon.svg"):
+    for path in ("/static/lab.js", "/static/base.css", "/static/icon.svg"):
         assert path in page.text
         assert client.get(path).status_code == 200

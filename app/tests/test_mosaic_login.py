@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
@@ -40,7 +42,7 @@ def test_browser_is_led_to_the_form_and_back(anonymous: TestClient) -> None:
     assert 'name="password"' in anonymous.get("/login").text
     landed = anonymous.post("/login", data=RIGHT)
     assert landed.status_code == 200
-    assert 'id="canvas"' in landed.text
+    assert 'id="workers"' in landed.text
 
 
 def test_session_cookie_is_guarded(anonymous: TestClient) -> None:
@@ -50,6 +52,15 @@ def test_session_cookie_is_guarded(anonymous: TestClient) -> None:
         assert flag in cookie
     assert "correct horse" not in cookie
     assert anonymous.get("/api/jobs").status_code == 200
+
+
+def test_session_ends_whatever_is_renewed(anonymous: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(anonymous)
+    began = time.time()
+    monkeypatch.setattr("mosaic.gateway.auth.time.time", lambda: began + 12 * 3600 - 60)
+    assert anonymous.get("/api/jobs").status_code == 200
+    monkeypatch.setattr("mosaic.gateway.auth.time.time", lambda: began + 12 * 3600 + 60)
+    assert anonymous.get("/api/jobs").status_code == 401
 
 
 def test_logout_ends_the_session(anonymous: TestClient) -> None:
@@ -149,3 +160,13 @@ def test_login_leads_to_this_site_only(target: str) -> None:
 def test_login_page_escapes_what_it_shows(anonymous: TestClient) -> None:
     page = anonymous.get("/login", params={"next": '/"><script>alert(1)</script>'})
     assert "<script>alert" not in page.text
+
+
+def test_web_server_is_told_who_is_logged_in(anonymous: TestClient) -> None:
+    """Its question carries the browser's cookie or credentials, and asks for JSON: a status, no redirect."""
+    accept = {"Accept": "application/json"}
+    assert anonymous.get("/auth", headers=accept, follow_redirects=False).status_code == 401
+    assert anonymous.get("/auth", headers=accept, auth=("lab", "wrong")).status_code == 401
+    assert anonymous.get("/auth", headers=accept, auth=("lab", "correct horse")).status_code == 204
+    log_in(anonymous)
+    assert anonymous.get("/auth", headers=accept).status_code == 204

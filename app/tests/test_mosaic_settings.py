@@ -72,6 +72,7 @@ def test_settings_know_no_unknown_name() -> None:
         ("broker_transport_options", {"confirm_publish": True, "read_timeout": 6}),
         ("broker_channel_error_retry", True),
         ("worker_enable_remote_control", False),
+        ("worker_send_task_events", True),
         ("broker_connection_max_retries", None),
         ("broker_connection_retry_on_startup", True),
         ("worker_cancel_long_running_tasks_on_connection_loss", True),
@@ -152,3 +153,13 @@ def test_schedule_names_tasks_that_exist_in_whole_seconds() -> None:
         assert entry["schedule"] >= 1
         assert entry["options"]["expires"] > entry["schedule"]
     json.dumps(app.conf.beat_schedule)
+
+
+def test_events_do_not_wait_for_confirms_and_tasks_do() -> None:
+    app = create_app(CONFIG)
+    with app.connection_for_write() as connection:
+        app.events.Dispatcher(connection, enabled=True)
+        assert connection.transport_options["confirm_publish"] is False
+    with app.connection_for_write() as connection:
+        assert connection.transport_options["confirm_publish"] is True
+    assert app.conf.broker_transport_options["confirm_publish"] is True

@@ -71,6 +71,8 @@ def _show(context: Context, status: dict[str, Any]) -> None:
         f" {'seen alike by all' if cluster['seen_alike_by_all'] else 'not seen alike by all'},"
         f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
     )
+    for alert in status["alerts"]:
+        console.print(f"alert     {alert['name']}: {alert['summary']}", style="yellow", markup=False)
     for complaint in report.complaints(status):
         console.print(complaint, style="red", markup=False)
     console.print("healthy" if status["healthy"] else "not healthy", style=_COLOURS[status["healthy"]])
@@ -81,7 +83,8 @@ def _show_queues(context: Context, queues: dict[str, Any]) -> None:
     shown = {
         name: queue
         for name, queue in queues.items()
-        if queue["messages"] or not (name.startswith("celery_delayed") or name.endswith("celery.pidbox"))
+        if queue["messages"]
+        or not (name.startswith(("celery_delayed", "celeryev.")) or name.endswith("celery.pidbox"))
     }
     if not shown:
         return

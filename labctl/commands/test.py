@@ -62,6 +62,7 @@ def _lint(reports: Path, screen: Screen) -> list[Path]:
 
 def _unit(reports: Path, screen: Screen) -> list[Path]:
     devtools.ensure_postgresql(screen)
+    devtools.ensure_promtool(screen)
     source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
     environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
     own = pythons.own()
@@ -119,6 +120,7 @@ class _Cycle:
     def _suites(self) -> list[Path]:
         suites = [verify.run(self._context, disruptive=True, reports=self._reports)]
         if any((ROOT / "tests" / "lab").glob("test_*.py")):
+            devtools.ensure_browser(self._screen)
             arguments = ["tests/lab", f"--ansible-inventory={self._context.substrate.inventory}"]
             with self._screen.step("tests of tests/lab") as step:
                 suite = checks.run(

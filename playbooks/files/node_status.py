@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints as JSON how this node is: its services and, on a broker, how that sees the cluster and its queues.
+"""Prints as JSON how this node is: its services, a broker's view of the cluster, a monitor's firing alerts.
 
 Arguments: the inventory groups of this node. Runs as root, with the standard library alone. An unanswered
 question gives an `error` entry, never a failure: half a picture is better than none.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from typing import Any
 
 MONITOR = Path("/etc/warren/monitor.json")
 TIMEOUT_S = 5
+PROMETHEUS = Path("/etc/default/prometheus")  # its arguments, as the role monitoring wrote them
+CA = "/etc/warren/pki/ca.pem"
 
 # Units a node of the group must run; a pattern stands for all its instances, at least one.
 REQUIRED = {
@@ -26,9 +29,16 @@ REQUIRED = {
     "workers": ["haproxy", "mosaic-worker@*"],
     "gateways": ["haproxy", "mosaic-gateway", "mosaic-beat", "nginx"],
     "databases": ["postgresql@*-main"],
+    "monitors": ["haproxy", "lab-flower", "prometheus"],
 }
 # Units that are reported where they are enabled: which hosts run them is the inventory's choice.
-WHERE_ENABLED = ["mosaic-log-ship", "mosaic-log-store", "prometheus", "mosaic-flower"]
+WHERE_ENABLED = [
+    "mosaic-log-ship",
+    "mosaic-log-store",
+    "mosaic-metrics",
+    "prometheus-node-exporter",
+    "prometheus-postgres-exporter",
+]
 
 
 def show(patterns: list[str]) -> list[dict[str, str]]:
@@ -142,6 +152,24 @@ def queues(api: Management) -> dict[str, Any]:
     }
 
 
+def alerts() -> list[dict[str, str]]:
+    """Name, severity and summary of each alert that fires, as Prometheus of this node has it."""
+    arguments = dict(re.findall(r"--web\.([a-z-]+)=([^\s\"]+)", PROMETHEUS.read_text(encoding="utf-8")))
+    url = f"https://{arguments['listen-address']}{arguments['route-prefix']}api/v1/alerts"
+    context = ssl.create_default_context(cafile=CA)
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:
+        found = json.load(answer)["data"]["alerts"]
+    return [
+        {
+            "name": alert["labels"]["alertname"],
+            "severity": alert["labels"].get("severity", ""),
+            "summary": alert["annotations"].get("summary", ""),
+        }
+        for alert in found
+        if alert["state"] == "firing"
+    ]
+
+
 def main() -> None:
     groups = sys.argv[1:]
     states, consuming = services(groups)
@@ -155,6 +183,11 @@ def main() -> None:
             report["queues"] = queues(api)
         except (OSError, ValueError, KeyError) as error:
             report["error"] = f"the broker's management API does not answer: {error}"
+    if "monitors" in groups:
+        try:
+            report["alerts"] = alerts()
+        except (OSError, ValueError, KeyError) as error:
+            report["error"] = f"Prometheus does not answer: {error}"
     print(json.dumps(report))
 
 

@@ -59,6 +59,12 @@ def gateway(node: Node, answers: Answers) -> Facts:
 
 
 @pytest.fixture
+def monitor(node: Node, answers: Answers) -> Facts:
+    """Answer of on_node/monitor.py there."""
+    return answers.of(node.name, "monitor")
+
+
+@pytest.fixture
 def database(node: Node, answers: Answers) -> Facts:
     """Answer of on_node/database.py there."""
     return answers.of(node.name, "database")

@@ -27,7 +27,9 @@ CLIENTS = ("workers", "gateways", "monitors")
 SSH = 22
 
 # What each group serves: port -> groups whose hosts may reach it; "all" for anybody.
+# Those of "all" are served by every host; metrics of any kind only where there is a monitor to ask for them.
 SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
+    "all": {9100: ("monitors",)},
     "brokers": {
         5671: CLIENTS,
         5670: ("brokers", *CLIENTS),
@@ -36,13 +38,16 @@ SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
         15671: ("gateways", "monitors"),
         15691: ("monitors",),
     },
-    "databases": {5432: CLIENTS},
-    "gateways": {443: ("all",)},
+    "workers": {8405: ("monitors",)},
+    "databases": {5432: CLIENTS, 9187: ("monitors",)},
+    "gateways": {443: ("all",), 8405: ("monitors",), 9464: ("monitors",)},
+    "monitors": {8405: ("monitors",), 5555: ("gateways", "monitors"), 9090: ("gateways", "monitors")},
 }
+METRICS = (5555, 8405, 9090, 9100, 9187, 9464)
 # Asked for as well, and served by nobody: plain HTTP, AMQP, management, metrics.
 NEVER_SERVED = (80, 5672, 15672, 15692)
 # Services whose certificate any host that reaches them can see without another protocol before it.
-TLS_PORTS = (5670, 5671, 15671, 443)
+TLS_PORTS = (5670, 5671, 15671, 443, 15691, *METRICS)
 
 RECENT_TICK_S = 40  # four times the period of beat
 
@@ -119,16 +124,26 @@ class Lab:
         """lab_address of every host."""
         return {name: node.address for name, node in self.nodes.items()}
 
+    def served_by(self, name: str) -> dict[int, Sequence[str]]:
+        """Ports that a host serves, each with the groups whose hosts may reach it."""
+        groups = ["all", *sorted(self.nodes[name].groups)]
+        measured = bool(self.group("monitors"))
+        return {
+            port: sources
+            for group in groups
+            for port, sources in SERVED.get(group, {}).items()
+            if measured or port not in METRICS
+        }
+
     def reachable_from(self, name: str) -> dict[str, set[int]]:
         """Ports of each host that this one may reach over the network."""
         return {
             other: {
                 port
-                for group in node.groups
-                for port, sources in SERVED.get(group, {}).items()
+                for port, sources in self.served_by(other).items()
                 if name in self.group(*sources) or other == name
             }
-            for other, node in self.nodes.items()
+            for other in self.nodes
         }
 
     def questions(self, name: str) -> dict[str, tuple[Facts, str]]:
@@ -144,18 +159,27 @@ class Lab:
             first, *_ = brokers = self.group("brokers")
             peers = [other for other in brokers if other != name]
             asked["broker"] = ({"peers": peers, "definitions": name == first}, SYSTEM_PYTHON)
-        if groups & {"workers", "gateways"}:
+        if groups & {"workers", "gateways"}:  # a monitor has the proxy alone
             asked["client"] = ({"units": ["haproxy", "mosaic-worker@*", "mosaic-log-*"]}, APPLICATION_PYTHON)
         if "gateways" in groups:
             first = self.group("gateways")[0]
+            metrics = ["mosaic-metrics"] if self.group("monitors") else []
             question = {
                 "name": name,
-                "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else [])],
+                "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else []), *metrics],
+                "doors": ["rabbitmq", *(["flower", "prometheus"] if metrics else [])],
                 "hosts": self.group("workers", "gateways"),
                 "recent_s": RECENT_TICK_S * self.patience,
                 "probe": self.group("workers") if name == first else [],
             }
             asked["gateway"] = (question, SYSTEM_PYTHON)
+        if "monitors" in groups:
+            question = {
+                "name": name,
+                "units": ["haproxy", "lab-flower", "prometheus"],
+                "workers": self.group("workers"),
+            }
+            asked["monitor"] = (question, SYSTEM_PYTHON)
         if "databases" in groups:
             asked["database"] = ({"used": bool(self.group("gateways"))}, SYSTEM_PYTHON)
         return asked

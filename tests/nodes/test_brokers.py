@@ -128,8 +128,8 @@ def test_vhosts_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
 
 
 def is_ours(queue: str) -> bool:
-    """Whether a queue carries work of the application; Celery's pidboxes and delays are not meant."""
-    return queue.startswith("mosaic.")
+    """Whether a queue carries work of the application; not Celery's delays, nor the log tails of pages."""
+    return queue.startswith("mosaic.") and not queue.startswith("mosaic.tail.")
 
 
 def definitions(answers: Answers, lab: Lab) -> Facts:

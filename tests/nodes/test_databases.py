@@ -26,14 +26,24 @@ def test_sessions_are_of_the_application_in_its_database(database: Facts) -> Non
 def test_passwords_are_kept_as_scram(database: Facts) -> None:
     assert database["settings"]["password_encryption"] == "scram-sha-256"
     kinds = {role["name"]: role["password"] for role in database["roles"] if role["logs_in"]}
-    assert kinds == {"postgres": None, "mosaic": "SCRAM-SHA-256", "mosaic_owner": "SCRAM-SHA-256"}
+    # None: nobody logs in by a password, only the system user of that name on the server's own host.
+    assert kinds == {
+        "postgres": None,
+        "prometheus": None,
+        "mosaic": "SCRAM-SHA-256",
+        "mosaic_owner": "SCRAM-SHA-256",
+    }
 
 
 def test_roles_of_the_application_rule_nothing(database: Facts) -> None:
     powers = ("super", "creates_databases", "creates_roles", "replicates")
     for role in database["roles"]:
-        if role["name"].startswith("mosaic"):
+        if role["name"].startswith("mosaic") or role["name"] == "prometheus":
             assert not any(role[power] for power in powers), role
+
+
+def test_who_looks_at_statistics_may_do_nothing_else(database: Facts) -> None:
+    assert database["memberships"] == [{"name": "prometheus", "group": "pg_monitor"}]
 
 
 def test_rules_admit_known_hosts_over_tls_only(database: Facts, lab: Lab) -> None:

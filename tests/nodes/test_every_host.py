@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.nodes.lab import SERVED, SSH, Facts, Lab, Node
+from tests.nodes.lab import SSH, Facts, Lab, Node
 
 testinfra_hosts = ["ansible://all"]
 
@@ -29,9 +29,8 @@ def test_firewall_drops_what_is_not_let_in(every: Facts) -> None:
     assert "policy drop" in every["rules"]
 
 
-def test_only_expected_ports_are_listened_on(every: Facts, node: Node) -> None:
-    expected = {port for group in node.groups for port in SERVED.get(group, {})}
-    assert set(every["listening"]["network"]) - {SSH} == expected
+def test_only_expected_ports_are_listened_on(every: Facts, node: Node, lab: Lab) -> None:
+    assert set(every["listening"]["network"]) - {SSH} == set(lab.served_by(node.name))
 
 
 def test_other_hosts_are_reached_only_where_they_serve_this_one(every: Facts, node: Node, lab: Lab) -> None:

@@ -50,3 +50,13 @@ def test_logs_of_every_host_arrive(gateway: Facts, lab: Lab) -> None:
 
 def test_plain_http_is_not_served(every: Facts) -> None:
     assert 80 not in every["listening"]["network"]
+
+
+def test_what_is_behind_the_login_is_for_the_lab_user_alone(gateway: Facts) -> None:
+    assert "rabbitmq" in gateway["doors"]
+    for door, found in gateway["doors"].items():
+        assert found["browser"]["status"] == 303, door
+        assert found["browser"]["location"] == f"/login?next=/{door}/"
+        assert found["program"]["status"] == 401, door
+        assert found["program"]["body"]["error"].startswith("login is required")
+        assert found["user"]["status"] in (200, 302), f"{door}: {found['user']}"

@@ -16,8 +16,15 @@ BACK_S = 60.0
 # Units of a group whose main process is killed; patterns stand for every loaded instance.
 KILLED = {
     "brokers": ["rabbitmq-server.service", "lab-broker-check.service"],
-    "databases": ["postgresql@*.service"],
-    "gateways": ["mosaic-gateway.service", "mosaic-beat.service", "mosaic-log-*.service", "nginx.service"],
+    "databases": ["postgresql@*.service", "prometheus-postgres-exporter.service"],
+    "gateways": [
+        "mosaic-gateway.service",
+        "mosaic-beat.service",
+        "mosaic-log-*.service",
+        "mosaic-metrics.service",
+        "nginx.service",
+    ],
+    "monitors": ["prometheus.service", "lab-flower.service", "prometheus-node-exporter.service"],
     "workers": ["mosaic-worker@*.service", "mosaic-log-*.service"],
 }
 

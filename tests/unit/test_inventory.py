@@ -31,7 +31,9 @@ def listed(*arguments: str, **environment: str) -> Any:
 def test_every_group_exists_even_when_empty() -> None:
     content = listed("--list")
     assert content["all"]["children"] == list(GROUPS)
-    assert content["monitors"] == {"hosts": []}
+    assert content["monitors"] == {"hosts": ["monitor-1"]}
+    small = listed("--list", LAB_TOPOLOGY="molecule/topologies/small.yml")
+    assert small["monitors"] == {"hosts": []}
     assert content["brokers"]["hosts"] == ["broker-1", "broker-2", "broker-3"]
 
 

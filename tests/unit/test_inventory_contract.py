@@ -94,6 +94,8 @@ def test_both_hold_the_secrets_that_the_plays_use() -> None:
     vault = yaml.safe_load(EXAMPLE_VAULT.read_text())["vault_lab_secrets"]
     assert used
     assert used == set(docker) == set(vault)
+    declared = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["lab_requirements"]
+    assert sorted(declared["secrets"]) == sorted(used), "what the preflight asks for"
 
 
 def test_example_holds_no_secret() -> None:

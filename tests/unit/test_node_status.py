@@ -7,6 +7,7 @@ import io
 import json
 import urllib.error
 from email.message import Message
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -171,3 +172,36 @@ def test_a_broker_that_cannot_be_asked_still_reports_its_services(
     assert said["services"] == {"rabbitmq-server": "failed"}
     assert "management API does not answer" in said["error"]
     assert "cluster" not in said
+
+
+def test_a_monitor_needs_prometheus_flower_and_its_proxy(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, _ = services(
+        node_status, monkeypatch, ["monitors"], unit("lab-flower"), unit("prometheus", "failed")
+    )
+    assert states == {"lab-flower": "active", "prometheus": "failed"}
+    assert node_status.REQUIRED["monitors"] == ["haproxy", "lab-flower", "prometheus"]
+
+
+def test_only_firing_alerts_are_told(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def alert(state: str) -> dict[str, Any]:
+        labels = {"alertname": state.title(), "severity": "warning"}
+        return {"state": state, "labels": labels, "annotations": {"summary": "It is so."}}
+
+    body = json.dumps({"data": {"alerts": [alert("pending"), alert("firing")]}}).encode()
+    asked: list[str] = []
+
+    def urlopen(url: str, **_: Any) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(body)
+
+    settings = tmp_path / "prometheus"
+    settings.write_text('ARGS="--web.listen-address=10.9.0.51:9090 --web.route-prefix=/prometheus/ --x=1"\n')
+    monkeypatch.setattr(node_status, "PROMETHEUS", settings)
+    monkeypatch.setattr(node_status.ssl, "create_default_context", lambda **_: None)
+    monkeypatch.setattr(node_status.urllib.request, "urlopen", urlopen)
+    assert node_status.alerts() == [{"name": "Firing", "severity": "warning", "summary": "It is so."}]
+    assert asked == ["https://10.9.0.51:9090/prometheus/api/v1/alerts"]

@@ -87,8 +87,25 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
         },
         "workers": {"worker-1": ["mosaic.digest", "mosaic.render", "mosaic.scale"]},
         "queues": QUEUES,
+        "alerts": [],
     }
     assert report.complaints(status) == []
+
+
+def test_alerts_of_all_monitors_are_told_once_and_are_no_complaint() -> None:
+    alert = {"name": "DeadLetters", "severity": "warning", "summary": "3 messages are dead letters."}
+    groups = GROUPS | {"monitors": ["monitor-1", "monitor-2"]}
+    said = {"services": {"prometheus": "active"}, "alerts": [alert]}
+    status = report.assemble(groups, {}, answers(monitor_1=said, monitor_2=said))
+    assert status["alerts"] == [alert]
+    assert status["healthy"]
+
+
+def test_a_monitor_is_a_node_like_others() -> None:
+    groups = GROUPS | {"monitors": ["monitor-1"]}
+    status = report.assemble(groups, {}, answers(monitor_1={"services": {"prometheus": "failed"}}))
+    assert not status["healthy"]
+    assert report.complaints(status) == ["monitor-1: prometheus is failed."]
 
 
 def test_a_host_of_two_groups_is_shown_once() -> None:

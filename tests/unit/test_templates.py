@@ -36,7 +36,8 @@ def test_secrets_reach_only_the_hosts_that_need_them(rendered: Rendered) -> None
     needs = {
         "erlang_cookie": "broker",
         "broker_admin": "nobody",  # known on the controller; brokers hold its hash
-        "broker_monitor": "broker",
+        "broker_monitor": "broker gateway",
+        "broker_flower": "monitor",
         "broker_mosaic": "worker gateway",
         "broker_mosaic_logs": "worker gateway",
         "database_mosaic": "worker gateway",
@@ -70,7 +71,11 @@ def test_database_admits_only_clients_over_tls_with_a_password(rendered: Rendere
     assert {words[4] for words in remote} == {"scram-sha-256"}
     assert {words[1] for words in remote} == {"mosaic"}
     assert {words[3] for words in remote} == {f"{address}/32" for address in clients}
-    assert [words for words in lines if words[0] == "local"] == [["local", "all", "postgres", "peer"]]
+    # On the server's own host, as the system user of that name: the administrator, and the exporter.
+    assert [words for words in lines if words[0] == "local"] == [
+        ["local", "all", "postgres", "peer"],
+        ["local", "postgres", "prometheus", "peer"],
+    ]
 
 
 def test_database_speaks_tls(rendered: Rendered) -> None:
@@ -109,11 +114,13 @@ def test_firewall_lets_in_only_what_a_group_serves(rendered: Rendered) -> None:
             15671: of("gateway", "monitor"),
             15691: of("monitor"),
         },
-        "database": {5432: of("worker", "gateway", "monitor")},
-        "gateway": {443: {"any"}},
+        "worker": {8405: of("monitor")},
+        "database": {5432: of("worker", "gateway", "monitor"), 9187: of("monitor")},
+        "gateway": {443: {"any"}, 8405: of("monitor"), 9464: of("monitor")},
+        "monitor": {8405: of("monitor"), 9090: of("gateway", "monitor"), 5555: of("gateway", "monitor")},
     }
     for file in rendered.each("/etc/warren/firewall.nft"):
-        served = expected.get(file.host.split("-")[0], {})
+        served = {9100: of("monitor"), **expected[file.host.split("-")[0]]}
         wanted = {port: sources for port, sources in served.items() if sources}
         assert accepted(file.content) == {22: {"any"}, **wanted}, file.host
         assert "policy drop" in file.content

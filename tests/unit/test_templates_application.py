@@ -17,11 +17,18 @@ def test_proxy_has_one_verified_server_for_each_broker(rendered: Rendered) -> No
     known, brokers = addresses(rendered), hosts_of(rendered, "broker")
     for file in rendered.each("/etc/haproxy/haproxy.cfg"):
         servers = [line.split() for line in file.content.splitlines() if line.strip().startswith("server ")]
-        assert [words[1:3] for words in servers] == [[name, f"{known[name]}:5671"] for name in brokers]
+        ports = ["5671", "15671"] if file.host.startswith("gateway-") else ["5671"]
+        assert [words[1:3] for words in servers] == [
+            [name, f"{known[name]}:{port}"] for port in ports for name in brokers
+        ]
         for words in servers:
             assert "ssl verify required ca-file /etc/warren/pki/ca.pem" in " ".join(words)
             assert words[words.index("verifyhost") + 1] == words[1]
-        assert re.findall(r"^  bind (\S+)$", file.content, re.MULTILINE) == ["127.0.0.1:5672"]
+        plain = ["127.0.0.1:5672", "127.0.0.1:15672"] if "15671" in ports else ["127.0.0.1:5672"]
+        assert re.findall(r"^  bind (\S+)$", file.content, re.MULTILINE) == plain
+        assert re.findall(r"^  bind (\S+ ssl .*)$", file.content, re.MULTILINE) == [
+            "*:8405 ssl crt /etc/haproxy/host.pem"
+        ]
 
 
 def test_proxy_asks_the_check_beside_the_broker_and_cuts_silent_sessions(rendered: Rendered) -> None:
@@ -32,7 +39,7 @@ def test_proxy_asks_the_check_beside_the_broker_and_cuts_silent_sessions(rendere
 
 
 def test_every_client_host_has_a_proxy(rendered: Rendered) -> None:
-    clients = hosts_of(rendered, "gateway") + hosts_of(rendered, "worker")
+    clients = [host for group in ("gateway", "worker", "monitor") for host in hosts_of(rendered, group)]
     assert set(clients) <= {file.host for file in rendered.each("/etc/haproxy/haproxy.cfg")}
 
 
@@ -64,6 +71,27 @@ def test_console_has_its_own_login(rendered: Rendered) -> None:
     assert gateway["username"] == "lab"
     assert gateway["password"] == rendered.secrets["console_password"]
     assert gateway["session_key"] not in ("", gateway["password"])
+
+
+def test_console_watches_the_hosts_of_the_inventory_as_who_may_only_look(rendered: Rendered) -> None:
+    watched = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/mosaic.toml"))["lab"]
+    assert watched["brokers"] == hosts_of(rendered, "broker")
+    assert watched["workers"] == hosts_of(rendered, "worker")
+    assert (watched["monitor_user"], watched["monitor_password"]) == (
+        "monitor",
+        rendered.secrets["broker_monitor"],
+    )
+    monitors = hosts_of(rendered, "monitor")
+    assert watched["prometheus_url"] == (f"https://{monitors[0]}:9090/prometheus" if monitors else "")
+    assert "lab" not in tomllib.loads(rendered.text("worker-1", "/etc/mosaic/mosaic.toml"))
+
+
+def test_proxy_tells_of_itself_where_the_application_asks(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/mosaic/mosaic.toml"):
+        path = tomllib.loads(file.content)["broker"]["proxy_socket"]
+        assert f"stats socket {path} mode 666 level user" in rendered.text(
+            file.host, "/etc/haproxy/haproxy.cfg"
+        )
 
 
 def unit(text: str) -> configparser.RawConfigParser:
@@ -133,7 +161,7 @@ def test_web_server_setting(rendered: Rendered, name: str) -> None:
     expected = {
         "ssl_certificate": "/etc/warren/pki/host.pem",
         "ssl_certificate_key": "/etc/warren/pki/host.key",
-        "listen": "443 ssl",
+        "listen": "443 ssl http2",
     }
     for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
         assert re.findall(rf"^\s*{name} ([^;]+);", file.content, re.MULTILINE) == [expected[name]]

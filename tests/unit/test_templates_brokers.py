@@ -78,6 +78,7 @@ def test_definitions_declare_users_without_their_passwords(rendered: Rendered) -
             "monitor": ["monitoring"],
             "mosaic": [],
             "mosaic-logs": [],
+            "mosaic-flower": [],
         }
 
 

@@ -9,17 +9,20 @@ from typing import Any
 
 from celery import Celery, signals
 
-from mosaic import systemd, topology
+from mosaic import signs, systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
 from mosaic.logs import configure_logging
 from mosaic.lost_processes import LostProcesses
+from mosaic.metrics.publishing import measure_celery
 from mosaic.settings import TASK_MODULES, celery_settings
 
 
 def create_app(config: Config) -> Celery:
     """Return a Celery application for `config`; it connects when it is used."""
-    app = Celery("mosaic", set_as_current=True, include=TASK_MODULES)
+    app = Celery(
+        "mosaic", set_as_current=True, include=TASK_MODULES, events="mosaic.events:UnconfirmedEvents"
+    )
     app.conf.update(celery_settings(config))
     app.steps["worker"].add(LostProcesses)
     return app
@@ -63,6 +66,7 @@ def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _report_worker_ready(sender: Any, **_: Any) -> None:
+    signs.begin_worker(sender.controller)
     systemd.ready("consuming " + " ".join(sorted(sender.app.amqp.queues.consume_from)))
 
 
@@ -87,4 +91,6 @@ def _forget_parent_connections(**_: Any) -> None:
 
 @signals.beat_init.connect
 def _report_beat_ready(sender: Any, **_: Any) -> None:
+    signs.begin_beat(sender.scheduler)
+    measure_celery("beat")
     systemd.ready(f"{len(sender.scheduler.schedule)} periodic tasks")

@@ -83,11 +83,11 @@ def gateway() -> None:
     from mosaic.gateway.app import serve
     from mosaic.publisher import Publisher
 
-    settings = load_config().gateway
-    if settings is None:
+    config = load_config()
+    if config.gateway is None:
         raise ConfigError(f"{config_path()}: the table [gateway] is missing.")
     configure_logging()
-    serve(settings, Publisher(current_app()))
+    serve(config, Publisher(current_app()))
 
 
 main.add_command(drill)
@@ -112,6 +112,14 @@ def log_store() -> None:
     from mosaic.log_store import serve
 
     _service(serve)
+
+
+@main.command()
+def metrics() -> None:
+    """Serve this host's metrics for Prometheus."""
+    from mosaic.metrics.service import serve
+
+    _service(lambda _config: serve())
 
 
 @main.command()

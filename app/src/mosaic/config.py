@@ -26,6 +26,8 @@ class Broker:
     url: str = dataclasses.field(repr=False)
     logs_url: str = dataclasses.field(default="", repr=False)
     heartbeat: int = 10
+    #: Statistics socket of this host's proxy; empty: the console does not show it.
+    proxy_socket: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,26 @@ class Gateway:
     session_key: str = dataclasses.field(repr=False)
     socket: str = "/run/mosaic/gateway.sock"
     max_body_mb: int = 32
+    max_running_jobs: int = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """What the console watches: the hosts by name, and how a gateway looks at brokers and at the monitor.
+
+    `monitor_user` may look at the brokers' management API and change nothing. `prometheus_url` is empty where
+    no monitor is set up.
+    """
+
+    brokers: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
+    check_port: int = 5670
+    management_port: int = 15671
+    monitor_user: str = "monitor"
+    monitor_password: str = dataclasses.field(default="", repr=False)
+    vhost: str = "mosaic"
+    ca_file: str = "/etc/warren/pki/ca.pem"
+    prometheus_url: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +91,7 @@ class Config:
     database: Database
     gateway: Gateway | None = None
     upkeep: Upkeep = dataclasses.field(default_factory=Upkeep)
+    lab: Lab = dataclasses.field(default_factory=Lab)
 
 
 def config_path() -> Path:
@@ -104,7 +127,7 @@ def read_config(path: Path) -> Config:
 
 def parse_config(table: dict[str, Any]) -> Config:
     """Turn a parsed TOML table into a Config. Raises ConfigError."""
-    known = {"host", "broker", "database", "gateway", "upkeep"}
+    known = {"host", "broker", "database", "gateway", "upkeep", "lab"}
     for key in sorted(table.keys() - known):
         raise ConfigError(f"unknown key {key!r}; known are {', '.join(sorted(known))}.")
     host = table.get("host")
@@ -116,6 +139,7 @@ def parse_config(table: dict[str, Any]) -> Config:
         database=_section(Database, table, "database"),
         gateway=_section(Gateway, table, "gateway") if "gateway" in table else None,
         upkeep=_section(Upkeep, table, "upkeep") if "upkeep" in table else Upkeep(),
+        lab=_section(Lab, table, "lab") if "lab" in table else Lab(),
     )
     _check_values(config)
     return config
@@ -127,15 +151,23 @@ def _section(kind: type[Section], table: dict[str, Any], name: str) -> Section:
         raise ConfigError(f"the table [{name}] is missing.")
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key, value in values.items():
+    for key in values:
         if key not in fields:
             raise ConfigError(f"unknown key {name}.{key}; known are {', '.join(sorted(fields))}.")
-        if type(value) is not hints[key]:
-            raise ConfigError(f"{name}.{key} must be of type {hints[key].__name__}.")
     for key, field in fields.items():
         if key not in values and field.default is dataclasses.MISSING:
             raise ConfigError(f"{name}.{key} is missing.")
-    return kind(**values)
+    return kind(**{key: _value(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
+
+
+def _value(name: str, value: Any, hint: Any) -> Any:
+    if hint == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{name} must be a list of texts.")
+        return tuple(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{name} must be of type {hint.__name__}.")
+    return value
 
 
 def _check_values(config: Config) -> None:
@@ -155,6 +187,11 @@ def _check_values(config: Config) -> None:
         _require(getattr(config.upkeep, field.name) >= 1, f"upkeep.{field.name} must be at least 1.")
     if config.gateway is not None:
         _check_gateway(config.gateway)
+    url = config.lab.prometheus_url
+    _require(
+        not url or url.startswith(("http://", "https://")),
+        "lab.prometheus_url must start with http:// or https://, or be empty.",
+    )
 
 
 def _check_gateway(gateway: Gateway) -> None:
@@ -162,6 +199,7 @@ def _check_gateway(gateway: Gateway) -> None:
         _require(bool(getattr(gateway, key)), f"gateway.{key} must not be empty.")
     _require(len(gateway.session_key) >= 16, "gateway.session_key must have at least 16 characters.")
     _require(1 <= gateway.max_body_mb <= 1024, "gateway.max_body_mb must be between 1 and 1024.")
+    _require(gateway.max_running_jobs >= 1, "gateway.max_running_jobs must be at least 1.")
 
 
 def _require(is_right: bool, sentence: str) -> None:

@@ -21,10 +21,12 @@ from kombu import Connection
 from kombu.exceptions import KombuError
 
 from mosaic.ledger.jobs import TaskCall
+from mosaic.metrics.publishing import confirm_seconds, unconfirmed_total
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 200
+PUBLISHER = "gateway"  # in metrics: the one kind of process that publishes this way
 CONNECT_SECONDS = 1.5
 SILENCE_SECONDS = 1.5
 PAUSE_SECONDS = 0.2
@@ -50,7 +52,7 @@ class Publisher:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._channel: Any = None
-        self._unconfirmed: dict[int, TaskCall] = {}
+        self._unconfirmed: dict[int, tuple[TaskCall, float]] = {}  # by delivery tag, with when it was sent
         self._nacked: list[TaskCall] = []
         self._sent = 0
         self._closed = threading.Event()
@@ -77,7 +79,7 @@ class Publisher:
             try:
                 self._send_window(self._connect(deadline), waiting, deadline)
             except PUBLISH_ERRORS as error:
-                waiting.extend(self._unconfirmed.values())
+                waiting.extend(call for call, _ in self._unconfirmed.values())
                 self._drop()
                 if time.monotonic() + PAUSE_SECONDS >= deadline:
                     raise PublishError(f"{len(waiting)} messages stayed unconfirmed: {error!r}") from error
@@ -94,7 +96,7 @@ class Publisher:
                 call = waiting.popleft()
                 # Entered before it is sent: if sending fails half-way, it is sent again.
                 self._sent += 1
-                self._unconfirmed[self._sent] = call
+                self._unconfirmed[self._sent] = (call, time.monotonic())
                 self._app.send_task(
                     call.task, args=call.args, task_id=call.task_id, producer=producer, retry=False
                 )
@@ -124,18 +126,21 @@ class Publisher:
         return connection
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        self._settle(delivery_tag, multiple)
+        now = time.monotonic()
+        for _, sent_at in self._settle(delivery_tag, multiple):
+            confirm_seconds.labels(PUBLISHER).observe(now - sent_at)
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
-        self._nacked.extend(self._settle(delivery_tag, multiple))
+        self._nacked.extend(call for call, _ in self._settle(delivery_tag, multiple))
 
-    def _settle(self, delivery_tag: int, multiple: bool) -> list[TaskCall]:
+    def _settle(self, delivery_tag: int, multiple: bool) -> list[tuple[TaskCall, float]]:
         tags = [tag for tag in self._unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]
         return [self._unconfirmed.pop(tag) for tag in tags if tag in self._unconfirmed]
 
     def _drop(self) -> None:
         """Forget the connection without a closing handshake, which waits for ever on a frozen broker."""
         connection, self._connection, self._channel = self._connection, None, None
+        unconfirmed_total.labels(PUBLISHER).inc(len(self._unconfirmed))
         self._unconfirmed.clear()
         self._nacked.clear()
         if connection is not None:

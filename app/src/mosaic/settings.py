@@ -134,6 +134,8 @@ def _worker(config: Config) -> dict[str, Any]:
         # when such a queue was left. `celery inspect` therefore finds nobody; what workers do is in the
         # ledger.
         "worker_enable_remote_control": False,
+        # Flower has nothing else to live on; see mosaic.events for what they cost.
+        "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
     }

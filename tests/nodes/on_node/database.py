@@ -24,6 +24,8 @@ SESSIONS = """SELECT coalesce(usename, '') AS user, datname AS database, ssl FRO
     JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL"""
 RULES = """SELECT type, database, user_name AS users, address, auth_method AS method, error
     FROM pg_hba_file_rules"""
+MEMBERSHIPS = """SELECT pg_get_userbyid(member) AS name, pg_get_userbyid(roleid) AS group
+    FROM pg_auth_members WHERE pg_get_userbyid(member) !~ '^pg_'"""
 DATABASES = (
     "SELECT datname AS name, pg_get_userbyid(datdba) AS owner FROM pg_database WHERE NOT datistemplate"
 )
@@ -56,6 +58,7 @@ def main() -> None:
         "settings": {row["name"]: row["setting"] for row in query(SETTINGS)},
         "sessions": sessions(),
         "rules": query(RULES),
+        "memberships": query(MEMBERSHIPS),
         "databases": query(DATABASES),
         "tables": query(TABLES, "mosaic"),
     }

@@ -26,6 +26,8 @@ CA = "/etc/warren/pki/ca.pem"
 SECRET_FILES = (
     "etc/mosaic/*.toml",
     "etc/warren/monitor.json",
+    "etc/warren/flower.json",
+    "etc/nginx/lab.d/*.conf",
     "etc/warren/pki/*.key",
     "etc/rabbitmq/definitions.json",
     "var/lib/rabbitmq/.erlang.cookie",

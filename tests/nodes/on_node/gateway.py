@@ -3,7 +3,7 @@
 Runs on the node; standard library only.
 
     gateway.py '{"name": own name, "units": [..], "hosts": [log senders], "probe": [worker, ..],
-                 "recent_s": age of a tick}'
+                 "recent_s": age of a tick, "doors": [path, ..]}'
 """
 
 from __future__ import annotations
@@ -57,6 +57,15 @@ def request(url: str, login: str = "", accept: str = "application/json") -> dict
         return {"status": answer.status, "location": answer.headers.get("Location", ""), "body": content}
 
 
+def doors(url: str, login: str) -> dict[str, Any]:
+    """What is behind the login: for a stranger's browser and program, and for the lab's user."""
+    return {
+        "browser": request(url, accept="text/html"),
+        "program": request(url),
+        "user": request(url, login, accept="text/html"),
+    }
+
+
 def beat(url: str, login: str, recent_s: float) -> dict[str, Any]:
     """The latest tick, waited for while there is none yet, or only one from before beat was started."""
     deadline = time.monotonic() + FIRST_TICK_S
@@ -103,6 +112,7 @@ def main() -> None:
         "api": request(f"{base}/api/jobs"),
         "wrong login": request(f"{base}/api/jobs", f"{CONFIG['username']}:wrong"),
         "right login": request(f"{base}/api/jobs?limit=1", login)["status"],
+        "doors": {door: doors(f"{base}/{door}/", login) for door in wanted["doors"]},
         "beat": beat(f"{base}/api/beat", login, wanted["recent_s"]),
         "logs": {
             host: request(f"{base}/api/logs?limit=1&host={host}", login)["body"] for host in wanted["hosts"]

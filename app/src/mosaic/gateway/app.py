@@ -6,23 +6,55 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mosaic import __version__, systemd
-from mosaic.config import Gateway
-from mosaic.gateway import errors, pages, queries, submissions
+from mosaic.config import Config, ConfigError
+from mosaic.gateway import (
+    charts_api,
+    doors,
+    errors,
+    job_api,
+    lab_api,
+    logs_api,
+    pages,
+    periodic_api,
+    queries,
+    queues_api,
+    submissions,
+)
 from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, RequireLogin
+from mosaic.gateway.desk import Desk
 from mosaic.gateway.limits import BodyLimit
+from mosaic.gateway.live.sse import Streams
+from mosaic.gateway.prometheus import Prometheus
+from mosaic.gateway.watch.jobs import LatestJobs
+from mosaic.gateway.watch.lab import LabWatch
+from mosaic.gateway.watch.management import trust
 from mosaic.publisher import Publisher
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+MODULES = (
+    lab_api,
+    submissions,
+    queries,
+    logs_api,
+    job_api,
+    queues_api,
+    periodic_api,
+    charts_api,
+    doors,
+    pages,
 )
 SECURITY_HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode()),
@@ -31,6 +63,16 @@ SECURITY_HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+
+class Static(StaticFiles):
+    """Files of the pages. A browser asks each time whether they are the same: modules name no version."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """Return the file, or 304."""
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class SecurityHeaders:
@@ -51,24 +93,41 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-def create_gateway(settings: Gateway, publisher: Publisher) -> FastAPI:
-    """Return the gateway; it closes `publisher` when it ends."""
+def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
+    """Return the gateway; it closes `publisher` when it ends. Raises ConfigError without [gateway]."""
+    settings = config.gateway
+    if settings is None:
+        raise ConfigError("the table [gateway] is missing.")
+    watch = LabWatch(config)
+    prometheus = make_prometheus(config)
+    watch.prometheus = prometheus
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.streams = Streams()
+        app.state.job_list = LatestJobs()
+        watch.start()
+        app.state.prometheus = prometheus
         yield
         systemd.stopping()
+        await watch.stop()
+        if prometheus is not None:
+            await prometheus.close()
         publisher.close()
 
     app = FastAPI(title="mosaic", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.publisher = publisher
+    app.state.config = config
+    app.state.watch = watch
+    app.state.desk = Desk()
+    app.state.max_running_jobs = settings.max_running_jobs
     app.state.credentials = Credentials(settings)
     app.state.throttle = LoginThrottle()
     errors.install(app)
-    app.include_router(submissions.router)
-    app.include_router(queries.router)
-    app.include_router(pages.router)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    # Streams first: their paths look like names of jobs.
+    for router in (queries.streams_router, job_api.streams_router, *(module.router for module in MODULES)):
+        app.include_router(router)
+    app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
     # The last one added is the outermost: headers, session, login, limit. A body is read after login only.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20)
     app.add_middleware(RequireLogin, credentials=app.state.credentials, throttle=app.state.throttle)
@@ -84,8 +143,21 @@ def create_gateway(settings: Gateway, publisher: Publisher) -> FastAPI:
     return app
 
 
+def make_prometheus(config: Config) -> Prometheus | None:
+    """Return the client of the lab's monitor; None where none is set up."""
+    if not config.lab.prometheus_url:
+        return None
+    context = trust(config.lab) if config.lab.prometheus_url.startswith("https:") else None
+    return Prometheus(config.lab, context)
+
+
 class NotifyingServer(uvicorn.Server):
     """Tells systemd when the socket is open, which is later than the end of the application's start-up."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        """Serve `app`."""
+        super().__init__(config)
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the socket, then report."""
@@ -93,15 +165,21 @@ class NotifyingServer(uvicorn.Server):
         if self.started:
             systemd.ready(f"serving {self.config.uds}")
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the event streams first: the server would wait for them until its patience ends."""
+        self._app.state.streams.close()
+        await super().shutdown(sockets=sockets)
 
-def serve(settings: Gateway, publisher: Publisher) -> None:
+
+def serve(config: Config, publisher: Publisher) -> None:
     """Serve on the unix socket until SIGTERM; the proxy in front writes the access log."""
-    config = uvicorn.Config(
-        create_gateway(settings, publisher),
-        uds=settings.socket,
+    app = create_gateway(config, publisher)
+    settings = uvicorn.Config(
+        app,
+        uds=config.gateway.socket if config.gateway else None,
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    NotifyingServer(config).run()
+    NotifyingServer(settings, app).run()

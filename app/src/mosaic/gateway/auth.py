@@ -21,6 +21,7 @@ from mosaic.config import Gateway
 from mosaic.gateway.errors import error_response
 
 SESSION_KEY = "user"
+SINCE_KEY = "since"
 SESSION_SECONDS = 12 * 3600
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -88,6 +89,19 @@ def is_cross_site(headers: Headers) -> bool:
     return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
 
 
+def log_in(session: dict[str, Any], username: str) -> None:
+    """Start a session."""
+    session.clear()
+    session[SESSION_KEY] = username
+    session[SINCE_KEY] = int(time.time())
+
+
+def is_logged_in(session: dict[str, Any]) -> bool:
+    """Return whether the session is one, and not too old: each answer renews the cookie, but not this."""
+    since = session.get(SINCE_KEY)
+    return bool(session.get(SESSION_KEY)) and isinstance(since, int) and since > time.time() - SESSION_SECONDS
+
+
 class RequireLogin:
     """ASGI middleware: lets a request pass that has a session or right Basic credentials."""
 
@@ -112,7 +126,7 @@ class RequireLogin:
         path = scope["path"]
         if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN_PATHS):
             return None
-        if scope["session"].get(SESSION_KEY):
+        if is_logged_in(scope["session"]):
             return None
         basic = _basic_credentials(headers.get("authorization", ""))
         if basic is not None:

@@ -11,9 +11,13 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from mosaic.gateway.rendering import templates, wants_page
 
 logger = logging.getLogger(__name__)
 
+DATABASE_AWAY = "the database does not answer; try again in a moment."
 WANT_OBJECT = "the body must be a JSON object, sent as application/json."
 
 
@@ -31,6 +35,15 @@ class ApiError(Exception):
 def error_response(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """Return the one shape of an error."""
     return JSONResponse({"error": sentence}, status, headers)
+
+
+def answer(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    """Return the error as a page for a person at a browser, as JSON for everybody else."""
+    if not wants_page(request):
+        return error_response(status, sentence, headers)
+    title = {404: "Nothing is here", 503: "One moment"}.get(status, "This did not work")
+    context = {"title": title, "sentence": sentence, "waits": status == 503}
+    return templates.TemplateResponse(request, "error.html", context, status, headers)
 
 
 def sentence_of(text: str) -> str:
@@ -61,15 +74,15 @@ def install(app: FastAPI) -> None:
     """Make `app` answer every error in the one shape."""
 
     @app.exception_handler(ApiError)
-    async def api_error(_request: Request, error: ApiError) -> JSONResponse:
-        return error_response(error.status, error.sentence, error.headers)
+    async def api_error(request: Request, error: ApiError) -> Response:
+        return answer(request, error.status, error.sentence, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
         return error_response(422, validation_sentence(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         sentence = sentence_of(str(error.detail))
         if error.status_code == 404 and error.detail == "Not Found":
             sentence = f"there is nothing at {request.url.path}."
@@ -78,18 +91,16 @@ def install(app: FastAPI) -> None:
         if error.status_code == 400 and "parsing the body" in sentence:
             sentence = "the body cannot be read: it is malformed."
         headers = dict(error.headers) if error.headers else None
-        return error_response(error.status_code, sentence, headers)
+        return answer(request, error.status_code, sentence, headers)
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
-    async def database_error(_request: Request, error: Exception) -> JSONResponse:
+    async def database_error(request: Request, error: Exception) -> Response:
         logger.error("the database does not answer: %s", error)
-        return error_response(
-            503, "the database does not answer; try again in a moment.", {"Retry-After": "5"}
-        )
+        return answer(request, 503, DATABASE_AWAY, {"Retry-After": "5"})
 
     @app.exception_handler(Exception)
-    async def unexpected(_request: Request, error: Exception) -> JSONResponse:
+    async def unexpected(request: Request, error: Exception) -> Response:
         logger.error("unexpected error", exc_info=error)
-        return error_response(500, "the gateway failed on this request; its log on this host says why.")
+        return answer(request, 500, "the gateway failed on this request; its log on this host says why.")

@@ -1,22 +1,33 @@
-"""The pages: login and the console."""
+"""Login, and the frame of every page."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from fastapi.templating import Jinja2Templates
 
-from mosaic import __version__
 from mosaic.assemble import TINTS
-from mosaic.gateway.auth import SESSION_KEY, TOO_MANY_FAILURES, client_address, safe_next
+from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_next
+from mosaic.gateway.job_ids import job_id, unknown
+from mosaic.gateway.lab_api import need_database
 from mosaic.gateway.presets import PRESETS
+from mosaic.gateway.rendering import templates
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.logs import SEVERITIES
 
 router = APIRouter(include_in_schema=False)
-templates = Jinja2Templates(Path(__file__).parent / "templates")
-templates.env.globals["version"] = __version__
+MENU = (
+    ("/", "Lab"),
+    ("/jobs", "Jobs"),
+    ("/queues", "Queues"),
+    ("/logs", "Logs"),
+    ("/periodic", "Periodic"),
+    ("/charts", "Charts"),
+)
+#: What the web server opens to who is logged in here, see doors.py; the last two are the monitor's.
+DOORS = (("/rabbitmq/", "RabbitMQ"), ("/flower/", "Flower"), ("/prometheus/", "Prometheus"))
 TINT_COLOURS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in TINTS]
 
 
@@ -48,8 +59,7 @@ def login(
         state.throttle.failed(client)
         return _login_again(request, target, 401, "user name or password is wrong.")
     state.throttle.succeeded(client)
-    request.session.clear()
-    request.session[SESSION_KEY] = username
+    log_in(request.session, username)
     return RedirectResponse(safe_next(target), 303)
 
 
@@ -66,9 +76,66 @@ def logout(request: Request) -> Response:
     return RedirectResponse("/login", 303)
 
 
+def shell(request: Request, page: str, title: str, **values: Any) -> Response:
+    """Return the page of template and module `page`, in the frame that all pages share."""
+    context = {
+        "page": page,
+        "title": title,
+        "menu": MENU,
+        "doors": DOORS if request.app.state.config.lab.prometheus_url else DOORS[:1],
+        "current": values.pop("current", request.url.path),
+        "tints": ",".join(TINT_COLOURS),
+        "hosts": ",".join(request.app.state.watch.hosts),
+        **values,
+    }
+    return templates.TemplateResponse(request, f"{page}.html", context)
+
+
 @router.get("/")
-def console(request: Request) -> Response:
-    """Show the console."""
-    return templates.TemplateResponse(
-        request, "console.html", {"presets": PRESETS, "tints": ",".join(TINT_COLOURS)}
-    )
+async def lab(request: Request) -> Response:
+    """Show the lab."""
+    return shell(request, "lab", "The lab")
+
+
+@router.get("/jobs")
+async def jobs_page(request: Request) -> Response:
+    """Show forms, finished pictures, and the latest jobs."""
+    settings = request.app.state.config.gateway
+    return shell(request, "jobs", "Jobs", presets=PRESETS, max_body_mb=settings.max_body_mb)
+
+
+@router.get("/jobs/{job}", dependencies=[Depends(need_database)])
+def job_page(request: Request, job: str) -> Response:
+    """Show one job."""
+    with transaction() as session:
+        view = jobs.find(session, job_id(job))
+    if view is None:
+        raise unknown(job)
+    title = f"{view.kind.capitalize()} of {view.created:%H:%M:%S} UTC"
+    return shell(request, "job", title, current="/jobs", job=view)
+
+
+@router.get("/queues")
+async def queues_page(request: Request) -> Response:
+    """Show queues and dead letters."""
+    return shell(request, "queues", "Queues")
+
+
+@router.get("/logs")
+async def logs_page(request: Request) -> Response:
+    """Show log records as they come."""
+    config = request.app.state.config
+    hosts = sorted({*request.app.state.watch.hosts, config.host})
+    return shell(request, "logs", "Logs", log_hosts=hosts, severities=SEVERITIES)
+
+
+@router.get("/periodic")
+async def periodic_page(request: Request) -> Response:
+    """Show what beat does."""
+    return shell(request, "periodic", "Periodic work")
+
+
+@router.get("/charts")
+async def charts_page(request: Request) -> Response:
+    """Show alerts and charts."""
+    return shell(request, "charts", "Alerts and charts")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response
 
 from mosaic.assemble import assemble, host_tints
 from mosaic.gateway.errors import ApiError
+from mosaic.gateway.job_ids import find, job_id
+from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
 from mosaic.gateway.schemas import MAX_TILES, BeatAnswer, JobAnswer, JobList, JobSummary, LogAnswer, LogList
+from mosaic.gateway.watch.jobs import LatestJobs
 from mosaic.ledger import jobs, log_records, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
@@ -19,31 +21,13 @@ from mosaic.ledger.models import RUNNING
 from mosaic.logs import SEVERITIES
 from mosaic.view import View
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", dependencies=[Depends(need_database)])
+streams_router = APIRouter(prefix="/api")
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Severity = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 IMMUTABLE = {"Cache-Control": "private, max-age=86400, immutable"}
 CHANGING = {"Cache-Control": "no-store"}
-
-
-def _job_id(job: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(job)
-    except ValueError:
-        raise _unknown(job) from None
-
-
-def _find(job: str) -> JobView:
-    with transaction() as session:
-        view = jobs.find(session, _job_id(job))
-    if view is None:
-        raise _unknown(job)
-    return view
-
-
-def _unknown(job: str) -> ApiError:
-    return ApiError(404, f"there is no job {job[:64]}.")
 
 
 @router.get("/jobs")
@@ -53,34 +37,41 @@ def list_jobs(limit: Limit = 20) -> JobList:
         return JobList(jobs=[JobSummary.of(view) for view in jobs.recent(session, limit)])
 
 
+@streams_router.get("/jobs/events", response_class=Response)
+async def follow_jobs(request: Request, watch: TheWatch, streams: TheStreams) -> Response:
+    """Follow the latest jobs: an event `jobs` now and at each change."""
+    job_list: LatestJobs = request.app.state.job_list
+    return streams.answer(job_list.events(lambda: watch.database_is_away))
+
+
 @router.get("/jobs/{job}")
 def show_job(job: str) -> JobAnswer:
     """Show a job with its parts."""
-    return JobAnswer.of(_find(job))
+    return JobAnswer.of(find(job))
 
 
 @router.get("/jobs/{job}/tiles/{index}.png", response_class=Response)
 def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_TILES)]) -> Response:
     """Return one tile, or one size of a scaling; it never changes once it is there."""
     with transaction() as session:
-        data = jobs.part_picture(session, _job_id(job), index)
+        data = jobs.part_picture(session, job_id(job), index)
     if data is None:
-        _find(job)
+        find(job)
         raise ApiError(404, f"part {index} of this job has no picture yet.")
     return Response(data, media_type="image/png", headers=IMMUTABLE)
 
 
 @router.get("/jobs/{job}/image", response_class=Response)
-def show_image(job: str, tint: Literal["none", "host"] = "none") -> Response:
+def show_image(job: str, watch: TheWatch, tint: Literal["none", "host"] = "none") -> Response:
     """Return the picture: the tiles so far, tinted by host if asked; the contact sheet of a scaling."""
-    view = _find(job)
+    view = find(job)
     with transaction() as session:
         if view.kind == "render":
             tiles = jobs.blobs(session, view.id, "tile")
         else:
             tiles = jobs.blobs(session, view.id, "sheet")
     if view.kind == "render":
-        tints = host_tints(view.by_host) if tint == "host" else None
+        tints = host_tints([*watch.hosts, *view.by_host]) if tint == "host" else None
         return Response(
             assemble(View.from_params(view.params), tiles, tints), media_type="image/png", headers=CHANGING
         )
@@ -92,7 +83,7 @@ def show_image(job: str, tint: Literal["none", "host"] = "none") -> Response:
 @router.get("/jobs/{job}/result")
 def show_result(job: str) -> JSONResponse:
     """Return the result of a digest, or the sizes of a scaling."""
-    view = _find(job)
+    view = find(job)
     result: dict[str, Any] | None = None
     if view.kind != "render":
         with transaction() as session:

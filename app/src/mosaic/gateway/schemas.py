@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mosaic.ledger.jobs import JobView
+from mosaic.ledger.jobs import JobView, PartView
 from mosaic.view import View
 
 DEFAULT_WIDTH_UNITS = 3.2
@@ -103,6 +103,11 @@ class PartAnswer(BaseModel):
     ended: datetime.datetime | None
     error: str | None
 
+    @classmethod
+    def of(cls, part: PartView) -> PartAnswer:
+        """Return the answer for a part as the ledger shows it."""
+        return cls(part=part.index, **{key: value for key, value in vars(part).items() if key != "index"})
+
 
 class JobSummary(BaseModel):
     """A job without its parts."""
@@ -132,20 +137,7 @@ class JobAnswer(JobSummary):
     @classmethod
     def of(cls, view: JobView) -> JobAnswer:
         """Return the answer for a job as the ledger shows it."""
-        parts = [
-            PartAnswer(
-                part=part.index,
-                state=part.state,
-                host=part.host,
-                pid=part.pid,
-                attempts=part.attempts,
-                started=part.started,
-                ended=part.ended,
-                error=part.error,
-            )
-            for part in view.parts
-        ]
-        return cls(**_job_fields(view), parts=parts)
+        return cls(**_job_fields(view), parts=[PartAnswer.of(part) for part in view.parts])
 
 
 def _job_fields(view: JobView) -> dict[str, Any]:
@@ -161,6 +153,35 @@ def _job_fields(view: JobView) -> dict[str, Any]:
         "error": view.error,
         "params": view.params,
     }
+
+
+class AttemptAnswer(BaseModel):
+    """One start of a part's task; `outcome` is null while it runs."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    part: int
+    number: int
+    host: str
+    pid: int
+    redelivered: bool
+    started: datetime.datetime
+    seconds: float | None
+    outcome: str | None
+    error: str | None
+
+
+class AttemptList(BaseModel):
+    """The latest attempts at a job's parts, newest first."""
+
+    attempts: list[AttemptAnswer]
+
+
+class Cancelled(BaseModel):
+    """The answer to a cancellation: the state that the job now has."""
+
+    job: uuid.UUID
+    state: str
 
 
 class JobList(BaseModel):

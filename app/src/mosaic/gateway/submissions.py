@@ -7,35 +7,26 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, File, Form, Request, UploadFile
 
 from mosaic import pictures
+from mosaic.gateway.desk import TheSubmit
 from mosaic.gateway.errors import ApiError
+from mosaic.gateway.lab_api import need_database
 from mosaic.gateway.schemas import Accepted, RenderRequest, parse_sizes
-from mosaic.gateway.submit import submit
 from mosaic.plans.digest import plan_digest
 from mosaic.plans.render import plan_render
 from mosaic.plans.scale import plan_scale
-from mosaic.publisher import Publisher
 
-router = APIRouter(prefix="/api/jobs")
-
-
-def get_publisher(request: Request) -> Publisher:
-    """Return the application's publisher."""
-    publisher: Publisher = request.app.state.publisher
-    return publisher
-
-
-ThePublisher = Annotated[Publisher, Depends(get_publisher)]
+router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
 
 
 @router.post("/render", status_code=202)
-def render(view: Annotated[RenderRequest, Body()], publisher: ThePublisher) -> Accepted:
+def render(view: Annotated[RenderRequest, Body()], submit_plan: TheSubmit) -> Accepted:
     """Render a view of the Mandelbrot set, one part a tile."""
-    return submit(publisher, plan_render(view.view()))
+    return submit_plan(plan_render(view.view()))
 
 
 @router.post("/scale", status_code=202)
 def scale(
-    file: Annotated[UploadFile, File()], publisher: ThePublisher, sizes: Annotated[str, Form()] = ""
+    file: Annotated[UploadFile, File()], submit_plan: TheSubmit, sizes: Annotated[str, Form()] = ""
 ) -> Accepted:
     """Scale an uploaded picture to `sizes`, comma-separated edge lengths in pixels."""
     data = file.file.read()
@@ -44,7 +35,7 @@ def scale(
         _, _, kind = pictures.check_picture(data)
     except ValueError as error:
         raise ApiError(422, str(error)) from None
-    return submit(publisher, plan_scale(data, f"image/{kind.lower()}", edges))
+    return submit_plan(plan_scale(data, f"image/{kind.lower()}", edges))
 
 
 async def text_body(request: Request) -> str:
@@ -62,6 +53,6 @@ async def text_body(request: Request) -> str:
 
 
 @router.post("/digest", status_code=202)
-def digest(text: Annotated[str, Depends(text_body)], publisher: ThePublisher) -> Accepted:
+def digest(text: Annotated[str, Depends(text_body)], submit_plan: TheSubmit) -> Accepted:
     """Count the words of a text."""
-    return submit(publisher, plan_digest(text))
+    return submit_plan(plan_digest(text))

@@ -21,9 +21,18 @@ logger = logging.getLogger(__name__)
 PUBLISH_SECONDS = 3.5
 
 
-def submit(publisher: Publisher, plan: JobPlan) -> Accepted:
-    """Enter `plan` and publish its tasks. Raises ApiError 503 when the broker does not take them."""
+def submit(publisher: Publisher, plan: JobPlan, max_running: int) -> Accepted:
+    """Enter `plan` and publish its tasks.
+
+    Raises ApiError 429 when `max_running` jobs run already, 503 when the broker does not take the tasks.
+    """
     with transaction() as session:
+        if jobs.running(session) >= max_running:
+            raise ApiError(
+                429,
+                f"{max_running} jobs are running already; wait until one has ended, or cancel one.",
+                {"Retry-After": "5"},
+            )
         job_id, calls = jobs.enter(session, plan)
     try:
         publisher.publish(calls, PUBLISH_SECONDS)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from mosaic.ledger.models import DONE, Attempt, Blob, Job, Part
+from mosaic.ledger.models import DONE, RUNNING, Attempt, Blob, Job, Part
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,22 @@ def withdraw(session: Session, job_id: uuid.UUID) -> None:
     session.execute(delete(Job).where(Job.id == job_id))
 
 
-def recent(session: Session, limit: int) -> list[JobView]:
-    """Return the latest jobs, newest first, without their parts."""
-    jobs = session.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
-    counts: dict[uuid.UUID, Counter[tuple[str, str | None]]] = {job.id: Counter() for job in jobs}
+def running(session: Session) -> int:
+    """Return how many jobs run."""
+    return session.scalar(select(func.count()).select_from(Job).where(Job.state == RUNNING)) or 0
+
+
+def latest_ids(session: Session, limit: int) -> list[uuid.UUID]:
+    """Return the ids of the latest jobs, newest first."""
+    return list(session.scalars(select(Job.id).order_by(Job.created_at.desc()).limit(limit)))
+
+
+def summaries(session: Session, ids: Sequence[uuid.UUID]) -> list[JobView]:
+    """Return jobs without their parts, newest first."""
+    if not ids:
+        return []
+    found = session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.created_at.desc())).all()
+    counts: dict[uuid.UUID, Counter[tuple[str, str | None]]] = {job.id: Counter() for job in found}
     rows = session.execute(
         select(Part.job_id, Part.state, Part.host, func.count())
         .where(Part.job_id.in_(counts))
@@ -122,7 +134,12 @@ def recent(session: Session, limit: int) -> list[JobView]:
     for job_id, state, host, count in rows:
         counts[job_id][state, host] += count
     now = session.scalar(select(func.clock_timestamp()))
-    return [_view(job, counts[job.id], now, []) for job in jobs]
+    return [_view(job, counts[job.id], now, []) for job in found]
+
+
+def recent(session: Session, limit: int) -> list[JobView]:
+    """Return the latest jobs, newest first, without their parts."""
+    return summaries(session, latest_ids(session, limit))
 
 
 def find(session: Session, job_id: uuid.UUID) -> JobView | None:

@@ -44,3 +44,14 @@ def latest(
     if severity is not None:
         query = query.where(LogRecord.severity <= severity)
     return list(session.scalars(query))
+
+
+def since(session: Session, after: datetime.datetime | None, limit: int) -> list[Entry]:
+    """Return the latest `limit` records that were written after `after`, or at any time, oldest first."""
+    query = select(LogRecord).order_by(LogRecord.logged_at.desc(), LogRecord.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(LogRecord.logged_at > after)
+    return [
+        Entry(row.message_id, row.host, row.severity, row.unit, row.message, row.logged_at)
+        for row in reversed(session.scalars(query).all())
+    ]

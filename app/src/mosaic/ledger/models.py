@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -28,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 RUNNING = "running"
 DONE = "done"
 FAILED = "failed"
+CANCELLED = "cancelled"
 ACCEPTED = "accepted"
 
 # Outcomes of an attempt besides done and failed.
@@ -57,7 +59,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """What a person asked for. `state` is running, done or failed, and follows from the parts."""
+    """What a person asked for. `state` is running, done, failed or cancelled."""
 
     __tablename__ = "job"
 
@@ -69,7 +71,10 @@ class Job(Base):
     created_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime.datetime | None]
 
-    __table_args__ = (Index(None, "created_at"),)
+    __table_args__ = (
+        Index(None, "created_at"),
+        Index("ix_job_running", "state", postgresql_where=text("state = 'running'")),
+    )
 
 
 class Part(Base):
@@ -167,6 +172,40 @@ class BeatTick(Base):
     ticked_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (UniqueConstraint("task_id"), Index(None, "ticked_at"))
+
+
+class Heartbeat(Base):
+    """The latest sign of life of one process of the application, e.g. `render@worker-1`; `kind` says of what.
+
+    `stopped_at` is set by a process that ends in order. `details` are its own account of what it does.
+    """
+
+    __tablename__ = "heartbeat"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    host: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime.datetime]
+    seen_at: Mapped[datetime.datetime]
+    stopped_at: Mapped[datetime.datetime | None]
+    details: Mapped[dict[str, Any]]
+
+
+class PeriodicRun(Base):
+    """The latest run of a periodic task: sent by beat on `beat_host`, run by process `pid` of `host`."""
+
+    __tablename__ = "periodic_run"
+
+    task: Mapped[str] = mapped_column(primary_key=True)
+    task_id: Mapped[str]
+    beat_host: Mapped[str]
+    host: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime.datetime]
+    ended_at: Mapped[datetime.datetime | None]
+    outcome: Mapped[str | None]
+    error: Mapped[str | None]
 
 
 class DrillAttempt(Base):

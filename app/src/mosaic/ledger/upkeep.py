@@ -20,6 +20,7 @@ from mosaic.ledger.models import (
     Attempt,
     BeatTick,
     DrillAttempt,
+    Heartbeat,
     Job,
     LogRecord,
     Part,
@@ -30,6 +31,8 @@ SWEEP_LOCK = 0x6D6F73
 SWEEP_LIMIT = 500
 # A part may wait long behind others; past this it is published again even if its queue is not empty.
 PATIENCE_SECONDS = 900
+# A host that was taken out of the lab is shown as silent until then.
+FORGET_HEARTBEAT_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ def purge(session: Session, rules: Upkeep) -> int:
         delete(LogRecord).where(LogRecord.logged_at < limit),
         delete(BeatTick).where(BeatTick.ticked_at < limit),
         delete(DrillAttempt).where(DrillAttempt.started_at < limit),
+        delete(Heartbeat).where(Heartbeat.seen_at < _ago(FORGET_HEARTBEAT_SECONDS)),
     )
     results = [cast(CursorResult[Any], session.execute(deletion)) for deletion in deletions]
     return sum(result.rowcount for result in results)

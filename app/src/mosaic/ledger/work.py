@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.models import (
+    CANCELLED,
     DISCARDED,
     DONE,
     DUPLICATE,
@@ -65,12 +66,12 @@ class Product:
 
 
 def begin(session: Session, runner: Runner, job_id: uuid.UUID, index: int) -> PartWork | None:
-    """Record the start of an attempt. None: nothing to do, the part is done, failed or gone."""
+    """Record the start of an attempt. None: nothing to do, the part is done, failed, cancelled or gone."""
     part = session.get(Part, (job_id, index), with_for_update=True)
     if part is None:
         _insert_attempt(session, runner, None, None, 1, DISCARDED, f"no part {index} of job {job_id}")
         return None
-    if part.state in (DONE, FAILED):
+    if part.state in (DONE, FAILED, CANCELLED):
         outcome = DUPLICATE if part.state == DONE else DISCARDED
         _insert_attempt(session, runner, job_id, index, part.attempts + 1, outcome)
         return None
@@ -100,7 +101,8 @@ def end_partless(session: Session, attempt: int, outcome: str, error: str | None
 
 def finish(session: Session, work: PartWork, runner: Runner, product: Product) -> Sequence[tuple[str, int]]:
     """Store the product and mark the part done; return (task, index) of a joining part now due, if any."""
-    if not _lock_running_job(session, work.job_id):
+    state = _lock_job(session, work.job_id)
+    if state is None or state == CANCELLED:
         _end_attempt(session, work.attempt, DISCARDED, None)
         return ()
     marked = session.execute(
@@ -137,7 +139,7 @@ def finish(session: Session, work: PartWork, runner: Runner, product: Product) -
 
 def fail(session: Session, work: PartWork, error: str) -> None:
     """Mark the part, and with it its job, as failed for good."""
-    if _lock_running_job(session, work.job_id):
+    if _lock_job(session, work.job_id) is not None:
         fail_part(session, work.job_id, work.index, error)
     _end_attempt(session, work.attempt, FAILED, error)
 
@@ -146,7 +148,7 @@ def fail_part(session: Session, job_id: uuid.UUID, index: int, error: str) -> No
     """Mark a part that is not done as failed, and its job with it; the job's row must be locked."""
     marked = session.execute(
         update(Part)
-        .where(Part.job_id == job_id, Part.index == index, Part.state != DONE)
+        .where(Part.job_id == job_id, Part.index == index, Part.state.not_in((DONE, CANCELLED)))
         .values(state=FAILED, error=error[:ERROR_LENGTH], ended_at=func.clock_timestamp())
         .returning(Part.index)
     ).first()
@@ -167,8 +169,9 @@ def put_off(session: Session, work: PartWork, error: str) -> None:
     _end_attempt(session, work.attempt, RETRIED, error)
 
 
-def _lock_running_job(session: Session, job_id: uuid.UUID) -> bool:
-    return session.scalar(select(Job.id).where(Job.id == job_id).with_for_update()) is not None
+def _lock_job(session: Session, job_id: uuid.UUID) -> str | None:
+    """Lock a job and return its state; None when it is gone."""
+    return session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
 
 
 def _advance(session: Session, job_id: uuid.UUID) -> list[tuple[str, int]]:

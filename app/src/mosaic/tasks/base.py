@@ -12,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mosaic.config import load_config
-from mosaic.ledger import work
+from mosaic.ledger import periodic, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, FAILED
@@ -101,6 +101,29 @@ class PartTask(MosaicTask):
             due = work.finish(session, part, runner, product)
         if self.publishes_join:
             publish_calls(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
+
+
+class PeriodicTask(MosaicTask):
+    """A task that beat sends: its latest run is kept, for the console; `run` does the rest."""
+
+    abstract = True
+    max_retries = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task between the entries of its start and its end."""
+        runner = self.runner()
+        beat_host = str(self.request.origin or "").rpartition("@")[2]
+        with transaction() as session:
+            periodic.begin(session, runner, beat_host)
+        outcome, text = DONE, ""
+        try:
+            return self.run(*args, **kwargs)
+        except Exception as error:
+            outcome, text = FAILED, str(error) or type(error).__name__
+            raise
+        finally:
+            with transaction() as session:
+                periodic.end(session, runner, outcome, text)
 
 
 class PartlessTask(MosaicTask):

@@ -9,13 +9,13 @@ from celery import shared_task
 from mosaic.config import load_config
 from mosaic.ledger import upkeep
 from mosaic.ledger.database import transaction
-from mosaic.tasks.base import MosaicTask, publish_calls
+from mosaic.tasks.base import PeriodicTask, publish_calls
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(bind=True, base=MosaicTask, name="mosaic.upkeep.tick")
-def tick(self: MosaicTask) -> None:
+@shared_task(bind=True, base=PeriodicTask, name="mosaic.upkeep.tick")
+def tick(self: PeriodicTask) -> None:
     """Record that beat, broker, worker and database work together."""
     runner = self.runner()
     origin = str(self.request.origin or "")
@@ -23,8 +23,8 @@ def tick(self: MosaicTask) -> None:
         upkeep.record_tick(session, runner.task_id, runner.host, origin.rpartition("@")[2])
 
 
-@shared_task(bind=True, base=MosaicTask, name="mosaic.upkeep.sweep")
-def sweep(self: MosaicTask) -> None:
+@shared_task(bind=True, base=PeriodicTask, name="mosaic.upkeep.sweep")
+def sweep(self: PeriodicTask) -> None:
     """Publish parts that nobody works on again, e.g. of a gateway that died before it published."""
     with self.app.connection_for_read() as connection, transaction() as session:
 
@@ -40,7 +40,7 @@ def sweep(self: MosaicTask) -> None:
         logger.warning("published %d lost parts again, gave up on %d", len(calls), gave_up)
 
 
-@shared_task(base=MosaicTask, name="mosaic.upkeep.purge")
+@shared_task(base=PeriodicTask, name="mosaic.upkeep.purge")
 def purge() -> None:
     """Delete records past their time."""
     with transaction() as session:

@@ -1,0 +1,177 @@
+"""Dead letters: looked at, sent back to where they came from, or dropped, one at a time.
+
+A letter is taken with an acknowledgement that is owed, and acknowledged only when its copy is confirmed by
+the broker: whoever dies in between leaves it where it was. It may then exist twice, which the application's
+tasks bear (their effects are idempotent); it is never lost. Every look gives the letters back, so the queue
+must not count deliveries (policy `mosaic-dead`).
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pika import BasicProperties
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+
+from mosaic import topology
+
+MAX_SEARCHED = 2000
+PREVIEW = 300
+# What the broker writes into a letter; a copy starts without its past.
+DEATH_HEADERS = ("x-death", "x-delivery-count", "x-acquired-count", "x-opt-rabbitmq-delivery-time")
+DEATH_PREFIXES = ("x-first-death-", "x-last-death-")
+
+
+class GoneError(Exception):
+    """The letter is not in the queue any more."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message that no consumer could finish.
+
+    `handle` tells it from others; `reason` is RabbitMQ's word; `count` how often it died for it in `queue`;
+    `at` in seconds since 1970; `exchange` and `routing_key` are where it was published to; `part` is
+    (job, index) of a job's task.
+    """
+
+    handle: str
+    name: str
+    reason: str
+    queue: str
+    count: int
+    at: float | None
+    exchange: str
+    routing_key: str
+    part: tuple[uuid.UUID, int] | None
+    preview: str
+
+
+@dataclass(frozen=True)
+class _Held:
+    tag: int
+    letter: Letter
+    properties: BasicProperties
+    body: bytes
+
+
+def look(connection: BlockingConnection, limit: int) -> tuple[list[Letter], int]:
+    """Return up to `limit` letters, and how many there are. Raises pika's errors."""
+    with _channel(connection) as channel:
+        waiting = channel.queue_declare(topology.DEAD, passive=True).method.message_count
+        letters = [held.letter for held in _take(channel, limit)]
+    return letters, max(waiting, len(letters))
+
+
+def retry(connection: BlockingConnection, handle: str, prepare: Callable[[Letter], None]) -> Letter:
+    """Send one letter back and return it; `prepare` runs before. Raises GoneError, and pika's errors."""
+    with _channel(connection) as channel:
+        held = _find(channel, handle)
+        if not held.letter.exchange and not held.letter.routing_key:
+            raise GoneError("it does not say where it came from")
+        prepare(held.letter)
+        channel.confirm_delivery()
+        channel.basic_publish(
+            held.letter.exchange,
+            held.letter.routing_key,
+            held.body,
+            _without_death(held.properties),
+            mandatory=True,
+        )
+        channel.basic_ack(held.tag)
+    return held.letter
+
+
+def drop(connection: BlockingConnection, handle: str, prepare: Callable[[Letter], None]) -> Letter:
+    """Drop one letter and return it; `prepare` runs before. Raises GoneError, and pika's errors."""
+    with _channel(connection) as channel:
+        held = _find(channel, handle)
+        prepare(held.letter)
+        channel.basic_ack(held.tag)
+    return held.letter
+
+
+@contextmanager
+def _channel(connection: BlockingConnection) -> Iterator[BlockingChannel]:
+    """Yield a channel; what it holds unacknowledged goes back when it closes."""
+    channel = connection.channel()
+    try:
+        yield channel
+    finally:
+        if channel.is_open:
+            channel.close()
+
+
+def _take(channel: BlockingChannel, limit: int) -> Iterator[_Held]:
+    for _ in range(limit):
+        method, properties, body = channel.basic_get(topology.DEAD)
+        if method is None or properties is None:
+            return
+        content = body or b""
+        yield _Held(method.delivery_tag, letter_of(properties, content), properties, content)
+
+
+def _find(channel: BlockingChannel, handle: str) -> _Held:
+    for held in _take(channel, MAX_SEARCHED):
+        if held.letter.handle == handle:
+            return held
+    raise GoneError("it is not there any more")
+
+
+def letter_of(properties: BasicProperties, body: bytes) -> Letter:
+    """Return what a message of the dead letters' queue says of itself."""
+    headers: dict[str, Any] = dict(properties.headers or {})
+    deaths = headers.get("x-death")
+    death: dict[str, Any] = deaths[0] if isinstance(deaths, list) and deaths else {}
+    keys = death.get("routing-keys") or [""]
+    at = death.get("time")
+    own_id = str(headers.get("id") or properties.message_id or "")
+    return Letter(
+        handle=_handle(own_id, death, body),
+        name=str(headers.get("task") or properties.app_id or properties.content_type or "message"),
+        reason=str(death.get("reason", "unknown")),
+        queue=str(death.get("queue", "")),
+        count=int(death.get("count", 0)),
+        at=at.timestamp() if isinstance(at, datetime.datetime) else None,
+        exchange=str(death.get("exchange", "")),
+        routing_key=str(keys[0]),
+        part=_part_of(headers, body),
+        preview=body[:PREVIEW].decode("utf-8", "replace"),
+    )
+
+
+def _handle(own_id: str, death: dict[str, Any], body: bytes) -> str:
+    """Tell letters apart. Two that are alike in all of this are alike: either may stand for the other."""
+    facts = [own_id, *(str(death.get(key)) for key in ("queue", "reason", "time"))]
+    return hashlib.sha256("\0".join(facts).encode() + body).hexdigest()[:24]
+
+
+def _part_of(headers: dict[str, Any], body: bytes) -> tuple[uuid.UUID, int] | None:
+    if not str(headers.get("task", "")).startswith("mosaic."):
+        return None
+    try:
+        job, index = json.loads(body)[0]
+        return uuid.UUID(job), int(index)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return None
+
+
+def _without_death(properties: BasicProperties) -> BasicProperties:
+    fresh = copy.copy(properties)
+    fresh.headers = {
+        key: value
+        for key, value in (properties.headers or {}).items()
+        if key not in DEATH_HEADERS and not key.startswith(DEATH_PREFIXES)
+    }
+    # What it expired by would let it expire again at once.
+    fresh.expiration = None
+    fresh.delivery_mode = 2
+    return fresh

@@ -1,0 +1,32 @@
+"""Jobs as they are named in addresses."""
+
+from __future__ import annotations
+
+import uuid
+
+from mosaic.gateway.errors import ApiError
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.ledger.jobs import JobView
+
+
+def job_id(job: str) -> uuid.UUID:
+    """Return the id. Raises ApiError 404 for what is none."""
+    try:
+        return uuid.UUID(job)
+    except ValueError:
+        raise unknown(job) from None
+
+
+def find(job: str) -> JobView:
+    """Return the job with its parts. Raises ApiError 404."""
+    with transaction() as session:
+        view = jobs.find(session, job_id(job))
+    if view is None:
+        raise unknown(job)
+    return view
+
+
+def unknown(job: str) -> ApiError:
+    """Return the answer to a question about a job that is not there."""
+    return ApiError(404, f"there is no job {job[:64]}.")

@@ -1,0 +1,1 @@
+"""Server-sent events: feeds, and the streams that carry them to browsers."""

@@ -1,0 +1,112 @@
+"""Following one job: what is new since the last look, for one stream."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import uuid
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from mosaic.gateway.live.sse import Event
+from mosaic.gateway.schemas import PartAnswer
+from mosaic.ledger import progress
+from mosaic.ledger.database import transaction
+from mosaic.ledger.jobs import PartView
+from mosaic.ledger.models import DONE, RUNNING
+from mosaic.ledger.progress import OVERLAP, Change
+
+PERIOD_SECONDS = 0.15
+AWAY_SECONDS = 1.0
+
+
+class JobFollower:
+    """Remembers each part as it was told last; `after` (ISO 8601) is the last event's id of a cut stream."""
+
+    def __init__(self, job_id: uuid.UUID, after: str | None) -> None:
+        """Follow a job from its beginning, or from `after`."""
+        self._job_id = job_id
+        self._cursor: datetime.datetime | None = None
+        self._after = parse_time(after)
+        self._parts: dict[int, PartView] = {}
+        self._told: dict[str, Any] = {}
+
+    def read(self) -> list[Event] | None:
+        """Return the events since the last look; None when the job is gone. Raises SQLAlchemyError."""
+        with transaction() as session:
+            change = progress.changes(session, self._job_id, self._cursor)
+            if change is not None and change.state != RUNNING and self._cursor is not None:
+                # The last look at a job takes in everything: nothing may be missing from the final picture.
+                change = progress.changes(session, self._job_id, None)
+        return None if change is None else self._take(change)
+
+    def _take(self, change: Change) -> list[Event]:
+        fresh = [part for part in change.parts if self._parts.get(part.index) != part]
+        self._parts.update({part.index: part for part in fresh})
+        if self._cursor is None and self._after is not None:
+            known = self._after - OVERLAP
+            fresh = [part for part in fresh if _latest(part) is None or (_latest(part) or known) > known]
+        self._cursor = change.now
+        mark = change.now.isoformat()
+        events = []
+        if fresh:
+            answers = [PartAnswer.of(part).model_dump(mode="json") for part in fresh]
+            events.append(Event(answers, "parts", mark))
+        summary = self._summary(change)
+        if {**summary, "seconds": 0} != {**self._told, "seconds": 0}:
+            events.append(Event(summary, "job", mark))
+            self._told = summary
+        return events
+
+    def _summary(self, change: Change) -> dict[str, Any]:
+        done = [part for part in self._parts.values() if part.state == DONE]
+        hosts = Counter(part.host for part in done if part.host is not None)
+        end = change.finished or change.now
+        return {
+            "job": str(self._job_id),
+            "kind": change.kind,
+            "state": change.state,
+            "error": change.error,
+            "total": len(self._parts),
+            "done": len(done),
+            "by_host": dict(sorted(hosts.items())),
+            "seconds": round((end - change.created).total_seconds(), 3),
+        }
+
+
+async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
+    """Yield events until the job has ended; while the database is away, wait for it."""
+    while True:
+        if is_away():
+            await asyncio.sleep(AWAY_SECONDS)
+            continue
+        try:
+            events = await run_in_threadpool(follower.read)
+        except SQLAlchemyError:
+            await asyncio.sleep(AWAY_SECONDS)
+            continue
+        if events is None:
+            yield Event({}, "gone")
+            return
+        for event in events:
+            yield event
+            if event.kind == "job" and event.data["state"] != RUNNING:
+                return
+        await asyncio.sleep(PERIOD_SECONDS)
+
+
+def parse_time(text: str | None) -> datetime.datetime | None:
+    """Return a time with its zone, or None for anything else: an unknown id starts from the beginning."""
+    try:
+        found = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def _latest(part: PartView) -> datetime.datetime | None:
+    return max((at for at in (part.started, part.ended) if at is not None), default=None)

@@ -1,0 +1,110 @@
+"""GET /api/periodic: what beat will send next, and what it sent last."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from mosaic.gateway.lab_api import TheStreams, TheWatch
+from mosaic.gateway.live.sse import Event
+from mosaic.gateway.watch.lab import LabWatch
+from mosaic.gateway.watch.snapshot import BeatState
+from mosaic.ledger.heartbeats import BEAT
+from mosaic.ledger.periodic import Run
+
+router = APIRouter(prefix="/api/periodic")
+
+PERIOD_SECONDS = 1.0
+
+
+class LastRun(BaseModel):
+    """The latest run: on which worker host, in which process; `seconds` is null while it runs."""
+
+    host: str
+    pid: int
+    beat_host: str
+    started: datetime.datetime
+    seconds: float | None
+    outcome: str | None
+    error: str | None
+
+
+class PeriodicEntry(BaseModel):
+    """An entry of beat's schedule; `next` by this gateway's clock, `every` in seconds.
+
+    `runs` are counted since beat started.
+    """
+
+    name: str
+    task: str
+    every: float
+    next: datetime.datetime
+    sent: datetime.datetime | None
+    runs: int
+    last_run: LastRun | None
+
+
+class PeriodicList(BaseModel):
+    """Beat, and its schedule, the next one first."""
+
+    beat: BeatState | None
+    entries: list[PeriodicEntry]
+
+
+def schedule(watch: LabWatch) -> PeriodicList:
+    """Return the schedule as beat gave it with its latest sign of life."""
+    state, look = watch.feed.latest, watch.ledger.look
+    if state is None or look is None:
+        return PeriodicList(beat=state.beat if state else None, entries=[])
+    life = min((one for one in look.lives if one.kind == BEAT), key=lambda one: one.age, default=None)
+    entries = []
+    for entry in life.details.get("entries", []) if life else []:
+        age = (life.age if life else 0.0) + time.monotonic() - look.at
+        due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=float(entry["next_in"]) - age)
+        entries.append(
+            PeriodicEntry(
+                name=entry["name"],
+                task=entry["task"],
+                every=entry["every"],
+                # Rounded, or each look would seem to be a change.
+                next=due.replace(microsecond=0),
+                sent=entry["last"],
+                runs=entry["runs"],
+                last_run=_run(look.runs.get(entry["task"])),
+            )
+        )
+    return PeriodicList(beat=state.beat, entries=sorted(entries, key=lambda entry: (entry.next, entry.name)))
+
+
+def _run(run: Run | None) -> LastRun | None:
+    if run is None:
+        return None
+    return LastRun(**{key: value for key, value in vars(run).items() if key != "task"})
+
+
+@router.get("")
+async def list_periodic(watch: TheWatch) -> PeriodicList:
+    """List the periodic tasks."""
+    return schedule(watch)
+
+
+@router.get("/events", response_class=Response)
+async def follow_periodic(watch: TheWatch, streams: TheStreams) -> Response:
+    """Follow the periodic tasks: an event `periodic` now and at each change."""
+
+    async def events() -> AsyncGenerator[Event, None]:
+        told: PeriodicList | None = None
+        while True:
+            latest = schedule(watch)
+            if latest != told:
+                told = latest
+                yield Event(latest.model_dump(mode="json"), "periodic")
+            await asyncio.sleep(PERIOD_SECONDS)
+
+    return streams.answer(events())

@@ -1,0 +1,141 @@
+"""Queues as the brokers count them, and the letters that died in them."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Annotated, TypeVar
+
+import pika.exceptions
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from pika.adapters.blocking_connection import BlockingConnection
+from pydantic import BaseModel
+
+from mosaic import dead_letters
+from mosaic.config import Config
+from mosaic.dead_letters import GoneError, Letter
+from mosaic.gateway.errors import ApiError
+from mosaic.gateway.lab_api import TheStreams, TheWatch
+from mosaic.gateway.live.sse import Event
+from mosaic.gateway.watch.queues import QueueList
+from mosaic.ledger import steering
+from mosaic.ledger.database import transaction
+from mosaic.pika_service import connect
+
+router = APIRouter(prefix="/api")
+
+DROPPED = "its message was dropped from the dead letters"
+PATIENCE_SECONDS = 3.0
+Result = TypeVar("Result")
+# Two looks at once would each see what the other does not hold.
+_one_at_a_time = threading.Lock()
+
+Handle = Annotated[str, Path(pattern=r"^[0-9a-f]{24}$")]
+
+
+class LetterAnswer(BaseModel):
+    """A dead letter; `reason` is RabbitMQ's word for why it died in `queue`, `count` how often."""
+
+    handle: str
+    name: str
+    reason: str
+    queue: str
+    count: int
+    at: datetime.datetime | None
+    exchange: str
+    routing_key: str
+    preview: str
+
+    @classmethod
+    def of(cls, letter: Letter) -> LetterAnswer:
+        """Return the answer for a letter."""
+        at = None if letter.at is None else datetime.datetime.fromtimestamp(letter.at, datetime.UTC)
+        return cls(at=at, **{key: value for key, value in vars(letter).items() if key not in ("at", "part")})
+
+
+class LetterList(BaseModel):
+    """Some of the dead letters, and how many there are."""
+
+    total: int
+    letters: list[LetterAnswer]
+
+
+@router.get("/queues")
+async def list_queues(watch: TheWatch) -> QueueList:
+    """List the queues of the application as the brokers counted them last."""
+    return watch.queues.latest or QueueList(queues=[], reason="no broker was asked yet")
+
+
+@router.get("/queues/events", response_class=Response)
+async def follow_queues(watch: TheWatch, streams: TheStreams) -> Response:
+    """Follow the queues: an event `queues` now and at each change."""
+
+    async def events() -> AsyncGenerator[Event, None]:
+        async for queues in watch.queues.values():
+            yield Event(queues.model_dump(mode="json"), "queues")
+
+    return streams.answer(events())
+
+
+@router.get("/dead-letters")
+def list_dead_letters(request: Request, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> LetterList:
+    """Look at dead letters; they stay where they are."""
+    letters, total = _with_broker(request, lambda connection: dead_letters.look(connection, limit))
+    return LetterList(total=total, letters=[LetterAnswer.of(letter) for letter in letters])
+
+
+@router.post("/dead-letters/{handle}/retry")
+def retry_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
+    """Send a dead letter back to where it came from; a failed part of a job gets another chance."""
+    letter = _with_broker(request, lambda connection: dead_letters.retry(connection, handle, _revive))
+    if letter.part is not None:
+        request.app.state.job_list.forget(letter.part[0])
+    return LetterAnswer.of(letter)
+
+
+@router.post("/dead-letters/{handle}/drop")
+def drop_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
+    """Drop a dead letter for good; the part of a job that it asked for counts as failed."""
+    letter = _with_broker(request, lambda connection: dead_letters.drop(connection, handle, _give_up))
+    if letter.part is not None:
+        request.app.state.job_list.forget(letter.part[0])
+    return LetterAnswer.of(letter)
+
+
+def _revive(letter: Letter) -> None:
+    if letter.part is not None:
+        with transaction() as session:
+            steering.revive(session, *letter.part)
+
+
+def _give_up(letter: Letter) -> None:
+    if letter.part is not None:
+        with transaction() as session:
+            steering.give_up(session, *letter.part, DROPPED)
+
+
+def _with_broker(request: Request, work: Callable[[BlockingConnection], Result]) -> Result:
+    config: Config = request.app.state.config
+    if not _one_at_a_time.acquire(timeout=PATIENCE_SECONDS):
+        raise ApiError(503, "somebody else looks at the dead letters; try again.", {"Retry-After": "2"})
+    try:
+        connection = connect(config.broker.url, config.broker.heartbeat, f"dead-letters@{config.host}")
+        try:
+            return work(connection)
+        finally:
+            if connection.is_open:
+                connection.close()
+    except GoneError as error:
+        raise ApiError(404, f"this dead letter cannot be taken: {error}.") from None
+    except pika.exceptions.UnroutableError:
+        raise ApiError(
+            409, "no queue takes this letter any more where it came from; it stays where it is."
+        ) from None
+    except (pika.exceptions.AMQPError, OSError) as error:
+        raise ApiError(
+            503, "the broker does not answer; the dead letters stay where they are.", {"Retry-After": "5"}
+        ) from error
+    finally:
+        _one_at_a_time.release()

@@ -1,0 +1,19 @@
+"""Templates of pages, and who wants a page rather than JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.templating import Jinja2Templates
+
+from mosaic import __version__
+
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates.env.globals["version"] = __version__
+
+
+def wants_page(request: Request) -> bool:
+    """Return whether a person's browser asks for a page."""
+    is_page = request.method == "GET" and not request.url.path.startswith("/api/")
+    return is_page and "text/html" in request.headers.get("accept", "")

@@ -1,0 +1,110 @@
+// The lab: brokers, worker hosts, and what they lean on, as it changes.
+
+import { ago, count, find, h, reconcile, swatch } from "./dom.js";
+import { onLab } from "./shell.js";
+
+const WORDS = { up: "up", late: "ill", down: "down", unknown: "unknown" };
+
+const badge = (state) => h("span", { class: `badge ${state}` }, h("span", { class: "dot", "aria-hidden": "true" }), WORDS[state]);
+
+const fact = (name, value, className = "") => h("div", { class: `fact ${className}` }, h("dt", {}, name), h("dd", {}, value));
+
+function head(name, state, mark = null) {
+  return h("header", {}, mark, h("h3", {}, name), badge(state));
+}
+
+function brokerCard(broker) {
+  const facts = [
+    fact("leads", broker.leads === null ? "–" : count(broker.leads, "queue")),
+    fact("alarms", broker.alarms.join(", ") || "none", broker.alarms.length ? "bad" : ""),
+    fact("partitions", broker.partitions.join(", ") || "none", broker.partitions.length ? "bad" : ""),
+    fact("memory", broker.memory_mb === null ? "–" : `${broker.memory_mb} MB`),
+  ];
+  return h("li", { class: `host ${broker.state}` },
+    head(broker.name, broker.state),
+    broker.reason && h("p", { class: "reason" }, broker.reason),
+    h("dl", { class: "facts" }, ...facts));
+}
+
+// One square a process of the pool, filled while it works.
+function slots(busy, all) {
+  const label = `${busy} of ${all} processes busy`;
+  const squares = Array.from({ length: all }, (_, place) => h("i", { class: place < busy ? "slot busy" : "slot" }));
+  return h("span", { class: "slots", role: "img", "aria-label": label, title: label }, ...squares);
+}
+
+function instanceRow(instance) {
+  const queues = instance.queues.map((name) => name.replace(/^mosaic\./, "")).join(", ");
+  return h("li", { class: `instance ${instance.state}` },
+    h("span", { class: "dot", "aria-hidden": "true" }),
+    h("span", { class: "name" }, instance.name),
+    slots(instance.busy, instance.concurrency),
+    h("span", { class: "rate" }, instance.state === "down" ? "–" : `${instance.rate.toFixed(1)}/s`),
+    h("span", { class: "queues", title: `pid ${instance.pid}, since ${new Date(instance.started).toLocaleString()}` }, queues));
+}
+
+function proxyLine(servers) {
+  if (servers === null) return h("p", { class: "proxy soft" }, "its proxy does not tell");
+  const marks = servers.map((server) => h("span", { class: `server ${server.state === "UP" ? "up" : "down"}`, title: `${server.broker}: ${server.state}, ${count(server.sessions, "session")}` },
+    h("span", { class: "dot", "aria-hidden": "true" }), server.broker.replace(/^broker-/, "b"), h("span", { class: "hidden" }, ` ${server.state}, `), h("b", {}, String(server.sessions))));
+  return h("p", { class: "proxy" }, h("span", { class: "soft" }, "proxy sessions"), ...marks);
+}
+
+function workerCard(worker) {
+  return h("li", { class: `host worker ${worker.state}` },
+    head(worker.host, worker.state, swatch(worker.host)),
+    worker.reason && h("p", { class: "reason" }, worker.reason),
+    h("ul", { class: "instances" }, ...worker.instances.map(instanceRow)),
+    worker.state === "down" ? null : proxyLine(worker.proxy));
+}
+
+function baseCard({ name, state, reason, facts, extra }) {
+  return h("li", { class: `host ${state}` },
+    head(name, state),
+    reason && h("p", { class: "reason" }, reason),
+    facts.length ? h("dl", { class: "facts" }, ...facts.map(([key, value]) => fact(key, value))) : null,
+    extra ? proxyLine(extra) : null);
+}
+
+function bases(lab) {
+  const { database, beat, gateway } = lab;
+  const proxyState = gateway.proxy === null ? "unknown" : gateway.proxy.some((server) => server.state === "UP") ? "up" : "down";
+  return [
+    { name: "Database", state: database.state, reason: database.reason, facts: [
+      ["answers in", database.answer_ms === null ? "–" : `${database.answer_ms} ms`],
+      ["connections", database.connections === null ? "–" : String(database.connections)],
+    ] },
+    { name: "Beat", state: beat.state, reason: beat.reason, facts: [
+      ["on", beat.host ?? "–"],
+      ["last tick", beat.tick ? `${ago(beat.tick)} ago, by ${beat.tick_host}` : "–"],
+    ] },
+    { name: `Proxy of ${gateway.host}`, state: proxyState, reason: gateway.proxy === null ? "it does not tell" : "", facts: [], extra: gateway.proxy },
+  ];
+}
+
+function figures(lab) {
+  const up = (list) => list.filter((one) => one.state === "up").length;
+  const sum = (key) => lab.workers.reduce((total, worker) => total + worker[key], 0);
+  const or = (value) => (value === null ? "–" : value.toLocaleString());
+  return [
+    ["Brokers up", `${up(lab.brokers)} of ${lab.brokers.length}`],
+    ["Worker hosts up", `${up(lab.workers)} of ${lab.workers.length}`],
+    ["Processes busy", `${sum("busy")} of ${sum("concurrency")}`],
+    ["Tasks a second", sum("rate").toFixed(1)],
+    ["Parts waiting", or(lab.work.waiting_parts)],
+    ["Jobs running", or(lab.work.running_jobs)],
+  ];
+}
+
+function show(lab) {
+  reconcile(find("figures"), figures(lab), ([name]) => name, ([name, value]) => h("div", { class: "figure" }, h("dt", {}, name), h("dd", {}, value)));
+  reconcile(find("brokers"), lab.brokers, (broker) => broker.name, brokerCard);
+  reconcile(find("workers"), lab.workers, (worker) => worker.host, workerCard);
+  find("bases").replaceChildren(...bases(lab).map(baseCard));
+  find("no-brokers").hidden = lab.brokers.length > 0;
+  find("no-workers").hidden = lab.workers.length > 0;
+  find("cluster").textContent = lab.cluster_reason;
+  find("cluster").hidden = !lab.cluster_reason;
+}
+
+onLab(show);

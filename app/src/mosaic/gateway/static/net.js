@@ -1,0 +1,93 @@
+// Requests and event streams; both say in a sentence what is wrong.
+
+export class Refusal extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+export async function request(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { cache: "no-store", ...options });
+  } catch {
+    throw new Refusal(0, "the gateway does not answer; is the lab up?");
+  }
+  if (answer.status === 401) {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    throw new Refusal(401, "login is required.");
+  }
+  if (!answer.ok) {
+    const body = await answer.json().catch(() => ({}));
+    throw new Refusal(answer.status, body.error || `the gateway answered ${answer.status}.`);
+  }
+  return answer;
+}
+
+export const getJson = async (path) => (await request(path)).json();
+
+export const postJson = async (path, body) => (await request(path, {
+  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+})).json();
+
+const SILENCE_MS = 12000;
+const LONGEST_PAUSE_MS = 5000;
+
+// Follows an event stream for as long as the page is there. `handlers` maps kinds of events to functions of their data;
+// `onstate(connected)` hears of cuts and of their end. A browser reconnects by itself after a cut, but gives up on an
+// error answer and never notices silence: then a new stream takes up after the last id.
+export function follow(path, handlers, onstate = () => {}) {
+  let source;
+  let last = "";
+  let failures = 0;
+  let watchdog;
+  let ended = false;
+
+  function heard() {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(again, SILENCE_MS);
+  }
+
+  function open() {
+    const url = new URL(path, location);
+    if (last) url.searchParams.set("after", last);
+    source = new EventSource(url);
+    const listen = (kind, handle) => source.addEventListener(kind, (event) => {
+      if (event.lastEventId) last = event.lastEventId;
+      failures = 0;
+      heard();
+      handle(JSON.parse(event.data), event);
+    });
+    listen("alive", () => onstate(true));
+    for (const [kind, handle] of Object.entries(handlers)) {
+      listen(kind, (data, event) => { onstate(true); handle(data, event); });
+    }
+    source.addEventListener("error", () => {
+      onstate(false);
+      if (source.readyState === EventSource.CLOSED) again();
+    });
+    heard();
+  }
+
+  function again() {
+    clearTimeout(watchdog);
+    source.close();
+    if (ended) return;
+    onstate(false);
+    failures += 1;
+    if (failures === 2) fetch("/api/lab", { cache: "no-store" }).then((answer) => {
+      if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    }).catch(() => {});
+    watchdog = setTimeout(open, Math.min(LONGEST_PAUSE_MS, 500 * 2 ** failures));
+  }
+
+  open();
+  return {
+    close() {
+      ended = true;
+      clearTimeout(watchdog);
+      source.close();
+    },
+  };
+}

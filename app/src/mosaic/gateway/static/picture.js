@@ -1,0 +1,78 @@
+// A rendered picture on a canvas: each tile is fetched when its part is done and painted where it belongs.
+
+import { tint } from "./dom.js";
+import { request } from "./net.js";
+
+const LOADS_AT_ONCE = 8;
+
+export class Picture {
+  // `params` are the job's: width, height, tile and columns, in pixels and tiles.
+  constructor(canvas, job, params) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.job = job;
+    this.params = params;
+    this.tinted = false;
+    this.hosts = new Map();
+    this.tiles = new Map();
+    this.queue = [];
+    this.loading = 0;
+    canvas.width = params.width;
+    canvas.height = params.height;
+    this.paint();
+  }
+
+  // Takes a part that is done; a second time changes nothing.
+  take(index, host) {
+    if (this.hosts.has(index)) return;
+    this.hosts.set(index, host);
+    this.queue.push(index);
+    this.load();
+  }
+
+  async load() {
+    if (this.loading >= LOADS_AT_ONCE || !this.queue.length) return;
+    const index = this.queue.shift();
+    this.loading += 1;
+    try {
+      const answer = await request(`/api/jobs/${this.job}/tiles/${index}.png`, { cache: "default" });
+      this.tiles.set(index, await createImageBitmap(await answer.blob()));
+      this.paintTile(index);
+    } catch {
+      setTimeout(() => { this.queue.push(index); this.load(); }, 1000);
+    } finally {
+      this.loading -= 1;
+      this.load();
+    }
+  }
+
+  set tint(on) {
+    this.tinted = on;
+    this.paint();
+  }
+
+  // Colours come from the page's theme while tiles are missing.
+  paint() {
+    this.context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--sunk");
+    this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    for (const index of this.tiles.keys()) this.paintTile(index);
+  }
+
+  paintTile(index) {
+    const { columns, tile } = this.params;
+    const bitmap = this.tiles.get(index);
+    const left = (index % columns) * tile;
+    const top = Math.floor(index / columns) * tile;
+    this.context.drawImage(bitmap, left, top);
+    if (!this.tinted) return;
+    // Hue and saturation of the host, light and shade of the tile; then a veil, or black tiles would stay black.
+    this.context.fillStyle = tint(this.hosts.get(index));
+    for (const [mode, strength] of [["color", 1], ["source-over", 0.22]]) {
+      this.context.globalCompositeOperation = mode;
+      this.context.globalAlpha = strength;
+      this.context.fillRect(left, top, bitmap.width, bitmap.height);
+    }
+    this.context.globalCompositeOperation = "source-over";
+    this.context.globalAlpha = 1;
+  }
+}

@@ -1,0 +1,94 @@
+// Queues as the brokers count them; dead letters, each to be sent back or dropped.
+
+import { count, find, h, reconcile, sentence, time } from "./dom.js";
+import { follow, getJson, request } from "./net.js";
+import { complain, say } from "./shell.js";
+
+const LETTERS_MS = 5000;
+let dead = -1;
+
+const number = (value, className = "") => h("td", { class: `number ${className}` }, value ? value.toLocaleString() : "0");
+
+function members(queue) {
+  const marks = queue.members.map((member) => h("span", { class: `member ${queue.missing.includes(member) ? "down" : "up"}` },
+    h("span", { class: "dot", "aria-hidden": "true" }), member,
+    member === queue.leader && h("b", { class: "leader" }, "leader"),
+    queue.missing.includes(member) && h("span", { class: "hidden" }, " offline")));
+  return marks.length ? marks : [h("span", { class: "soft" }, queue.leader)];
+}
+
+function row(queue) {
+  return h("tr", { class: queue.name === "mosaic.dead" && queue.ready ? "attention" : null },
+    h("th", { scope: "row" }, queue.name),
+    number(queue.ready), number(queue.unacknowledged),
+    h("td", { class: "number" }, `${queue.rate_in.toFixed(1)}/s`),
+    h("td", { class: "number" }, `${queue.rate_out.toFixed(1)}/s`),
+    number(queue.consumers, queue.consumers || queue.name === "mosaic.dead" ? "" : "error"),
+    h("td", {}, h("span", { class: "members" }, ...members(queue))));
+}
+
+function show(list) {
+  reconcile(find("queues"), list.queues, (queue) => queue.name, row);
+  find("no-queues").hidden = list.queues.length > 0;
+  find("table").hidden = list.queues.length === 0;
+  find("reason").textContent = list.reason;
+  find("reason").hidden = !list.reason;
+  find("others").textContent = list.queues.length
+    ? `Also: ${count(list.delays, "level")} of delayed delivery with ${count(list.delayed, "message")}, ${count(list.tails, "log tail")}.` : "";
+  if (list.dead !== dead) refresh();
+  dead = list.dead;
+}
+
+async function act(letter, what, button) {
+  button.disabled = true;
+  try {
+    await request(`/api/dead-letters/${letter.handle}/${what}`, { method: "POST" });
+    say(what === "retry" ? `${letter.name} was sent back to ${letter.exchange}.` : `${letter.name} was dropped.`, "good");
+  } catch (error) {
+    complain(error);
+    button.disabled = false;
+  }
+  refresh();
+}
+
+// The second press within some seconds means it: what is dropped does not come back.
+function dropButton(letter) {
+  const button = h("button", { type: "button", class: "quiet danger", "data-action": "drop", onclick: () => {
+    if (button.dataset.sure) return act(letter, "drop", button);
+    button.dataset.sure = "yes";
+    button.textContent = "Really drop?";
+    setTimeout(() => { delete button.dataset.sure; button.textContent = "Drop"; }, 4000);
+  } }, "Drop");
+  return button;
+}
+
+function letterCard(letter) {
+  const retry = h("button", { type: "button", class: "quiet", "data-action": "retry", onclick: () => act(letter, "retry", retry) }, "Retry");
+  return h("li", { class: "card letter" },
+    h("header", { class: "bar" }, h("h3", {}, letter.name), h("span", { class: "badge down" }, letter.reason), h("span", { class: "push actions" }, retry, dropButton(letter))),
+    h("p", { class: "soft" }, `Died ${letter.count > 1 ? `${letter.count} times ` : ""}in ${letter.queue || "an unknown queue"}${letter.at ? ` at ${time(letter.at)}` : ""}; came from ${letter.exchange || "the default exchange"} with key ${letter.routing_key || "–"}.`),
+    h("pre", { tabindex: "0" }, letter.preview));
+}
+
+let asking = false;
+async function refresh() {
+  if (asking) return;
+  asking = true;
+  try {
+    const { total, letters } = await getJson("/api/dead-letters");
+    reconcile(find("letters"), letters, (letter) => letter.handle, letterCard);
+    find("letters-state").textContent = total > letters.length ? `The first ${letters.length} of ${total}.` : "";
+    find("no-letters").hidden = letters.length > 0;
+    find("letters-problem").hidden = true;
+  } catch (error) {
+    find("letters-problem").textContent = sentence(error.message);
+    find("letters-problem").hidden = false;
+  } finally {
+    asking = false;
+  }
+}
+
+follow("/api/queues/events", { queues: show });
+refresh();
+// The brokers' counts come some seconds late; while letters are shown, look again now and then.
+setInterval(() => { if (!document.hidden && (dead !== 0 || find("letters").children.length)) refresh(); }, LETTERS_MS);

@@ -1,0 +1,76 @@
+// What every page has: the theme switch, the strip that says how the lab is, messages.
+
+import { find, h, sentence } from "./dom.js";
+import { follow } from "./net.js";
+
+let toastTimer;
+
+export function say(text, kind = "bad") {
+  const toast = find("toast");
+  toast.textContent = sentence(text);
+  toast.className = `toast ${kind}`;
+  toast.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { toast.hidden = true; }, 8000);
+}
+
+export const complain = (error) => say(error.message);
+
+function nextTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+  document.dispatchEvent(new Event("theme"));
+}
+
+find("theme").addEventListener("click", nextTheme);
+
+const listeners = [];
+let latest = null;
+export function onLab(listen) {
+  listeners.push(listen);
+  if (latest) listen(latest);
+}
+
+const worst = (states) => ["down", "late", "unknown", "up"].find((state) => states.includes(state)) ?? "unknown";
+
+function vital(name, state, text, href = "/") {
+  return h("a", { class: `vital ${state}`, href }, h("span", { class: "dot", "aria-hidden": "true" }), `${name} `, h("b", {}, text));
+}
+
+function vitals(lab) {
+  const up = (list) => `${list.filter((one) => one.state === "up").length}/${list.length}`;
+  const words = { up: "up", late: "late", down: "down", unknown: "unknown" };
+  const all = [
+    vital("Brokers", worst(lab.brokers.map((one) => one.state)), up(lab.brokers)),
+    vital("Workers", worst(lab.workers.map((one) => one.state)), up(lab.workers)),
+    vital("Database", lab.database.state, words[lab.database.state]),
+    vital("Beat", lab.beat.state, words[lab.beat.state], "/periodic"),
+  ];
+  if (lab.alerts !== null) all.push(vital("Alerts", lab.alerts ? "down" : "up", String(lab.alerts), "/charts"));
+  return all;
+}
+
+let shown = "";
+function take(lab) {
+  latest = lab;
+  const now = vitals(lab);
+  const text = now.map((one) => one.outerHTML).join();
+  if (text !== shown) find("vitals").replaceChildren(...now);
+  shown = text;
+  const away = lab.database.state === "down";
+  find("banner").hidden = !away;
+  if (away) find("banner").textContent = `The database is away: ${lab.database.reason}. This page goes on by itself as soon as it answers.`;
+  for (const listen of listeners) listen(lab);
+}
+
+let lost;
+follow("/api/lab/events", { lab: take }, (connected) => {
+  clearTimeout(lost);
+  if (connected) find("offline").hidden = true;
+  // A reconnection within a second is nobody's concern.
+  else lost = setTimeout(() => { find("offline").hidden = false; }, 1500);
+});

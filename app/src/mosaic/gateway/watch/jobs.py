@@ -1,0 +1,65 @@
+"""The latest jobs, for every page that lists them; asked for only while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from mosaic.gateway.live.sse import Event
+from mosaic.gateway.schemas import JobSummary
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.ledger.models import RUNNING
+
+LIMIT = 60
+PERIOD_SECONDS = 1.0
+
+
+class LatestJobs:
+    """The latest jobs, read at most once a second whatever the number of pages; ended ones are read once."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._ended: dict[uuid.UUID, JobSummary] = {}
+        self._latest: list[JobSummary] = []
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def read(self) -> list[JobSummary]:
+        """Return the latest jobs, newest first, at most a second old. Raises SQLAlchemyError."""
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if now - self._read_at >= PERIOD_SECONDS:
+                self._latest = await run_in_threadpool(self._read)
+                self._read_at = now
+            return self._latest
+
+    def forget(self, job: uuid.UUID) -> None:
+        """Read this job again though it had ended."""
+        self._ended.pop(job, None)
+
+    def _read(self) -> list[JobSummary]:
+        with transaction() as session:
+            ids = jobs.latest_ids(session, LIMIT)
+            fresh = jobs.summaries(session, [job for job in ids if job not in self._ended])
+        found = {view.id: JobSummary.of(view) for view in fresh}
+        known = self._ended | found
+        self._ended = {job: known[job] for job in ids if job in known and known[job].state != RUNNING}
+        return [known[job] for job in ids if job in known]
+
+    async def events(self, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
+        """Yield the list now and whenever it has changed; while the database is away, wait for it."""
+        told: list[JobSummary] | None = None
+        while True:
+            try:
+                latest = told if is_away() else await self.read()
+            except SQLAlchemyError:
+                latest = told
+            if latest is not None and latest != told:
+                told = latest
+                yield Event([job.model_dump(mode="json") for job in latest], "jobs")
+            await asyncio.sleep(PERIOD_SECONDS)

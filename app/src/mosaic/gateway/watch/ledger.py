@@ -1,0 +1,123 @@
+"""What the console asks the ledger twice a second, in a thread of its own.
+
+A frozen database answers nobody, and what waits for it cannot be called back: it must not hold up the threads
+that serve requests, nor the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from mosaic.ledger import heartbeats, periodic, upkeep
+from mosaic.ledger.heartbeats import Life
+from mosaic.ledger.models import ACCEPTED, RUNNING, Job, Part
+from mosaic.ledger.periodic import Run
+from mosaic.ledger.upkeep import Tick
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 0.5
+ANSWER_SECONDS = 1.2
+AWAY_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class LedgerLook:
+    """One look: who lives, what beat last did, how much is under way; `seconds` that the look took."""
+
+    at: float
+    seconds: float
+    lives: list[Life]
+    tick: Tick | None
+    runs: dict[str, Run]
+    running_jobs: int
+    waiting_parts: int
+    running_parts: int
+    connections: int
+
+
+class LedgerWatch:
+    """Looks until cancelled; `look` is the latest, `error` why there is none now."""
+
+    def __init__(self, engine: Engine, changed: Callable[[], None]) -> None:
+        """Look through `engine`, which nobody else should use; call `changed` after each look."""
+        # No transaction spans the questions: none of them may hold a lock that a migration waits for.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._changed = changed
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ledger-watch")
+        self.look: LedgerLook | None = None
+        self.error = ""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the database has not answered for a while: then nobody should wait for it."""
+        return bool(self.error) and (self.look is None or time.monotonic() - self.look.at > AWAY_SECONDS)
+
+    async def run(self) -> None:
+        """Look twice a second."""
+        loop = asyncio.get_running_loop()
+        pending: asyncio.Future[LedgerLook] | None = None
+        while True:
+            started = time.monotonic()
+            pending = pending or loop.run_in_executor(self._executor, self._read)
+            await asyncio.wait((pending,), timeout=ANSWER_SECONDS)
+            if pending.done():
+                self._take(pending)
+                pending = None
+            else:
+                self.error = "it does not answer"
+            self._changed()
+            await asyncio.sleep(max(0.1, PERIOD_SECONDS - (time.monotonic() - started)))
+
+    def close(self) -> None:
+        """Close the connection, unless the database holds it."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(SQLAlchemyError):
+            self._engine.dispose()
+
+    def _take(self, done: asyncio.Future[LedgerLook]) -> None:
+        try:
+            self.look = done.result()
+            self.error = ""
+        except SQLAlchemyError as error:
+            self.error = "it refuses connections" if "refused" in str(error) else "it does not answer"
+            logger.debug("the ledger does not answer: %s", error)
+
+    def _read(self) -> LedgerLook:
+        started = time.monotonic()
+        with Session(self._engine) as session:
+            open_parts = session.execute(
+                select(Part.state, func.count())
+                .where(Part.state.in_((ACCEPTED, RUNNING)))
+                .group_by(Part.state)
+            )
+            parts = {row[0]: int(row[1]) for row in open_parts}
+            connections = session.scalar(
+                text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            )
+            running = session.scalar(select(func.count()).select_from(Job).where(Job.state == RUNNING))
+            lives = heartbeats.read(session)
+            tick = upkeep.last_tick(session)
+            runs = periodic.latest(session)
+        now = time.monotonic()
+        return LedgerLook(
+            at=now,
+            seconds=round(now - started, 4),
+            lives=lives,
+            tick=tick,
+            runs=runs,
+            running_jobs=int(running or 0),
+            waiting_parts=parts.get(ACCEPTED, 0),
+            running_parts=parts.get(RUNNING, 0),
+            connections=int(connections or 0),
+        )

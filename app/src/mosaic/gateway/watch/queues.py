@@ -1,0 +1,81 @@
+"""The application's queues, as a page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+DELAYS = "celery_delayed_"
+TAILS = "mosaic.tail."
+DEAD = "mosaic.dead"
+
+
+class QueueState(BaseModel):
+    """A queue; rates in messages a second. `missing` are members of a quorum queue that are not online."""
+
+    name: str
+    type: str
+    ready: int
+    unacknowledged: int
+    rate_in: float
+    rate_out: float
+    consumers: int
+    leader: str
+    members: list[str]
+    missing: list[str]
+
+
+class QueueList(BaseModel):
+    """All queues but those of delays and of log tails, which are counted; `reason` why the list is old."""
+
+    queues: list[QueueState]
+    delays: int = 0
+    delayed: int = 0
+    tails: int = 0
+    dead: int = 0
+    reason: str = ""
+
+
+def queue_list(documents: Iterable[dict[str, Any]], reason: str) -> QueueList:
+    """Return the queues from the management API's documents."""
+    found = QueueList(queues=[], reason=reason)
+    for document in sorted(documents, key=lambda one: str(one["name"])):
+        name = str(document["name"])
+        if name.startswith(DELAYS):
+            found.delays += 1
+            found.delayed += int(document.get("messages") or 0)
+        elif name.startswith(TAILS):
+            found.tails += 1
+        else:
+            if name == DEAD:
+                found.dead = int(document.get("messages") or 0)
+            found.queues.append(_state(name, document))
+    return found
+
+
+def _state(name: str, document: dict[str, Any]) -> QueueState:
+    members = [_host(member) for member in document.get("members") or []]
+    online = {_host(member) for member in document.get("online") or []}
+    return QueueState(
+        name=name,
+        type=str(document.get("type", "classic")),
+        ready=int(document.get("messages_ready") or 0),
+        unacknowledged=int(document.get("messages_unacknowledged") or 0),
+        rate_in=_rate(document, "publish"),
+        rate_out=_rate(document, "deliver_get"),
+        consumers=int(document.get("consumers") or 0),
+        leader=_host(document.get("leader") or document.get("node") or ""),
+        members=sorted(members),
+        missing=sorted(set(members) - online),
+    )
+
+
+def _rate(document: dict[str, Any], what: str) -> float:
+    details = (document.get("message_stats") or {}).get(f"{what}_details") or {}
+    return round(float(details.get("rate") or 0.0), 1)
+
+
+def _host(node: object) -> str:
+    return str(node).removeprefix("rabbit@")

@@ -1,0 +1,168 @@
+"""From what the watchers saw to the states of hosts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mosaic.gateway.watch.brokers import BrokerLook
+from mosaic.gateway.watch.ledger import LedgerLook
+from mosaic.gateway.watch.rates import Rates
+from mosaic.gateway.watch.snapshot import (
+    BeatState,
+    BrokerState,
+    InstanceState,
+    ProxyServer,
+    State,
+    WorkerState,
+)
+from mosaic.ledger.heartbeats import BEAT, WORKER, Life
+
+# Signs come each second. One that is this late has missed its turn by more than a busy machine explains.
+SILENT_SECONDS = 2.25
+TICK_LATE_SECONDS = 45.0
+NO_DATABASE = "the database does not answer, so nobody knows"
+NEVER_SEEN = "no sign of life yet"
+
+
+def proxy_servers(found: Mapping[str, Any] | None) -> list[ProxyServer] | None:
+    """Return what a proxy says of the brokers, by name."""
+    if found is None:
+        return None
+    return [
+        ProxyServer(broker=name, state=str(server["state"]), sessions=int(server["sessions"]))
+        for name, server in sorted(found.items())
+    ]
+
+
+def broker_states(
+    looks: Iterable[BrokerLook], nodes: list[dict[str, Any]], queues: list[dict[str, Any]]
+) -> list[BrokerState]:
+    """Return each broker by its check, with what the cluster says of it."""
+    leads = Counter(str(queue.get("leader") or queue.get("node")) for queue in queues)
+    members = {str(node["name"]): node for node in nodes}
+    states = []
+    for look in looks:
+        node = members.get(f"rabbit@{look.name}", {})
+        alarms = [
+            name for name, key in (("memory", "mem_alarm"), ("disk", "disk_free_alarm")) if node.get(key)
+        ]
+        partitions = [str(name).removeprefix("rabbit@") for name in node.get("partitions") or []]
+        state: State = "unknown" if look.up is None else "up" if look.up else "down"
+        states.append(
+            BrokerState(
+                name=look.name,
+                state="late" if state == "up" and (alarms or partitions) else state,
+                reason=look.reason,
+                since=look.since,
+                leads=leads[f"rabbit@{look.name}"] if queues else None,
+                alarms=alarms if look.up else [],
+                partitions=partitions,
+                memory_mb=round(node["mem_used"] / 2**20) if node.get("mem_used") and look.up else None,
+            )
+        )
+    return states
+
+
+def worker_states(
+    hosts: Iterable[str], look: LedgerLook | None, answers: bool, rates: Rates
+) -> list[WorkerState]:
+    """Return each worker host, declared or seen, with its instances."""
+    lives = [life for life in look.lives if life.kind == WORKER] if look else []
+    by_host: dict[str, list[Life]] = {host: [] for host in hosts}
+    for life in lives:
+        by_host.setdefault(life.host, []).append(life)
+    passed = time.monotonic() - look.at if look else 0.0
+    states = []
+    for host, members in sorted(by_host.items()):
+        instances = [_instance(life, passed, answers, rates) for life in members]
+        state, reason = _host_state(instances, answers)
+        told = (life.details.get("proxy") for life in sorted(members, key=lambda life: life.age))
+        proxy = next((found for found in told if found is not None), None)
+        states.append(
+            WorkerState(
+                host=host,
+                state=state,
+                reason=reason,
+                busy=sum(instance.busy for instance in instances),
+                concurrency=sum(instance.concurrency for instance in instances),
+                rate=round(sum(instance.rate for instance in instances), 1),
+                instances=instances,
+                proxy=proxy_servers(proxy) if state != "down" else None,
+            )
+        )
+    return states
+
+
+def _instance(life: Life, passed: float, answers: bool, rates: Rates) -> InstanceState:
+    age = life.age + passed
+    rate = rates.take(life.name, time.monotonic() - age, int(life.details.get("started", 0)))
+    connected = bool(life.details.get("connected"))
+    state: State
+    if not answers:
+        state, reason = "unknown", NO_DATABASE
+    elif life.stopped:
+        state, reason = "down", "stopped"
+    elif age > SILENT_SECONDS:
+        state, reason = "down", "no sign of life"
+    elif not connected:
+        state, reason = "late", "it has no broker"
+    else:
+        state, reason = "up", ""
+    works = state in ("up", "late")
+    return InstanceState(
+        name=life.name.partition("@")[0],
+        state=state,
+        reason=reason,
+        pid=life.pid,
+        started=life.started,
+        queues=list(life.details.get("queues", [])),
+        concurrency=int(life.details.get("concurrency", 0)),
+        busy=int(life.details.get("busy", 0)) if works else 0,
+        rate=rate if works else 0.0,
+        connected=connected and works,
+    )
+
+
+def _host_state(instances: list[InstanceState], answers: bool) -> tuple[State, str]:
+    if not answers:
+        return "unknown", NO_DATABASE
+    if not instances:
+        return "down", NEVER_SEEN
+    states = {instance.state for instance in instances}
+    if states == {"up"}:
+        return "up", ""
+    ill = ", ".join(f"{one.name}: {one.reason}" for one in instances if one.state != "up")
+    if states == {"down"}:
+        reasons = {instance.reason for instance in instances}
+        return "down", reasons.pop() if len(reasons) == 1 else ill
+    return "late", ill
+
+
+def beat_state(look: LedgerLook | None, answers: bool) -> BeatState:
+    """Return how beat stands, by its sign of life and by its latest tick."""
+    lives = [life for life in look.lives if life.kind == BEAT] if look else []
+    life = min(lives, key=lambda one: one.age, default=None)
+    tick = look.tick if look else None
+    state: State
+    if not answers or look is None:
+        state, reason = "unknown", NO_DATABASE
+    elif life is None:
+        state, reason = "down", NEVER_SEEN
+    elif life.stopped:
+        state, reason = "down", "stopped"
+    elif life.age + time.monotonic() - look.at > SILENT_SECONDS:
+        state, reason = "down", "no sign of life"
+    elif tick is None or tick.age_seconds > TICK_LATE_SECONDS:
+        state, reason = "late", "its ticks do not arrive"
+    else:
+        state, reason = "up", ""
+    return BeatState(
+        state=state,
+        reason=reason,
+        host=life.host if life else None,
+        tick=tick.at if tick else None,
+        tick_host=tick.host if tick else None,
+    )

@@ -1,0 +1,88 @@
+"""The sign of life that a worker or beat gives each second, from a thread of its own, to the database.
+
+Not over the broker: the console must tell a worker that lost its broker from one that died. The connection is
+psycopg's own and not the engine's: pool processes are forked while the thread runs, and psycopg never touches
+a connection that another process made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from sqlalchemy import make_url
+
+from mosaic.ledger import heartbeats
+from mosaic.ledger.heartbeats import Pulse
+from mosaic.settings import DATABASE_CONNECT_ARGUMENTS
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 1.0
+# A sign that a crash of the database loses is replaced within a second: it need not wait for the disk.
+OPTIONS = "-c synchronous_commit=off -c statement_timeout=3000"
+
+
+def connect(url: str) -> psycopg.Connection:
+    """Connect by a SQLAlchemy URL, each statement its own transaction. Raises psycopg.Error."""
+    parsed = make_url(url)
+    _, arguments = parsed.get_dialect()().create_connect_args(parsed)
+    return psycopg.connect(
+        **{**DATABASE_CONNECT_ARGUMENTS, **arguments, "connect_timeout": 2, "options": OPTIONS},
+        autocommit=True,
+    )
+
+
+class HeartbeatThread:
+    """Renews one process's sign of life until it is stopped; an absent database only interrupts."""
+
+    def __init__(self, url: str, pulse: Pulse, details: Callable[[], dict[str, Any]]) -> None:
+        """Give the sign of `pulse`, with what `details` returns at that moment (JSON)."""
+        self._url = url
+        self._pulse = pulse
+        self._details = details
+        self._stop = threading.Event()
+        self._connection: psycopg.Connection | None = None
+        self._away = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and say so; waits for 3 s at most."""
+        self._stop.set()
+        self._thread.join(timeout=3)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            self._tell(lambda connection: heartbeats.renew(connection, self._pulse, self._details()))
+            due = max(due + PERIOD_SECONDS, time.monotonic())
+            self._stop.wait(due - time.monotonic())
+        self._tell(lambda connection: heartbeats.end(connection, self._pulse))
+        self._drop()
+
+    def _tell(self, what: Callable[[psycopg.Connection], None]) -> None:
+        try:
+            if self._connection is None:
+                self._connection = connect(self._url)
+            what(self._connection)
+            self._away = False
+        except (psycopg.Error, OSError) as error:
+            if not self._away:
+                logger.warning("no sign of life, the database does not answer: %s", error)
+            self._away = True
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                connection.close()

@@ -1,0 +1,1 @@
+"""What the application measures of itself, for Prometheus."""

@@ -1,0 +1,82 @@
+"""`mosaic metrics`: serves over TLS what this host's processes measure, and follows the ledger."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from mosaic import systemd
+from mosaic.config import ConfigError
+from mosaic.ledger.database import transaction
+from mosaic.metrics.ledger import LedgerMetrics
+
+logger = logging.getLogger(__name__)
+
+FOLDER = Path("/run/mosaic-metrics")  # PROMETHEUS_MULTIPROC_DIR of the units that publish
+UPDATE_SECONDS = 5.0
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+
+
+def serve() -> None:
+    """Serve until SIGTERM or SIGINT; address, port, TLS folder and ledger come from MOSAIC_METRICS_*."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        systemd.stopping()
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    if FOLDER.is_dir():
+        MultiProcessCollector(registry, path=str(FOLDER))  # type: ignore[no-untyped-call]
+    ledger = LedgerMetrics(registry) if _setting("LEDGER") == "1" else None
+    tls, address, port = Path(_setting("TLS")), _setting("ADDRESS"), int(_setting("PORT"))
+    try:
+        server, thread = start_http_server(
+            port,
+            addr=address,
+            registry=registry,
+            certfile=str(tls / "host.pem"),
+            keyfile=str(tls / "host.key"),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"metrics cannot be served at {address}:{port} with {tls}/host.pem: {error}."
+        ) from error
+    systemd.ready("serving metrics" + (", following the ledger" if ledger else ""))
+    while True:
+        if ledger is not None:
+            _update(ledger)
+        if stop.wait(UPDATE_SECONDS):
+            break
+    server.shutdown()
+    thread.join()
+
+
+def _setting(name: str) -> str:
+    try:
+        return os.environ[f"MOSAIC_METRICS_{name}"]
+    except KeyError:
+        raise ConfigError(f"MOSAIC_METRICS_{name} is not set: see /etc/mosaic/metrics.env.") from None
+
+
+def _update(ledger: LedgerMetrics) -> None:
+    try:
+        with transaction() as session:
+            ledger.update(session)
+    except DATABASE_AWAY as error:
+        logger.warning("the database is away, the ledger is not followed: %s", error)
+        ledger.up.set(0)
+    else:
+        ledger.up.set(1)

@@ -1,0 +1,205 @@
+"""Event streams: what comes at once, what comes later, and what comes again after a cut."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+import uuid
+
+import httpx
+import pytest
+from celery import Celery
+from conftest import RecordingPublisher
+from mosaic.config import Config
+from mosaic.gateway.live import logs
+from mosaic.gateway.live.feed import Feed
+from mosaic.gateway.live.job import JobFollower, parse_time
+from mosaic.gateway.live.sse import Event
+from mosaic.ledger import log_records, steering
+from mosaic.ledger.database import transaction
+from mosaic.ledger.log_records import Entry
+from mosaic.topic import check_pattern, matches
+from sse import events
+from test_mosaic_gateway import VIEW, run_all
+
+
+def test_lab_stream_begins_with_what_is_known(browser: httpx.Client) -> None:
+    with browser.stream("GET", "/api/lab/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-accel-buffering"] == "no"
+        first = next(events(answer))
+    assert (first.kind, first.data["database"]["state"]) == ("lab", "up")
+
+
+def test_job_stream_from_submission_to_end(
+    browser: httpx.Client, app: Celery, publisher: RecordingPublisher
+) -> None:
+    job = browser.post("/api/jobs/render", json=VIEW).json()["job"]
+    with browser.stream("GET", f"/api/jobs/{job}/events") as answer:
+        stream = events(answer)
+        parts, first = next(stream), next(stream)
+        assert [part["state"] for part in parts.data] == ["accepted"] * 6
+        assert (first.kind, first.data["state"], first.data["total"], first.data["done"]) == (
+            "job",
+            "running",
+            6,
+            0,
+        )
+        committed = time.monotonic()
+        run_all(app, publisher)
+        done: set[int] = set()
+        for event in stream:
+            if event.kind == "parts":
+                done |= {part["part"] for part in event.data if part["state"] == "done"}
+            elif event.data["state"] == "done":
+                assert event.data["by_host"] == {"worker-1": 6}
+        assert done == set(range(6)), "the stream ends by itself, and nothing is missing"
+        assert time.monotonic() - committed < 5
+
+
+def test_cut_job_stream_goes_on_where_it_was(config: Config, client: httpx.Client, app: Celery) -> None:
+    job = uuid.UUID(client.post("/api/jobs/render", json=VIEW).json()["job"])
+    before = JobFollower(job, None)
+    start = before.read()
+    assert start is not None
+    cut = start[-1].id
+    for index in range(2):
+        app.tasks["mosaic.render.tile"].apply(args=(str(job), index))
+    again = JobFollower(job, cut).read()
+    assert again is not None
+    parts = {part["part"] for event in again if event.kind == "parts" for part in event.data}
+    assert {0, 1} <= parts
+    assert again[-1].data["done"] == 2
+    assert again[-1].data["by_host"] == {"worker-1": 2}
+
+
+def test_job_stream_of_nothing(browser: httpx.Client) -> None:
+    assert browser.get(f"/api/jobs/{uuid.UUID(int=5)}/events").status_code == 404
+    assert browser.get("/api/jobs/x/events").status_code == 404
+
+
+def test_job_that_goes_away_ends_its_stream(config: Config) -> None:
+    assert JobFollower(uuid.UUID(int=5), None).read() is None
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "2026-11-01", "2026-11-01T00:00:00", "9" * 60])
+def test_id_that_nobody_knows_starts_from_the_beginning(text: str | None) -> None:
+    assert parse_time(text) is None
+
+
+def test_jobs_stream_tells_of_new_jobs(browser: httpx.Client) -> None:
+    with browser.stream("GET", "/api/jobs/events") as answer:
+        stream = events(answer)
+        assert next(stream).data == []
+        job = browser.post("/api/jobs/render", json=VIEW).json()["job"]
+        assert [one["job"] for one in next(stream).data] == [job]
+        with transaction() as session:
+            steering.cancel(session, uuid.UUID(job))
+        assert [one["state"] for one in next(stream).data] == ["cancelled"]
+
+
+def test_slow_reader_of_a_feed_gets_the_latest() -> None:
+    async def scene() -> list[int]:
+        feed: Feed[int] = Feed()
+        feed.set(1)
+        heard = []
+        async for value in feed.values():
+            heard.append(value)
+            if value == 1:
+                for new in (2, 3, 3):
+                    feed.set(new)
+            else:
+                break
+        return heard
+
+    assert asyncio.run(scene()) == [1, 3]
+
+
+def test_event_on_the_wire() -> None:
+    assert Event({"a": "x\ny"}, "lab", "7").encode() == b'id: 7\nevent: lab\ndata: {"a":"x\\ny"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key", "expected"),
+    [
+        ("#", "worker-1.err", True),
+        ("#", "", True),
+        ("*.err", "worker-1.err", True),
+        ("*.err", "worker-1.info", False),
+        ("worker-1.#", "worker-1.err", True),
+        ("worker-1.#", "worker-1", True),
+        ("worker-1.*", "worker-1", False),
+        ("worker-1", "worker-1.err", False),
+        ("#.err", "a.b.c.err", True),
+        ("*.*", "a.b.c", False),
+        ("a.#.c", "a.c", True),
+    ],
+)
+def test_binding_patterns_as_the_broker_reads_them(pattern: str, key: str, expected: bool) -> None:
+    assert matches(check_pattern(pattern), key) is expected
+
+
+@pytest.mark.parametrize("pattern", ["", "a..b", "a b", "a.**", "ä.err", "x" * 201, "a.err\n", "."])
+def test_what_is_no_pattern(browser: httpx.Client, pattern: str) -> None:
+    answer = browser.get("/api/logs/events", params={"pattern": pattern})
+    assert answer.status_code == 422
+    assert "no binding pattern" in answer.json()["error"]
+
+
+class FakeTail:
+    """A tail that is live at once and brings what it is told to."""
+
+    def __init__(self, patterns: object, take: object) -> None:
+        self.patterns, self.take, self.stopped = patterns, take, False
+        self.ready = type("Ready", (), {"wait": lambda *_: True, "is_set": lambda *_: True})()
+
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def stop(self) -> None:
+        """Remember."""
+        self.stopped = True
+
+
+def entry(message: str, host: str = "worker-1", severity: int = 6, second: int = 0) -> Entry:
+    """Return a record."""
+    at = datetime.datetime(2026, 11, 1, 12, 0, second, tzinfo=datetime.UTC)
+    return Entry(message, host, severity, "demo.service", message, at)
+
+
+def test_log_stream_is_stored_records_then_new_ones_then_the_rest_after_a_cut(config: Config) -> None:
+    with transaction() as session:
+        log_records.store(
+            session, [entry("old"), entry("other", host="worker-2"), entry("debug", severity=7)]
+        )
+    tails: list[FakeTail] = []
+
+    def open_tail(patterns: object, take: object) -> FakeTail:
+        tails.append(FakeTail(patterns, take))
+        return tails[-1]
+
+    async def scene() -> None:
+        stream = logs.follow(open_tail, ["worker-1.info"], None)  # type: ignore[arg-type]
+        assert (await anext(stream)).data == {"patterns": ["worker-1.info"], "live": True}
+        stored = await anext(stream)
+        assert [record["message"] for record in stored.data] == ["old"]
+        tails[0].take(entry("new", second=5))  # type: ignore[operator]
+        fresh = await anext(stream)
+        assert [record["message"] for record in fresh.data] == ["new"]
+        assert fresh.id == "2026-11-01T12:00:05+00:00"
+        await stream.aclose()
+        assert tails[0].stopped
+
+    asyncio.run(scene())
+    with transaction() as session:
+        log_records.store(session, [entry("meanwhile", second=9), entry("long ago", second=0)])
+
+    async def again() -> None:
+        stream = logs.follow(open_tail, ["#"], entry("", second=12).logged_at)  # type: ignore[arg-type]
+        await anext(stream)
+        assert [record["message"] for record in (await anext(stream)).data] == ["meanwhile"]
+        await stream.aclose()
+
+    asyncio.run(again())

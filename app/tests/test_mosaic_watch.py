@@ -1,0 +1,241 @@
+"""Who lives in the lab: signs of life, and what they are taken for."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import PostgresServer
+from fastapi.testclient import TestClient
+from mosaic import heartbeat, proxy_state
+from mosaic.config import Config
+from mosaic.gateway.watch.brokers import BrokerLook
+from mosaic.gateway.watch.ledger import LedgerLook
+from mosaic.gateway.watch.queues import queue_list
+from mosaic.gateway.watch.rates import Rates
+from mosaic.gateway.watch.states import beat_state, broker_states, worker_states
+from mosaic.heartbeat import HeartbeatThread
+from mosaic.ledger import heartbeats
+from mosaic.ledger.database import transaction
+from mosaic.ledger.heartbeats import BEAT, WORKER, Life, Pulse
+from mosaic.ledger.upkeep import Tick
+
+NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+DETAILS = {"queues": ["mosaic.render"], "concurrency": 2, "busy": 1, "started": 40, "connected": True}
+
+
+def life(name: str, age: float = 0.5, stopped: bool = False, kind: str = WORKER, **details: Any) -> Life:
+    """Return a process that was last heard of `age` seconds ago."""
+    return Life(name, kind, name.partition("@")[2], 100, NOW, age, stopped, {**DETAILS, **details})
+
+
+def look(*lives: Life, tick: Tick | None = None) -> LedgerLook:
+    """Return a look of this moment."""
+    return LedgerLook(time.monotonic(), 0.004, list(lives), tick, {}, 0, 0, 0, 3)
+
+
+def states(
+    *lives: Life, hosts: tuple[str, ...] = ("worker-1",), answers: bool = True
+) -> dict[str, tuple[str, str]]:
+    """Return state and reason of each worker host."""
+    found = worker_states(hosts, look(*lives), answers, Rates())
+    return {worker.host: (worker.state, worker.reason) for worker in found}
+
+
+@pytest.mark.parametrize(
+    ("lives", "state", "words"),
+    [
+        ([life("render@worker-1"), life("general@worker-1")], "up", ""),
+        ([life("render@worker-1", age=2.5), life("general@worker-1", age=2.5)], "down", "no sign of life"),
+        ([life("render@worker-1", age=2.5), life("general@worker-1")], "late", "render: no sign of life"),
+        ([life("render@worker-1", stopped=True)], "down", "stopped"),
+        ([life("render@worker-1", connected=False)], "late", "it has no broker"),
+        ([], "down", "no sign of life yet"),
+    ],
+)
+def test_worker_host(lives: list[Life], state: str, words: str) -> None:
+    found = states(*lives)["worker-1"]
+    assert found[0] == state
+    assert words in found[1]
+
+
+def test_host_that_nobody_declared_is_shown_too() -> None:
+    assert set(states(life("render@worker-9"), hosts=("worker-1",))) == {"worker-1", "worker-9"}
+
+
+def test_without_the_database_nobody_knows() -> None:
+    assert states(life("render@worker-1"), answers=False)["worker-1"][0] == "unknown"
+
+
+def test_silence_goes_on_while_the_database_is_asked_again() -> None:
+    """A look of two seconds ago says nothing about now."""
+    old = LedgerLook(time.monotonic() - 2, 0.01, [life("render@worker-1", age=0.5)], None, {}, 0, 0, 0, 1)
+    (worker,) = worker_states(("worker-1",), old, True, Rates())
+    assert worker.state == "down"
+
+
+def test_dead_worker_does_nothing() -> None:
+    (worker,) = worker_states(("worker-1",), look(life("render@worker-1", age=9)), True, Rates())
+    assert (worker.busy, worker.rate, worker.concurrency) == (0, 0.0, 2)
+
+
+def test_rate_is_over_some_seconds_and_survives_a_restart() -> None:
+    rates = Rates(window=5)
+    assert rates.take("a", 0, 100) == 0.0
+    assert rates.take("a", 1, 110) == 10.0
+    assert [rates.take("a", at, 110 + 20 * (at - 1)) for at in (2, 3, 4, 5, 6, 7)][-1] == 20.0
+    assert rates.take("a", 8, 3) == 0.0
+    assert rates.take("a", 9, 6) == 3.0
+
+
+def test_broker_by_its_check_and_the_cluster() -> None:
+    up, down = BrokerLook("broker-1"), BrokerLook("broker-2")
+    assert up.turn(True)
+    assert not up.turn(True)
+    assert down.turn(False, "its host does not answer")
+    nodes = [
+        {"name": "rabbit@broker-1", "mem_alarm": True, "partitions": ["rabbit@broker-2"], "mem_used": 2**27},
+        {"name": "rabbit@broker-2", "running": False},
+    ]
+    queues = [{"name": "a", "leader": "rabbit@broker-1"}, {"name": "b", "node": "rabbit@broker-1"}]
+    first, second = broker_states([up, down], nodes, queues)
+    assert (first.state, first.leads, first.alarms, first.partitions, first.memory_mb) == (
+        "late",
+        2,
+        ["memory"],
+        ["broker-2"],
+        128,
+    )
+    assert (second.state, second.reason, second.leads) == ("down", "its host does not answer", 0)
+
+
+@pytest.mark.parametrize(
+    ("lives", "tick_age", "state"),
+    [
+        ([life("beat@gateway-1", kind=BEAT)], 8.0, "up"),
+        ([life("beat@gateway-1", kind=BEAT)], 80.0, "late"),
+        ([life("beat@gateway-1", kind=BEAT, age=4)], 8.0, "down"),
+        ([], 8.0, "down"),
+    ],
+)
+def test_beat(lives: list[Life], tick_age: float, state: str) -> None:
+    tick = Tick(NOW, tick_age, "worker-2", "gateway-1")
+    assert beat_state(look(*lives, tick=tick), True).state == state
+
+
+def test_queues_that_are_nobodys_work_are_counted() -> None:
+    found = queue_list(
+        [
+            {"name": "celery_delayed_3", "messages": 2},
+            {"name": "mosaic.tail.abc"},
+            {
+                "name": "mosaic.dead",
+                "type": "quorum",
+                "messages": 4,
+                "messages_ready": 4,
+                "leader": "rabbit@broker-2",
+                "members": ["rabbit@broker-1", "rabbit@broker-2"],
+                "online": ["rabbit@broker-2"],
+                "message_stats": {"publish_details": {"rate": 1.26}},
+            },
+        ],
+        "",
+    )
+    assert (found.delays, found.delayed, found.tails, found.dead) == (1, 2, 1, 4)
+    (dead,) = found.queues
+    assert (dead.leader, dead.members, dead.missing) == ("broker-2", ["broker-1", "broker-2"], ["broker-1"])
+    assert (dead.rate_in, dead.rate_out, dead.consumers) == (1.3, 0.0, 0)
+
+
+HAPROXY = (
+    "# pxname,svname,qcur,qmax,scur,smax,status,weight,\n"
+    "brokers,broker-1,0,0,4,9,UP,1,\n"
+    "brokers,broker-2,0,0,0,9,DOWN 1/2,1,\n"
+    "metrics,other,0,0,0,9,UP,1,\n\n"
+)
+
+
+def test_proxy_says_how_brokers_stand() -> None:
+    assert proxy_state.parse(HAPROXY) == {
+        "broker-1": {"state": "UP", "sessions": 4},
+        "broker-2": {"state": "DOWN", "sessions": 0},
+    }
+    assert proxy_state.ask("") is None
+    assert proxy_state.ask("/nonexistent/state.sock") is None
+
+
+def wait_for(check: Callable[[], object], seconds: float = 5) -> None:
+    """Wait until check() is true."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def lives() -> list[Life]:
+    """Return who is known."""
+    with transaction() as session:
+        return heartbeats.read(session)
+
+
+def test_signs_of_life_come_each_second_and_end_in_order(config: Config) -> None:
+    thread = HeartbeatThread(
+        config.database.url, Pulse("render@worker-1", WORKER, "worker-1", 7), lambda: dict(DETAILS)
+    )
+    thread.start()
+    wait_for(lives)
+    time.sleep(1.6)
+    (one,) = lives()
+    assert one.age < 1.2
+    assert (one.name, one.stopped, one.details) == ("render@worker-1", False, DETAILS)
+    thread.stop()
+    (one,) = lives()
+    assert one.stopped
+
+
+def test_restarted_process_starts_anew(config: Config) -> None:
+    with heartbeat.connect(config.database.url) as connection:
+        heartbeats.renew(connection, Pulse("beat@g", BEAT, "g", 1), {})
+        first = lives()[0]
+        heartbeats.renew(connection, Pulse("beat@g", BEAT, "g", 1), {})
+        assert lives()[0].started == first.started
+        heartbeats.end(connection, Pulse("beat@g", BEAT, "g", 2))
+        assert not lives()[0].stopped, "another process's end is not this one's"
+        heartbeats.renew(connection, Pulse("beat@g", BEAT, "g", 2), {})
+        assert lives()[0].started > first.started
+
+
+def test_signs_go_on_after_the_connection_was_lost(config: Config, postgres_server: PostgresServer) -> None:
+    thread = HeartbeatThread(config.database.url, Pulse("a@b", WORKER, "b", 7), dict)
+    thread.start()
+    wait_for(lives)
+    with psycopg.connect(host=str(postgres_server.directory), user="postgres", autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%INSERT INTO heartbeat%' AND pid <> pg_backend_pid()"
+        )
+    time.sleep(2.5)
+    assert lives()[0].age < 2
+    thread.stop()
+
+
+def test_lab_is_shown(client: TestClient, config: Config) -> None:
+    with heartbeat.connect(config.database.url) as connection:
+        heartbeats.renew(connection, Pulse("render@worker-1", WORKER, "worker-1", 7), DETAILS)
+    wait_for(lambda: client.get("/api/lab").status_code == 200 and client.get("/api/lab").json()["workers"])
+    lab = client.get("/api/lab").json()
+    (worker,) = lab["workers"]
+    assert (worker["host"], worker["state"], worker["busy"], worker["concurrency"]) == (
+        "worker-1",
+        "up",
+        1,
+        2,
+    )
+    assert lab["database"]["state"] == "up"
+    assert lab["beat"]["state"] == "down"
+    assert lab["brokers"] == []
+    assert lab["alerts"] is None

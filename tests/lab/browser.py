@@ -1,0 +1,76 @@
+"""The console in a real browser: the distribution's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / ".lab" / "reports" / "screenshots"
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+SERIOUS = ("serious", "critical")
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield the browser; without one skip, but fail where no test may be left out."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        reason = "Chromium is missing: apt-get install chromium"
+        if os.environ.get("CI") or os.environ.get("LAB_TEST"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            # A proxy has no way into the lab; a container has little shared memory, and root no sandbox.
+            args=["--no-proxy-server", "--disable-dev-shm-usage", "--no-sandbox"],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def new_context(browser: Browser, url: str, **options: Any) -> BrowserContext:
+    """Return a browser without cookies. It takes any certificate: other tests verify the lab's."""
+    wanted: dict[str, Any] = {"viewport": DESK, **options}
+    context = browser.new_context(base_url=url, ignore_https_errors=True, **wanted)
+    context.set_default_timeout(20_000)
+    return context
+
+
+def log_in(page: Page, password: str) -> None:
+    """Log in by the form."""
+    page.goto("/login")
+    page.get_by_label("User name").fill("lab")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def keep_screenshot(page: Page, name: str, *, full: bool = True) -> Path:
+    """Keep a picture of the page as an artifact of the tests."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    file = SCREENSHOTS / f"{name}.png"
+    page.screenshot(path=file, full_page=full, animations="disabled")
+    return file
+
+
+def complaints(page: Page) -> list[str]:
+    """Return what axe finds on the page that is serious or worse: rule and elements."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {violation['help']}: {[node['target'] for node in violation['nodes']][:5]}"
+        for violation in found
+        if violation["impact"] in SERIOUS
+    ]

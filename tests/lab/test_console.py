@@ -1,0 +1,325 @@
+"""The console as a person uses it, in a real browser on a real lab. Screenshots: .lab/reports/screenshots."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from tests.lab import browser as web
+from tests.lab.commands import UserLab, docker, wait_for
+from tests.lab.pictures import png
+
+PAGES = ("", "jobs", "queues", "logs", "periodic", "charts")
+RED_SECONDS = 3.0
+# A letter that died in a queue of its own, to which Retry sends it back.
+BURY = """
+import json, pika, sys, time, tomllib, uuid
+queue = "mosaic.host.console-check"
+url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
+channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+channel.confirm_delivery()
+channel.queue_declare(queue, durable=True, arguments={'x-queue-type': 'quorum'})
+channel.queue_bind(queue, 'mosaic.tasks', 'host.console-check')
+properties = pika.BasicProperties(
+    content_type='application/json', delivery_mode=2, expiration='1',
+    headers={'task': 'mosaic.probe', 'id': sys.argv[1], 'lang': 'py'})
+channel.basic_publish('mosaic.tasks', 'host.console-check', b'[[], {}, {}]', properties, mandatory=True)
+print(json.dumps(queue))
+"""
+DIG = """
+import json, pika, sys, tomllib
+queue = "mosaic.host.console-check"
+url = tomllib.load(open('/etc/mosaic/mosaic.toml', 'rb'))['broker']['url']
+channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+found = []
+while True:
+    method, properties, body = channel.basic_get(queue, auto_ack=True)
+    if method is None:
+        break
+    found.append([properties.headers['id'], 'x-death' in properties.headers, body.decode()])
+channel.queue_delete(queue)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests of this module."""
+    with web.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium: Browser, lab: UserLab, url: str) -> Iterator[Page]:
+    """A page of somebody who is logged in; whatever it complains about in its console fails the test."""
+    context = web.new_context(chromium, url)
+    page = context.new_page()
+    problems: list[str] = []
+
+    def note(line: ConsoleMessage) -> None:
+        if "Content Security Policy" in line.text:
+            problems.append(line.text)
+
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", note)
+    web.log_in(page, lab.password)
+    expect(page.locator("#workers .host").first).to_be_visible()
+    yield page
+    context.close()
+    assert not problems
+
+
+def job_of(page: Page, console: httpx.Client, seconds: float = 120) -> dict[str, Any]:
+    """Wait until the job that the page shows has ended; return it as the ledger has it."""
+    page.wait_for_url(re.compile("/jobs/[0-9a-f-]{36}$"))
+    job: dict[str, Any] = {}
+    address = f"/api{page.url[page.url.index('/jobs/') :]}"
+
+    def ended() -> bool:
+        job.update(console.get(address).json())
+        return bool(job["state"] != "running")
+
+    wait_for("the job ends", seconds, ended)
+    return job
+
+
+def legend(page: Page) -> dict[str, int]:
+    """Count of each host in the legend."""
+    return {
+        str(item.get_attribute("data-host")): int(str(item.get_attribute("data-count")))
+        for item in page.locator("#legend li").all()
+    }
+
+
+def test_wrong_password_is_refused(chromium: Browser, lab: UserLab, url: str) -> None:
+    context = web.new_context(chromium, url)
+    page = context.new_page()
+    page.goto("/queues")
+    expect(page).to_have_url(re.compile("/login"))
+    web.log_in(page, f"{lab.password}x")
+    expect(page.get_by_role("alert")).to_have_text("User name or password is wrong.")
+    assert page.goto("/queues") is not None
+    expect(page).to_have_url(re.compile("/login"))
+    web.keep_screenshot(page, "login")
+    context.close()
+
+
+def test_lab_shows_every_host_as_up(page: Page, lab: UserLab) -> None:
+    groups: dict[str, list[str]] = {}
+    for node in lab.status()["nodes"]:
+        groups.setdefault(node["group"], []).append(node["name"])
+    expect(page.locator("#brokers .host.up")).to_have_count(len(groups["brokers"]))
+    expect(page.locator("#workers .host.up")).to_have_count(len(groups["workers"]))
+    expect(page.locator("#bases .host.up")).to_have_count(3)
+    leads = [int(text.split()[0]) for text in page.locator("#brokers .fact:first-child dd").all_inner_texts()]
+    assert sum(leads) > 30, "the queues of the application and of delayed delivery have leaders"
+    web.keep_screenshot(page, "lab")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious(chromium: Browser, lab: UserLab, url: str, name: str, theme: str) -> None:
+    context = web.new_context(chromium, url, color_scheme=theme)
+    page = context.new_page()
+    web.log_in(page, lab.password)
+    page.goto(f"/{name}")
+    page.wait_for_timeout(2500)
+    web.keep_screenshot(page, f"{name or 'lab'}-{theme}")
+    assert web.complaints(page) == []
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_phone_needs_no_sideways_scrolling(chromium: Browser, lab: UserLab, url: str, name: str) -> None:
+    context = web.new_context(chromium, url, viewport=web.PHONE, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    web.log_in(page, lab.password)
+    page.goto(f"/{name}")
+    page.wait_for_timeout(1500)
+    web.keep_screenshot(page, f"{name or 'lab'}-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= web.PHONE["width"]
+    context.close()
+
+
+def test_render_by_dragging_and_legend_equals_the_ledger(page: Page, console: httpx.Client) -> None:
+    page.goto("/jobs")
+    box = page.locator("#preview").bounding_box()
+    assert box
+    before = page.locator("#where").inner_text()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6, steps=5)
+    page.mouse.up()
+    assert page.locator("#where").inner_text() != before
+    page.get_by_role("button", name="Render").click()
+    job = job_of(page, console)
+    assert job["state"] == "done"
+    assert 0.8 < job["params"]["width_units"] < 1.1, "three tenths of 3.2"
+    expect(page.locator("#state")).to_have_text("done")
+    assert legend(page) == job["by_host"]
+    expect(page.locator("#attempts tr")).to_have_count(min(200, job["total"]))
+    page.wait_for_timeout(1500)
+    web.keep_screenshot(page, "job-tinted")
+    page.get_by_label("Tint by host").uncheck()
+    web.keep_screenshot(page, "job-plain")
+    assert web.complaints(page) == []
+
+
+def test_keys_choose_a_view(page: Page) -> None:
+    page.goto("/jobs")
+    page.locator("#preview").focus()
+    before = page.locator("#where").inner_text()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    after = page.locator("#where").inner_text()
+    assert "2.0×" in after
+    assert after != before
+
+
+def test_scale_of_a_dropped_picture(page: Page, console: httpx.Client) -> None:
+    page.goto("/jobs")
+    page.locator("#scale input[type=file]").set_input_files(
+        {"name": "gradient.png", "mimeType": "image/png", "buffer": png(300, 200)}
+    )
+    page.get_by_role("button", name="Scale").click()
+    assert job_of(page, console)["state"] == "done"
+    expect(page.locator("#sheet")).to_be_visible()
+    web.keep_screenshot(page, "job-scale")
+
+
+def test_digest_of_a_text(page: Page, console: httpx.Client) -> None:
+    page.goto("/jobs")
+    page.locator("#digest textarea").fill("the quick brown fox jumps over the lazy dog " * 500)
+    page.get_by_role("button", name="Count words").click()
+    assert job_of(page, console)["state"] == "done"
+    expect(page.locator("#sum")).to_contain_text("8 of them different")
+    web.keep_screenshot(page, "job-digest")
+
+
+def test_wrong_file_shows_a_clear_message(page: Page, tmp_path: Path) -> None:
+    page.goto("/jobs")
+    page.locator("#scale input[type=file]").set_input_files(
+        {"name": "x.png", "mimeType": "image/png", "buffer": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}
+    )
+    page.get_by_role("button", name="Scale").click()
+    expect(page.locator("#scale .error")).to_contain_text("not a picture")
+    web.keep_screenshot(page, "wrong-file")
+    large = tmp_path / "large.txt"
+    large.write_bytes(b"word " * (20 * 2**20))
+    page.locator("#digest input[type=file]").set_input_files(large)
+    page.get_by_role("button", name="Count words").click()
+    expect(page.locator("#digest .error")).to_contain_text("at most 32 MB")
+
+
+def test_job_is_cancelled_from_its_page(page: Page, console: httpx.Client) -> None:
+    view = {"width": 1024, "height": 1024, "tile": 64, "iterations": 20000, "center_x": -0.6}
+    job = console.post("/api/jobs/render", json=view).json()["job"]
+    page.goto(f"/jobs/{job}")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#state")).to_have_text("cancelled")
+    done = console.get(f"/api/jobs/{job}").json()["done"]
+    time.sleep(2)
+    assert console.get(f"/api/jobs/{job}").json()["done"] == done
+
+
+def test_page_catches_up_after_its_connection_was_cut(page: Page, console: httpx.Client) -> None:
+    view = {"width": 1024, "height": 1024, "tile": 64, "iterations": 1500}
+    job = console.post("/api/jobs/render", json=view).json()["job"]
+    page.goto(f"/jobs/{job}")
+    expect(page.locator("#counts")).to_contain_text("of 256 parts")
+    page.context.set_offline(True)
+    wait_for("the picture", 120, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
+    page.context.set_offline(False)
+    expect(page.locator("#state")).to_have_text("done", timeout=30_000)
+    assert legend(page) == console.get(f"/api/jobs/{job}").json()["by_host"]
+
+
+def test_dead_letter_is_retried_from_the_page(page: Page, lab: UserLab) -> None:
+    own = f"console-check-{time.time_ns()}"
+    lab.python("gateway-1", BURY, own)
+    page.goto("/queues")
+    letter = page.locator("#letters .letter", has_text="mosaic.host.console-check")
+    expect(letter).to_be_visible(timeout=30_000)
+    expect(letter).to_contain_text("expired")
+    web.keep_screenshot(page, "dead-letter")
+    letter.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("alert")).to_contain_text("sent back to mosaic.tasks")
+    expect(letter).to_have_count(0)
+    assert lab.python("gateway-1", DIG) == [[own, False, "[[], {}, {}]"]]
+
+
+def test_logs_are_tailed_by_binding_patterns(page: Page, lab: UserLab) -> None:
+    page.goto("/logs")
+    page.locator("select[name=host]").select_option("worker-1")
+    page.locator("select[name=severity]").select_option("warning")
+    expect(page.locator("input[name=patterns]")).to_have_value(
+        "worker-1.emerg worker-1.alert worker-1.crit worker-1.err worker-1.warning"
+    )
+    expect(page.locator("#live")).to_have_text("live")
+    mark = f"tail-{time.time_ns()}"
+    for host, severity in (("worker-1", "info"), ("worker-2", "warning"), ("worker-1", "warning")):
+        lab.run("shell", host, "logger", "--priority", f"user.{severity}", f"{mark} {host} {severity}")
+    expect(page.locator("#logs li", has_text=f"{mark} worker-1 warning")).to_be_visible()
+    assert page.locator("#logs li", has_text=mark).count() == 1
+
+
+def test_periodic_work_is_shown(page: Page) -> None:
+    page.goto("/periodic")
+    expect(page.locator("#entries tr")).to_have_count(3)
+    expect(page.locator("#entries tr", has_text="tick")).to_contain_text("worker-")
+    expect(page.locator("#beat")).to_contain_text("beat on gateway-1: up")
+
+
+def test_killed_worker_turns_red_and_the_picture_completes(
+    page: Page, spare_lab: UserLab, console: httpx.Client
+) -> None:
+    view = {"width": 1280, "height": 896, "tile": 64, "iterations": 6000, "center_x": -0.7}
+    job = console.post("/api/jobs/render", json=view).json()["job"]
+    card = page.locator("#workers .host", has=page.get_by_role("heading", name="worker-2"))
+    expect(card).to_have_class(re.compile(r"\bup\b"))
+    docker("kill", f"{spare_lab.name}-worker-2")
+    killed = time.monotonic()
+    expect(card).to_have_class(re.compile(r"\bdown\b"), timeout=10_000)
+    assert time.monotonic() - killed < RED_SECONDS
+    web.keep_screenshot(page, "worker-killed")
+    page.goto(f"/jobs/{job}")
+    wait_for("the picture", 180, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
+    expect(page.locator("#state")).to_have_text("done")
+    assert legend(page) == console.get(f"/api/jobs/{job}").json()["by_host"]
+    web.keep_screenshot(page, "job-with-a-dead-host")
+    page.goto("/")
+    docker("start", f"{spare_lab.name}-worker-2")
+    expect(card).to_have_class(re.compile(r"\bup\b"), timeout=90_000)
+
+
+def test_frozen_broker_turns_red_and_green_again(page: Page, spare_lab: UserLab) -> None:
+    card = page.locator("#brokers .host", has=page.get_by_role("heading", name="broker-3"))
+    expect(card).to_have_class(re.compile(r"\bup\b"))
+    docker("pause", f"{spare_lab.name}-broker-3")
+    try:
+        frozen = time.monotonic()
+        expect(card).to_have_class(re.compile(r"\bdown\b"), timeout=10_000)
+        assert time.monotonic() - frozen < RED_SECONDS
+        web.keep_screenshot(page, "broker-frozen")
+    finally:
+        docker("unpause", f"{spare_lab.name}-broker-3")
+    expect(card).to_have_class(re.compile(r"\bup\b"), timeout=60_000)
+
+
+def test_database_away_and_back_without_reload(page: Page, spare_lab: UserLab) -> None:
+    database = f"{spare_lab.name}-database-1"
+    docker("stop", "--time", "20", database)
+    try:
+        expect(page.locator("#banner")).to_contain_text("The database is away")
+        web.keep_screenshot(page, "database-away")
+    finally:
+        docker("start", database)
+    expect(page.locator("#banner")).to_be_hidden(timeout=60_000)
+    expect(page.locator("#workers .host.up").first).to_be_visible(timeout=30_000)

@@ -1,0 +1,67 @@
+"""Ten thousand jobs at once: some are taken, the rest sent away with a sentence, and pages still answer."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import Counter
+
+import httpx
+
+from tests.lab.commands import UserLab, wait_for
+
+JOBS = 10_000
+AT_ONCE = 100
+PAGE_SECONDS = 3.0
+TINY = {"width": 16, "height": 16, "tile": 16, "iterations": 10}
+
+
+def test_flood_of_jobs(spare_lab: UserLab, url: str, trust: ssl.SSLContext, console: httpx.Client) -> None:
+    statuses, sentences, slowest = asyncio.run(flood(url, trust, spare_lab.password))
+    assert set(statuses) <= {202, 429}, statuses
+    assert statuses[202] >= 1
+    assert statuses[429] >= 1
+    assert sum(statuses.values()) == JOBS
+    assert all(sentence.endswith(".") for sentence in sentences), sentences
+    assert slowest < PAGE_SECONDS
+    wait_for("the jobs that were taken", 120, lambda: nothing_runs(console))
+
+
+def nothing_runs(console: httpx.Client) -> bool:
+    """Whether no job runs any more."""
+    return bool(console.get("/api/lab").json()["work"]["running_jobs"] == 0)
+
+
+async def flood(url: str, trust: ssl.SSLContext, password: str) -> tuple[Counter[int], set[str], float]:
+    """Submit all; return how often each status came, the sentences, and the slowest page meanwhile (s)."""
+    statuses: Counter[int] = Counter()
+    sentences: set[str] = set()
+    left = iter(range(JOBS))
+    done = asyncio.Event()
+    limits = httpx.Limits(max_connections=AT_ONCE + 2)
+    async with httpx.AsyncClient(
+        base_url=url, auth=("lab", password), verify=trust, timeout=60, trust_env=False, limits=limits
+    ) as client:
+
+        async def submit() -> None:
+            for _ in left:
+                answer = await client.post("/api/jobs/render", json=TINY)
+                statuses[answer.status_code] += 1
+                if answer.status_code != 202:
+                    sentences.add(answer.json()["error"])
+
+        async def look() -> float:
+            slowest = 0.0
+            while not done.is_set():
+                started = time.monotonic()
+                answer = await client.get("/")
+                if answer.status_code == 200:
+                    slowest = max(slowest, time.monotonic() - started)
+                await asyncio.sleep(0.5)
+            return slowest
+
+        looking = asyncio.create_task(look())
+        await asyncio.gather(*(submit() for _ in range(AT_ONCE)))
+        done.set()
+        return statuses, sentences, await looking

@@ -1,0 +1,124 @@
+"""What Prometheus and Flower of a monitor say, as JSON. Runs on the node; standard library only.
+
+monitor.py '{"name": own name, "units": [..], "workers": [host, ..]}'
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+QUESTION = json.loads(sys.argv[1])
+PATIENCE = float(QUESTION.get("patience", 1))  # times longer than usual, on slow hosts
+CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
+PROMETHEUS = f"https://{QUESTION['name']}:9090/prometheus"
+FLOWER = f"https://{QUESTION['name']}:5555/flower"
+SETTLE_S = 45 * PATIENCE  # several intervals, for what has just been started
+
+
+def get(url: str) -> str:
+    """Body of GET."""
+    with urllib.request.urlopen(url, timeout=10 * PATIENCE, context=CONTEXT) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def status_of(url: str, method: str = "POST") -> int:
+    """Status of a request that should be refused."""
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data=b"", method=method), timeout=10 * PATIENCE, context=CONTEXT
+        ) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def query(expression: str) -> list[dict[str, Any]]:
+    """Result of an instant query: metric and value of each series."""
+    found = json.loads(get(f"{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"))
+    return [{**series["metric"], "value": float(series["value"][1])} for series in found["data"]["result"]]
+
+
+def targets() -> list[dict[str, str]]:
+    """Job, instance, health and last error of each target; waits until all have been asked and are up."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        active = json.loads(get(f"{PROMETHEUS}/api/v1/targets?state=active"))["data"]["activeTargets"]
+        if all(target["health"] == "up" for target in active) or time.monotonic() > deadline:
+            return [
+                {
+                    "job": target["labels"]["job"],
+                    "instance": target["labels"]["instance"],
+                    "health": target["health"],
+                    "error": target["lastError"],
+                }
+                for target in active
+            ]
+        time.sleep(1)
+
+
+def rules() -> list[dict[str, str]]:
+    """Name and health of each rule; waits until each has been evaluated."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        groups = json.loads(get(f"{PROMETHEUS}/api/v1/rules"))["data"]["groups"]
+        found = [
+            {"name": rule["name"], "health": rule["health"]} for group in groups for rule in group["rules"]
+        ]
+        if all(rule["health"] == "ok" for rule in found) or time.monotonic() > deadline:
+            return found
+        time.sleep(1)
+
+
+def workers_seen() -> list[str]:
+    """Hosts of the workers whose heartbeats reached Flower; waits for those asked for."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        lines = [
+            line for line in get(f"{FLOWER}/metrics").splitlines() if line.startswith("flower_worker_online")
+        ]
+        names = sorted({line.partition("@")[2].partition('"')[0] for line in lines if line.endswith(" 1.0")})
+        if set(QUESTION["workers"]) <= set(names) or time.monotonic() > deadline:
+            return names
+        time.sleep(1)
+
+
+def active(units: list[str]) -> dict[str, str]:
+    """State of each unit."""
+    done = subprocess.run(["systemctl", "is-active", *units], check=False, capture_output=True, text=True)
+    return dict(zip(units, done.stdout.split(), strict=True))
+
+
+def main() -> None:
+    """Print all of it."""
+    report = {
+        "units": active(QUESTION["units"]),
+        "targets": targets(),
+        "rules": rules(),
+        "workers": workers_seen(),
+        "certificates": query(
+            'min by (instance) (lab_certificate_not_after_seconds{file="host.pem"} - time())'
+        ),
+        "queues": query("queue:messages:max"),
+        "ledger": query("mosaic_ledger_up"),
+        "database": query("pg_up"),
+        "refused": {
+            "reload": status_of(f"{PROMETHEUS}/-/reload"),
+            "quit": status_of(f"{PROMETHEUS}/-/quit"),
+            "delete series": status_of(f"{PROMETHEUS}/api/v1/admin/tsdb/delete_series?match[]=up"),
+            "publish a task": status_of(f"{FLOWER}/api/task/send-task/mosaic.probe"),
+            "shut a worker down": status_of(f"{FLOWER}/api/worker/shutdown/render@worker-1"),
+        },
+    }
+    print(json.dumps(report))
+
+
+main()

@@ -1,0 +1,84 @@
+"""Monitors: every target of the inventory is up, the alerts are loaded, and nothing can be changed from here.
+
+That exporters answer the monitor and refuse the others is checked from every host (test_every_host.py, by
+what tests/nodes/lab.py says is served to whom).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.nodes.lab import METRICS, SERVED, Facts, Lab, Node
+
+testinfra_hosts = ["ansible://monitors"]
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
+JOBS = {
+    "node": ("all",),
+    "rabbitmq": ("brokers",),
+    "rabbitmq_queues": ("brokers",),
+    "haproxy": ("workers", "gateways", "monitors"),
+    "postgresql": ("databases",),
+    "mosaic": ("gateways",),
+    "flower": ("monitors",),
+    "prometheus": ("monitors",),
+}
+
+
+def test_units_run(monitor: Facts) -> None:
+    assert set(monitor["units"].values()) == {"active"}, monitor["units"]
+
+
+def test_targets_are_the_hosts_of_the_inventory_and_all_are_up(monitor: Facts, lab: Lab) -> None:
+    down = [target for target in monitor["targets"] if target["health"] != "up"]
+    assert not down
+    found = sorted((target["job"], target["instance"]) for target in monitor["targets"])
+    assert found == sorted((job, host) for job, groups in JOBS.items() for host in lab.group(*groups))
+
+
+def test_rules_are_loaded_and_can_be_evaluated(monitor: Facts) -> None:
+    groups = [
+        group for file in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(file.read_text())["groups"]
+    ]
+    declared = sorted(rule.get("alert") or rule["record"] for group in groups for rule in group["rules"])
+    assert sorted(rule["name"] for rule in monitor["rules"]) == declared
+    assert {rule["health"] for rule in monitor["rules"]} == {"ok"}
+
+
+@pytest.mark.parametrize("port", sorted({*METRICS, 15691}))
+def test_metrics_are_reached_from_here_wherever_they_are_served(
+    every: Facts, node: Node, lab: Lab, port: int
+) -> None:
+    serving = [name for name in lab.nodes if port in lab.served_by(name)]
+    assert serving, f"{port} is in SERVED of no group: {sorted(SERVED)}"
+    assert [name for name in serving if port not in every["reach"][name]] == []
+
+
+def test_flower_hears_every_worker_host(monitor: Facts, lab: Lab) -> None:
+    assert set(lab.group("workers")) <= set(monitor["workers"])
+
+
+def test_what_the_alerts_live_on_is_there(monitor: Facts, lab: Lab) -> None:
+    assert {series["instance"] for series in monitor["certificates"]} == set(lab.nodes)
+    assert {"mosaic.render", "mosaic.dead"} <= {series["queue"] for series in monitor["queues"]}
+    assert [series["value"] for series in monitor["ledger"]] == [1.0]
+    assert {series["value"] for series in monitor["database"]} == {1.0}
+
+
+@pytest.mark.parametrize(
+    "attempt", ["reload", "quit", "delete series", "publish a task", "shut a worker down"]
+)
+def test_nothing_can_be_changed(monitor: Facts, attempt: str) -> None:
+    assert monitor["refused"][attempt] >= 400
+
+
+def test_flowers_login_is_for_it_alone(every: Facts) -> None:
+    assert every["secret_files"]["/etc/warren/flower.json"] == {
+        "mode": "0640",
+        "owner": "root",
+        "group": "flower",
+    }
