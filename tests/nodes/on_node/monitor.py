@@ -13,13 +13,15 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 QUESTION = json.loads(sys.argv[1])
 PATIENCE = float(QUESTION.get("patience", 1))  # times longer than usual, on slow hosts
 CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
 PROMETHEUS = f"https://{QUESTION['name']}:9090/prometheus"
 FLOWER = f"https://{QUESTION['name']}:5555/flower"
+Found = TypeVar("Found")
 SETTLE_S = 45 * PATIENCE  # several intervals, for what has just been started
 
 
@@ -47,48 +49,41 @@ def query(expression: str) -> list[dict[str, Any]]:
     return [{**series["metric"], "value": float(series["value"][1])} for series in found["data"]["result"]]
 
 
-def targets() -> list[dict[str, str]]:
-    """Job, instance, health and last error of each target; waits until all have been asked and are up."""
+def until(ask: Callable[[], Found], complete: Callable[[Found], bool]) -> Found:
+    """What ask() finds when it is complete, or after SETTLE_S: scrapes and rules have intervals."""
     deadline = time.monotonic() + SETTLE_S
     while True:
-        active = json.loads(get(f"{PROMETHEUS}/api/v1/targets?state=active"))["data"]["activeTargets"]
-        if all(target["health"] == "up" for target in active) or time.monotonic() > deadline:
-            return [
-                {
-                    "job": target["labels"]["job"],
-                    "instance": target["labels"]["instance"],
-                    "health": target["health"],
-                    "error": target["lastError"],
-                }
-                for target in active
-            ]
-        time.sleep(1)
-
-
-def rules() -> list[dict[str, str]]:
-    """Name and health of each rule; waits until each has been evaluated."""
-    deadline = time.monotonic() + SETTLE_S
-    while True:
-        groups = json.loads(get(f"{PROMETHEUS}/api/v1/rules"))["data"]["groups"]
-        found = [
-            {"name": rule["name"], "health": rule["health"]} for group in groups for rule in group["rules"]
-        ]
-        if all(rule["health"] == "ok" for rule in found) or time.monotonic() > deadline:
+        found = ask()
+        if complete(found) or time.monotonic() > deadline:
             return found
         time.sleep(1)
 
 
+def targets() -> list[dict[str, str]]:
+    """Job, instance, health and last error of each target."""
+    return [
+        {
+            "job": target["labels"]["job"],
+            "instance": target["labels"]["instance"],
+            "health": target["health"],
+            "error": target["lastError"],
+        }
+        for target in json.loads(get(f"{PROMETHEUS}/api/v1/targets?state=active"))["data"]["activeTargets"]
+    ]
+
+
+def rules() -> list[dict[str, str]]:
+    """Name and health of each rule."""
+    groups = json.loads(get(f"{PROMETHEUS}/api/v1/rules"))["data"]["groups"]
+    return [{"name": rule["name"], "health": rule["health"]} for group in groups for rule in group["rules"]]
+
+
 def workers_seen() -> list[str]:
-    """Hosts of the workers whose heartbeats reached Flower; waits for those asked for."""
-    deadline = time.monotonic() + SETTLE_S
-    while True:
-        lines = [
-            line for line in get(f"{FLOWER}/metrics").splitlines() if line.startswith("flower_worker_online")
-        ]
-        names = sorted({line.partition("@")[2].partition('"')[0] for line in lines if line.endswith(" 1.0")})
-        if set(QUESTION["workers"]) <= set(names) or time.monotonic() > deadline:
-            return names
-        time.sleep(1)
+    """Hosts of the workers whose heartbeats reached Flower."""
+    lines = [
+        line for line in get(f"{FLOWER}/metrics").splitlines() if line.startswith("flower_worker_online")
+    ]
+    return sorted({line.partition("@")[2].partition('"')[0] for line in lines if line.endswith(" 1.0")})
 
 
 def active(units: list[str]) -> dict[str, str]:
@@ -101,13 +96,13 @@ def main() -> None:
     """Print all of it."""
     report = {
         "units": active(QUESTION["units"]),
-        "targets": targets(),
-        "rules": rules(),
-        "workers": workers_seen(),
+        "targets": until(targets, lambda found: all(target["health"] == "up" for target in found)),
+        "rules": until(rules, lambda found: all(rule["health"] == "ok" for rule in found)),
+        "workers": until(workers_seen, lambda found: set(QUESTION["workers"]) <= set(found)),
         "certificates": query(
             'min by (instance) (lab_certificate_not_after_seconds{file="host.pem"} - time())'
         ),
-        "queues": query("queue:messages:max"),
+        "queues": until(lambda: query("queue:messages:max"), bool),
         "ledger": query("mosaic_ledger_up"),
         "database": query("pg_up"),
         "refused": {
