@@ -45,6 +45,7 @@ def assemble(
         and not cluster["alarms"]
         and not cluster["endangered"]
         and all(workers.values())
+        and not _deserted(workers, queues)
     )
     return {
         "healthy": healthy,
@@ -83,7 +84,21 @@ def complaints(status: Mapping[str, Any]) -> list[str]:
     found += [f"The cluster is partitioned between {' and '.join(pair)}." for pair in cluster["partitions"]]
     found += [f"Resource alarm on {alarm}." for alarm in cluster["alarms"]]
     found += [f"{host} consumes no queue." for host, queues in status["workers"].items() if not queues]
+    found += [
+        f"{host} says that it consumes {queue}, and the brokers know no consumer of it."
+        for queue, host in _deserted(status["workers"], status["queues"]).items()
+    ]
     return found
+
+
+def _deserted(workers: Mapping[str, list[str]], queues: Mapping[str, Any]) -> dict[str, str]:
+    """Queues without a consumer, and a host that claims to be one: it hangs, or began moments ago."""
+    return {
+        queue: host
+        for host, claimed in workers.items()
+        for queue in claimed
+        if queue in queues and queues[queue].get("consumers") == 0
+    }
 
 
 def _node(host: str, group: str, substrate_state: str, said: dict[str, Any] | None) -> dict[str, Any]:

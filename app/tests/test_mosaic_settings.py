@@ -153,13 +153,3 @@ def test_schedule_names_tasks_that_exist_in_whole_seconds() -> None:
         assert entry["schedule"] >= 1
         assert entry["options"]["expires"] > entry["schedule"]
     json.dumps(app.conf.beat_schedule)
-
-
-def test_events_do_not_wait_for_confirms_and_tasks_do() -> None:
-    app = create_app(CONFIG)
-    with app.connection_for_write() as connection:
-        app.events.Dispatcher(connection, enabled=True)
-        assert connection.transport_options["confirm_publish"] is False
-    with app.connection_for_write() as connection:
-        assert connection.transport_options["confirm_publish"] is True
-    assert app.conf.broker_transport_options["confirm_publish"] is True

@@ -78,6 +78,10 @@ def _show(context: Context, status: dict[str, Any]) -> None:
     console.print("healthy" if status["healthy"] else "not healthy", style=_COLOURS[status["healthy"]])
 
 
+def _known(count: int | None) -> str:
+    return "?" if count is None else str(count)
+
+
 def _show_queues(context: Context, queues: dict[str, Any]) -> None:
     """The application's queues; those that client libraries keep for themselves only when messages wait."""
     shown = {
@@ -96,7 +100,7 @@ def _show_queues(context: Context, queues: dict[str, Any]) -> None:
     for name, queue in sorted(shown.items()):
         online = f"{len(queue['online'])}/{len(queue['members'])}" if queue["members"] else ""
         table.add_row(
-            name, queue["type"], queue["leader"], online, str(queue["messages"]), str(queue["consumers"])
+            name, queue["type"], queue["leader"], online, str(queue["messages"]), _known(queue["consumers"])
         )
     context.screen.say("")
     context.screen.console.print(table, soft_wrap=False)

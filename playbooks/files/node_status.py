@@ -146,7 +146,7 @@ def queues(api: Management) -> dict[str, Any]:
             "members": sorted(map(host_of, queue.get("members") or [])),
             "online": sorted(map(host_of, queue.get("online") or [])),
             "messages": queue.get("messages", 0),
-            "consumers": queue.get("consumers", 0),
+            "consumers": queue.get("consumers"),
         }
         for queue in api.get(f"queues?columns={columns}")
     }

@@ -53,6 +53,11 @@ def new_context(browser: Browser, url: str, **options: Any) -> BrowserContext:
 def log_in(page: Page, password: str) -> None:
     """Log in by the form."""
     page.goto("/login")
+    fill_in(page, password)
+
+
+def fill_in(page: Page, password: str) -> None:
+    """Log in by the form that the page shows."""
     page.get_by_label("User name").fill("lab")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()

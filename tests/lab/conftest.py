@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.lab import browser as web
 from tests.lab.commands import DEFAULT_LAB, UserLab
 
 
@@ -63,3 +65,30 @@ def stranger(url: str, trust: ssl.SSLContext) -> Iterator[httpx.Client]:
     """The API without a login."""
     with httpx.Client(base_url=url, verify=trust, timeout=30, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests of a module: Playwright holds this thread's event loop while it runs."""
+    with web.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium: Browser, lab: UserLab, url: str) -> Iterator[Page]:
+    """A page of somebody who is logged in; whatever it complains about in its console fails the test."""
+    context = web.new_context(chromium, url)
+    page = context.new_page()
+    problems: list[str] = []
+
+    def note(line: ConsoleMessage) -> None:
+        if "Content Security Policy" in line.text:
+            problems.append(line.text)
+
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", note)
+    web.log_in(page, lab.password)
+    expect(page.locator("#workers .host").first).to_be_visible()
+    yield page
+    context.close()
+    assert not problems

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.lab import browser as web
 from tests.lab.commands import UserLab, docker, wait_for
@@ -47,33 +46,6 @@ while True:
 channel.queue_delete(queue)
 print(json.dumps(found))
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests of this module."""
-    with web.chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def page(chromium: Browser, lab: UserLab, url: str) -> Iterator[Page]:
-    """A page of somebody who is logged in; whatever it complains about in its console fails the test."""
-    context = web.new_context(chromium, url)
-    page = context.new_page()
-    problems: list[str] = []
-
-    def note(line: ConsoleMessage) -> None:
-        if "Content Security Policy" in line.text:
-            problems.append(line.text)
-
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", note)
-    web.log_in(page, lab.password)
-    expect(page.locator("#workers .host").first).to_be_visible()
-    yield page
-    context.close()
-    assert not problems
 
 
 def job_of(page: Page, console: httpx.Client, seconds: float = 120) -> dict[str, Any]:

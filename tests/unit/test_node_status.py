@@ -153,7 +153,7 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
             "members": [],
             "online": [],
             "messages": 0,
-            "consumers": 0,
+            "consumers": None,
         },
     }
 

@@ -154,6 +154,15 @@ def test_each_illness_is_seen_and_said(changes: dict[str, Any], complaint: str) 
     assert complaint in report.complaints(status)
 
 
+@pytest.mark.parametrize("consumers", [0, 1, None])
+def test_a_queue_that_nobody_consumes_though_somebody_says_so(consumers: int | None) -> None:
+    queues = {"mosaic.render": {"leader": "broker-2", "messages": 5, "consumers": consumers}}
+    status = report.assemble(GROUPS, {}, answers(broker_1=broker() | {"queues": queues}))
+    assert status["healthy"] is (consumers != 0), "a queue of which nothing is known yet is not deserted"
+    sentence = "worker-1 says that it consumes mosaic.render, and the brokers know no consumer of it."
+    assert report.complaints(status) == ([] if status["healthy"] else [sentence])
+
+
 def test_the_substrate_tells_stopped_from_unreachable() -> None:
     status = report.assemble(
         GROUPS, {"broker-1": "stopped", "worker-1": "running"}, answers(broker_1=None, worker_1=None)

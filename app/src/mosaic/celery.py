@@ -17,12 +17,12 @@ from mosaic.lost_processes import LostProcesses
 from mosaic.metrics.publishing import measure_celery
 from mosaic.settings import TASK_MODULES, celery_settings
 
+LAST_EVENTS_SECONDS = 0.5
+
 
 def create_app(config: Config) -> Celery:
     """Return a Celery application for `config`; it connects when it is used."""
-    app = Celery(
-        "mosaic", set_as_current=True, include=TASK_MODULES, events="mosaic.events:UnconfirmedEvents"
-    )
+    app = Celery("mosaic", set_as_current=True, include=TASK_MODULES, events="mosaic.events:SentAside")
     app.conf.update(celery_settings(config))
     app.steps["worker"].add(LostProcesses)
     return app
@@ -82,6 +82,12 @@ def _load_the_database_driver(instance: Any, **_: Any) -> None:
 @signals.worker_shutting_down.connect
 def _report_worker_stopping(**_: Any) -> None:
     systemd.stopping("finishing running tasks")
+
+
+@signals.worker_shutdown.connect
+def _send_last_events(sender: Any, **_: Any) -> None:
+    # Among them that this worker goes; who looks would learn it from missing heartbeats only.
+    sender.app.events.sender.finish(LAST_EVENTS_SECONDS)
 
 
 @signals.worker_process_init.connect

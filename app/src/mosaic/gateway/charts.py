@@ -44,7 +44,8 @@ CHARTS = (
         "Messages, by queue",
         "messages",
         "queue",
-        'max by (queue) (rabbitmq_detailed_queue_messages{vhost="mosaic"})',
+        # A log tail's queue lives as long as somebody looks.
+        'max by (queue) (rabbitmq_detailed_queue_messages{vhost="mosaic", queue!~"mosaic[.]tail[.].+"})',
     ),
     # A broker counts the messages of those quorum queues whose leader it runs.
     Chart(
