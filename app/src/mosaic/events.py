@@ -7,6 +7,7 @@ connection of its own publishes them, without confirms; what it cannot send in t
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
@@ -22,9 +23,22 @@ from kombu import Exchange, Producer
 logger = logging.getLogger(__name__)
 
 WAITING = 2000
+# A message for each event costs proxy, broker and reader more than many tasks themselves.
+GATHER_SECONDS = 0.5
 STALE_SECONDS = 10.0
 PAUSE_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Outgoing:
+    """What put() was given: events of one group ("task", "worker"), and how they are to be sent."""
+
+    since: float
+    group: str
+    events: list[Any]
+    exchange: Exchange
+    options: dict[str, Any]
 
 
 class Sender:
@@ -34,8 +48,9 @@ class Sender:
         """Send over a connection of `app`."""
         self._app = app
         self._pid = os.getpid()
-        self._waiting: deque[tuple[float, str, Any, Exchange, dict[str, Any]]] = deque(maxlen=WAITING)
+        self._waiting: deque[Outgoing] = deque(maxlen=WAITING)
         self._some = threading.Event()
+        self._hurry = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._thread: threading.Thread | None = None
@@ -46,7 +61,9 @@ class Sender:
 
     def put(self, routing_key: str, event: Any, exchange: Exchange, options: dict[str, Any]) -> None:
         """Send an event, or a list of them, soon. The oldest is dropped when too many wait."""
-        self._waiting.append((time.monotonic(), routing_key, event, exchange, options))
+        events = event if isinstance(event, list) else [event]
+        group = routing_key.partition(".")[0]
+        self._waiting.append(Outgoing(time.monotonic(), group, events, exchange, options))
         self._idle.clear()
         self._some.set()
         if self._thread is None:
@@ -54,7 +71,8 @@ class Sender:
             self._thread.start()
 
     def finish(self, seconds: float) -> bool:
-        """Wait until all is sent, `seconds` at most; say whether it is."""
+        """Send at once, and wait until all is sent, `seconds` at most; say whether it is."""
+        self._hurry.set()
         return self._idle.wait(seconds)
 
     def _run(self) -> None:
@@ -76,20 +94,29 @@ class Sender:
         ):
             while True:
                 self._some.wait()
+                self._hurry.wait(GATHER_SECONDS)
                 self._some.clear()
-                while self._waiting:
-                    since, routing_key, event, exchange, options = self._waiting.popleft()
-                    if time.monotonic() - since < STALE_SECONDS:
-                        producer.publish(
-                            event,
-                            routing_key=routing_key,
-                            exchange=exchange.name,
-                            declare=[exchange],
-                            retry=False,
-                            **options,
-                        )
+                self._publish_waiting(producer)
                 if not self._waiting:
                     self._idle.set()
+
+    def _publish_waiting(self, producer: Producer) -> None:
+        """Publish all that waits: one message for each group of events, as receivers of Celery take them."""
+        groups: dict[str, list[Outgoing]] = {}
+        while self._waiting:
+            outgoing = self._waiting.popleft()
+            if time.monotonic() - outgoing.since < STALE_SECONDS:
+                groups.setdefault(outgoing.group, []).append(outgoing)
+        for group, all_of_it in groups.items():
+            latest = all_of_it[-1]
+            producer.publish(
+                [event for outgoing in all_of_it for event in outgoing.events],
+                routing_key=f"{group}.multi",
+                exchange=latest.exchange.name,
+                declare=[latest.exchange],
+                retry=False,
+                **latest.options,
+            )
 
 
 class PatientDispatcher(EventDispatcher):
