@@ -7,18 +7,19 @@ connection of its own publishes them, without confirms; what it cannot send in t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
-from kombu import Exchange, Producer
+from kombu import Connection, Exchange, Producer
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ GATHER_SECONDS = 0.5
 STALE_SECONDS = 10.0
 PAUSE_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
+# A connection without heartbeats can hang at the broker after a partition, which keeps a core busy for good.
+HEARTBEAT_SECONDS = 10
+DRAIN_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,17 +92,28 @@ class Sender:
         options = {**self._app.conf.broker_transport_options, "confirm_publish": False}
         with (
             self._app.connection_for_write(
-                connect_timeout=CONNECT_SECONDS, heartbeat=0, transport_options=options
+                connect_timeout=CONNECT_SECONDS,
+                heartbeat=HEARTBEAT_SECONDS,
+                transport_options=options,
             ) as connection,
             Producer(connection, auto_declare=False) as producer,
         ):
             while True:
-                self._some.wait()
+                self._some.wait(HEARTBEAT_SECONDS / 4)
                 self._hurry.wait(GATHER_SECONDS)
                 self._some.clear()
                 self._publish_waiting(producer)
                 if not self._waiting:
                     self._idle.set()
+                if connection.connected:
+                    self._beat(connection)
+
+    @staticmethod
+    def _beat(connection: Connection) -> None:
+        """Take the broker's heartbeats, and send one when it is time; raises when none came."""
+        with contextlib.suppress(TimeoutError):
+            connection.drain_events(timeout=DRAIN_SECONDS)
+        connection.heartbeat_check()
 
     def _publish_waiting(self, producer: Producer) -> None:
         """Publish all that waits: one message for each group of events, as receivers of Celery take them."""
@@ -122,6 +137,12 @@ class Sender:
 class PatientDispatcher(EventDispatcher):
     """Hands each event to the application's sender instead of publishing it."""
 
+    # Celery's stubs leave these out.
+    exchange: Exchange
+    serializer: str
+    headers: dict[str, Any]
+    delivery_mode: int
+
     def _publish(self, event: Any, producer: Any, routing_key: str, **_: Any) -> None:
         if producer is None:
             return
@@ -130,7 +151,7 @@ class PatientDispatcher(EventDispatcher):
             "headers": self.headers,
             "delivery_mode": self.delivery_mode,
         }
-        self.app.events.sender.put(routing_key, event, self.exchange, options)
+        cast(SentAside, cast(Celery, self.app).events).sender.put(routing_key, event, self.exchange, options)
 
 
 class SentAside(Events):
@@ -143,5 +164,5 @@ class SentAside(Events):
     def sender(self) -> Sender:
         """The sender of this process."""
         if self._sender is None or not self._sender.is_of_this_process():
-            self._sender = Sender(self.app)
+            self._sender = Sender(cast(Celery, self.app))
         return self._sender
