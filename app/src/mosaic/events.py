@@ -29,7 +29,7 @@ GATHER_SECONDS = 0.5
 STALE_SECONDS = 10.0
 PAUSE_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
-# A connection without heartbeats can hang at the broker after a partition, which keeps a core busy for good.
+# Each side of a connection that hangs after a partition notices by them.
 HEARTBEAT_SECONDS = 10
 DRAIN_SECONDS = 0.01
 
