@@ -84,7 +84,9 @@ def test_job_that_goes_away_ends_its_stream(config: Config) -> None:
     assert JobFollower(uuid.UUID(int=5), None).read() is None
 
 
-@pytest.mark.parametrize("text", [None, "", "x", "2026-11-01", "2026-11-01T00:00:00", "9" * 60])
+@pytest.mark.parametrize(
+    "text", [None, "", "x", "2026-11-01", "2026-11-01T00:00:00", "9" * 60, "0001-01-01T00:00:01+00:00"]
+)
 def test_id_that_nobody_knows_starts_from_the_beginning(text: str | None) -> None:
     assert parse_time(text) is None
 
@@ -135,6 +137,8 @@ def test_event_on_the_wire() -> None:
         ("#.err", "a.b.c.err", True),
         ("*.*", "a.b.c", False),
         ("a.#.c", "a.c", True),
+        (".".join(["#"] * 100), "a.b", True),
+        (".".join([*["#"] * 99, "z"]), "a.b.c.d.e.f.g.h", False),
     ],
 )
 def test_binding_patterns_as_the_broker_reads_them(pattern: str, key: str, expected: bool) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -157,6 +159,30 @@ HAPROXY = (
     "brokers,broker-2,0,0,0,9,DOWN 1/2,1,\n"
     "metrics,other,0,0,0,9,UP,1,\n\n"
 )
+
+
+@pytest.mark.parametrize("end", range(len(HAPROXY)))
+def test_an_answer_that_was_cut_off_is_read_as_far_as_it_goes(end: int) -> None:
+    assert proxy_state.parse(HAPROXY[:end]).keys() <= {"broker-1", "broker-2"}
+
+
+def test_sign_of_life_outlives_what_cannot_be_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    failures = iter([ZeroDivisionError(), AttributeError()])
+
+    def gather() -> dict[str, Any]:
+        for failure in failures:
+            raise failure
+        return {}
+
+    monkeypatch.setattr(heartbeat, "PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "connect", lambda _: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(heartbeat.heartbeats, "renew", lambda *_: told.set())
+    monkeypatch.setattr(heartbeat.heartbeats, "end", lambda *_: None)
+    thread = heartbeat.HeartbeatThread("", cast(Any, None), gather)
+    thread.start()
+    assert told.wait(5)
+    thread.stop()
 
 
 def test_proxy_says_how_brokers_stand() -> None:

@@ -35,7 +35,7 @@ CanvasRenderingContext2D.prototype.drawImage = function (...wanted) {
 WEIGHT = """
 () => {
   const parts = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
-  const picture = (part) => /\\.png/.test(part.name);
+  const picture = (part) => /\\.png|thumbnail/.test(part.name);
   const bytes = (chosen) => chosen.reduce((sum, part) => sum + part.encodedBodySize, 0);
   return {
     frame_bytes: bytes(parts.filter((part) => !picture(part))),
@@ -123,7 +123,11 @@ def test_tiles_are_seen_soon_after_they_are_done(
 
 @pytest.mark.parametrize("name", ["lab", "jobs", "job"])
 def test_pages_are_light(watched: Page, console: httpx.Client, figures: dict[str, Any], name: str) -> None:
-    pictures = [job for job in console.get("/api/jobs").json()["jobs"] if job["kind"] == "render"]
+    pictures = [
+        job
+        for job in console.get("/api/jobs").json()["jobs"]
+        if (job["kind"], job["state"]) == ("render", "done")
+    ]
     path = {"lab": "/", "jobs": "/jobs", "job": f"/jobs/{pictures[0]['job']}"}[name]
     watched.goto("about:blank")
     watched.goto(path)

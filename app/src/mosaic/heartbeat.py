@@ -80,6 +80,11 @@ class HeartbeatThread:
                 logger.warning("no sign of life, the database does not answer: %s", error)
             self._away = True
             self._drop()
+        except Exception:
+            # A thread that ends would show a host as dead that works.
+            if not self._away:
+                logger.exception("no sign of life, what it tells could not be gathered")
+            self._away = True
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -28,10 +28,13 @@ def ask(path: str) -> dict[str, dict[str, int | str]] | None:
 
 
 def parse(text: str) -> dict[str, dict[str, int | str]]:
-    """Return the servers of the brokers' backend from HAProxy's CSV."""
+    """Return the servers of the brokers' backend from HAProxy's CSV; a row that was cut off is left out."""
     rows = csv.DictReader(io.StringIO(text.removeprefix("# ").strip()))
     return {
         row["svname"]: {"state": row["status"].split()[0], "sessions": int(row["scur"] or 0)}
         for row in rows
-        if row.get("pxname") == BACKEND and row.get("svname") not in ("BACKEND", "FRONTEND")
+        if row.get("pxname") == BACKEND
+        and row.get("svname") not in ("BACKEND", "FRONTEND")
+        and (row.get("status") or "").strip()
+        and (row.get("scur") or "0").isdigit()
     }

@@ -56,6 +56,9 @@ class Publisher:
         self._nacked: list[TaskCall] = []
         self._sent = 0
         self._closed = threading.Event()
+        unconfirmed_total.labels(
+            PUBLISHER
+        )  # there from the start: a rate knows no series that begins above 0
         threading.Thread(target=self._keep_alive, name="publisher-heartbeat", daemon=True).start()
 
     def publish(self, calls: Sequence[TaskCall], seconds: float) -> None:

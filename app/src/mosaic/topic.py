@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 WORD = re.compile(r"[A-Za-z0-9_-]+")
@@ -20,7 +21,11 @@ def check_pattern(pattern: str) -> str:
 
 def matches(pattern: str, key: str) -> bool:
     """Return whether a topic exchange routes `key` to a binding with this pattern."""
-    return _matches(pattern.split("."), key.split(".") if key else [])
+    # A run of # means one; each of many would be tried at every place.
+    words = [
+        word for before, word in itertools.pairwise(["", *pattern.split(".")]) if (before, word) != ("#", "#")
+    ]
+    return _matches(words, key.split(".") if key else [])
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:

@@ -9,6 +9,6 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/auth")
-def logged_in() -> Response:
+async def logged_in() -> Response:
     """Answer 204: a request that gets here has passed RequireLogin, and any other got 401 there."""
     return Response(status_code=204)

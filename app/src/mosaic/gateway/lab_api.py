@@ -15,19 +15,19 @@ from mosaic.gateway.watch.snapshot import LabState
 router = APIRouter(prefix="/api/lab")
 
 
-def get_watch(request: Request) -> LabWatch:
+async def get_watch(request: Request) -> LabWatch:
     """Return the gateway's watcher."""
     watch: LabWatch = request.app.state.watch
     return watch
 
 
-def get_streams(request: Request) -> Streams:
+async def get_streams(request: Request) -> Streams:
     """Return the gateway's open streams."""
     streams: Streams = request.app.state.streams
     return streams
 
 
-def need_database(request: Request) -> None:
+async def need_database(request: Request) -> None:
     """Refuse at once while the database is away: whoever waits for it holds a thread. Raises ApiError 503."""
     if request.app.state.watch.database_is_away:
         raise ApiError(503, DATABASE_AWAY, {"Retry-After": "5"})

@@ -22,6 +22,7 @@ from mosaic.ledger.progress import OVERLAP, Change
 
 PERIOD_SECONDS = 0.15
 AWAY_SECONDS = 1.0
+EARLIEST_YEAR = 2000
 
 
 class JobFollower:
@@ -105,7 +106,8 @@ def parse_time(text: str | None) -> datetime.datetime | None:
         found = datetime.datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    # What lies before this lab could overflow when an overlap is taken off.
+    return found if found.tzinfo is not None and found.year >= EARLIEST_YEAR else None
 
 
 def _latest(part: PartView) -> datetime.datetime | None:
