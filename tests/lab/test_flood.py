@@ -19,7 +19,8 @@ TINY = {"width": 16, "height": 16, "tile": 16, "iterations": 10}
 
 def test_flood_of_jobs(spare_lab: UserLab, url: str, trust: ssl.SSLContext, console: httpx.Client) -> None:
     statuses, sentences, slowest = asyncio.run(flood(url, trust, spare_lab.password))
-    assert set(statuses) <= {202, 429}, statuses
+    assert set(statuses) <= {202, 429, 503}, statuses
+    assert statuses[503] <= JOBS // 100, f"all but a few are taken or refused by the limit: {statuses}"
     assert statuses[202] >= 1
     assert statuses[429] >= 1
     assert sum(statuses.values()) == JOBS
