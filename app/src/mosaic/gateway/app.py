@@ -181,7 +181,7 @@ def serve(config: Config, publisher: Publisher) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=5,
-        # Longer than nginx keeps an idle connection (60 s): a POST on one that closes at that moment is a 502.
+        # Longer than nginx keeps an idle connection (60 s): a POST on one that just closes is a 502.
         timeout_keep_alive=75,
     )
     NotifyingServer(settings, app).run()
