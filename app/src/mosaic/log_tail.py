@@ -33,7 +33,6 @@ ARGUMENTS = {
     "x-overflow": "drop-head",
 }
 POLL_SECONDS = 0.1
-PREFETCH = 100
 
 
 class LogTail:
@@ -76,7 +75,6 @@ class LogTail:
             channel.queue_declare(queue, durable=True, arguments=ARGUMENTS)
             for pattern in self._patterns:
                 channel.queue_bind(queue, topology.LOGS, pattern)
-            channel.basic_qos(prefetch_count=PREFETCH)
             cancelled = threading.Event()
             channel.add_on_cancel_callback(lambda _: cancelled.set())
             channel.basic_consume(queue, self._on_message, auto_ack=True)

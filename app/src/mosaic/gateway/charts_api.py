@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mosaic.gateway.charts import ChartList, draw
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.prometheus import Prometheus, PrometheusError
+from mosaic.gateway.prometheus import Alert, Prometheus, PrometheusError
 
 router = APIRouter(prefix="/api")
-
-
-class AlertAnswer(BaseModel):
-    """An alert that is pending or firing."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    name: str
-    state: str
-    severity: str
-    summary: str
-    labels: dict[str, str]
-    since: datetime.datetime | None
 
 
 class AlertList(BaseModel):
     """All alerts that are not at rest; `monitored` is false where no monitor is set up."""
 
     monitored: bool
-    alerts: list[AlertAnswer]
+    alerts: list[Alert]
 
 
 @router.get("/charts")
@@ -57,4 +43,4 @@ async def list_alerts(request: Request) -> AlertList:
         alerts = await prometheus.alerts()
     except PrometheusError as error:
         raise ApiError(503, str(error), {"Retry-After": "5"}) from error
-    return AlertList(monitored=True, alerts=[AlertAnswer.model_validate(alert) for alert in alerts])
+    return AlertList(monitored=True, alerts=alerts)

@@ -12,14 +12,14 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.job_ids import find, job_id, unknown
 from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
 from mosaic.gateway.live.job import JobFollower, follow
-from mosaic.gateway.schemas import MAX_TILES, AttemptAnswer, AttemptList, Cancelled
+from mosaic.gateway.queries import IMMUTABLE
+from mosaic.gateway.schemas import MAX_TILES, AttemptList, Cancelled
 from mosaic.ledger import gallery, progress, steering
 from mosaic.ledger.database import engine, transaction
 
 router = APIRouter(prefix="/api/jobs/{job}", dependencies=[Depends(need_database)])
 streams_router = APIRouter(prefix="/api/jobs/{job}")
 
-IMMUTABLE = {"Cache-Control": "private, max-age=86400, immutable"}
 After = Annotated[str | None, Query(max_length=64)]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)]
 
@@ -45,7 +45,7 @@ def list_attempts(
         rows = progress.attempts(session, job_id(job), part, limit)
     if not rows:
         find(job)
-    return AttemptList(attempts=[AttemptAnswer.model_validate(row) for row in rows])
+    return AttemptList(attempts=rows)
 
 
 @router.get("/thumbnail", response_class=Response)

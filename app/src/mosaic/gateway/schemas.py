@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mosaic.ledger.jobs import JobView, PartView
+from mosaic.ledger.progress import AttemptView
 from mosaic.view import View
 
 DEFAULT_WIDTH_UNITS = 3.2
@@ -155,26 +156,10 @@ def _job_fields(view: JobView) -> dict[str, Any]:
     }
 
 
-class AttemptAnswer(BaseModel):
-    """One start of a part's task; `outcome` is null while it runs."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    part: int
-    number: int
-    host: str
-    pid: int
-    redelivered: bool
-    started: datetime.datetime
-    seconds: float | None
-    outcome: str | None
-    error: str | None
-
-
 class AttemptList(BaseModel):
     """The latest attempts at a job's parts, newest first."""
 
-    attempts: list[AttemptAnswer]
+    attempts: list[AttemptView]
 
 
 class Cancelled(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.models import DONE, RUNNING, Attempt, Blob, Job, Part
@@ -142,26 +142,27 @@ def recent(session: Session, limit: int) -> list[JobView]:
     return summaries(session, latest_ids(session, limit))
 
 
+def part_views(session: Session, job_id: uuid.UUID, *conditions: ColumnElement[bool]) -> list[PartView]:
+    """Return the parts of a job that meet the conditions, all of them without, in their order."""
+    query = select(
+        Part.index,
+        Part.state,
+        Part.host,
+        Part.pid,
+        Part.attempts,
+        Part.started_at,
+        Part.ended_at,
+        Part.error,
+    ).where(Part.job_id == job_id, *conditions)
+    return [PartView(*row) for row in session.execute(query.order_by(Part.index))]
+
+
 def find(session: Session, job_id: uuid.UUID) -> JobView | None:
     """Return a job with its parts, or None when there is no such job."""
     job = session.get(Job, job_id)
     if job is None:
         return None
-    rows = session.execute(
-        select(
-            Part.index,
-            Part.state,
-            Part.host,
-            Part.pid,
-            Part.attempts,
-            Part.started_at,
-            Part.ended_at,
-            Part.error,
-        )
-        .where(Part.job_id == job_id)
-        .order_by(Part.index)
-    )
-    parts = [PartView(*row) for row in rows]
+    parts = part_views(session, job_id)
     counts = Counter((part.state, part.host) for part in parts)
     return _view(job, counts, session.scalar(select(func.clock_timestamp())), parts)
 

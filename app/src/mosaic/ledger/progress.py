@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from mosaic.ledger.jobs import PartView
+from mosaic.ledger.jobs import PartView, part_views
 from mosaic.ledger.models import Attempt, Job, Part
 
 # A change bears the time of its statement and shows at its commit, a little later.
@@ -53,20 +53,11 @@ def changes(session: Session, job_id: uuid.UUID, since: datetime.datetime | None
     if job is None:
         return None
     now = session.execute(select(func.clock_timestamp())).scalar_one()
-    query = select(
-        Part.index,
-        Part.state,
-        Part.host,
-        Part.pid,
-        Part.attempts,
-        Part.started_at,
-        Part.ended_at,
-        Part.error,
-    ).where(Part.job_id == job_id)
+    changed = []
     if since is not None:
         after = since - OVERLAP
-        query = query.where(or_(Part.started_at > after, Part.ended_at > after))
-    parts = [PartView(*row) for row in session.execute(query.order_by(Part.index))]
+        changed.append(or_(Part.started_at > after, Part.ended_at > after))
+    parts = part_views(session, job_id, *changed)
     return Change(now, job.kind, job.state, job.error, job.created_at, job.finished_at, parts)
 
 

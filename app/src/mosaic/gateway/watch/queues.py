@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mosaic.log_tail import PREFIX as TAILS
+from mosaic.topology import DEAD
+
 DELAYS = "celery_delayed_"
-TAILS = "mosaic.tail."
-DEAD = "mosaic.dead"
 
 
 class QueueState(BaseModel):
