@@ -19,10 +19,7 @@ TINY = {"width": 16, "height": 16, "tile": 16, "iterations": 10}
 
 def test_flood_of_jobs(spare_lab: UserLab, url: str, trust: ssl.SSLContext, console: httpx.Client) -> None:
     statuses, sentences, slowest = asyncio.run(flood(url, trust, spare_lab.password))
-    assert set(statuses) <= {202, 429, 503}, statuses
-    assert statuses[503] <= JOBS // 100, f"all but a few are taken or refused by the limit: {statuses}"
-    assert statuses[202] >= 1
-    assert statuses[429] >= 1
+    assert set(statuses) == {202, 429}, statuses
     assert sum(statuses.values()) == JOBS
     assert all(sentence.endswith(".") for sentence in sentences), sentences
     assert slowest < PAGE_SECONDS
@@ -40,29 +37,38 @@ async def flood(url: str, trust: ssl.SSLContext, password: str) -> tuple[Counter
     sentences: set[str] = set()
     left = iter(range(JOBS))
     done = asyncio.Event()
-    limits = httpx.Limits(max_connections=AT_ONCE + 2)
-    async with httpx.AsyncClient(
-        base_url=url, auth=("lab", password), verify=trust, timeout=60, trust_env=False, limits=limits
-    ) as client:
 
-        async def submit() -> None:
+    def one_connection() -> httpx.AsyncClient:
+        """Return a client of its own: in a pool that is full, a page waits behind the jobs."""
+        return httpx.AsyncClient(
+            base_url=url,
+            auth=("lab", password),
+            verify=trust,
+            timeout=60,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=1),
+        )
+
+    async def submit() -> None:
+        async with one_connection() as client:
             for _ in left:
                 answer = await client.post("/api/jobs/render", json=TINY)
                 statuses[answer.status_code] += 1
                 if answer.status_code != 202:
                     sentences.add(answer.json()["error"])
 
-        async def look() -> float:
-            slowest = 0.0
+    async def look() -> float:
+        slowest = 0.0
+        async with one_connection() as client:
             while not done.is_set():
                 started = time.monotonic()
                 answer = await client.get("/")
-                if answer.status_code == 200:
-                    slowest = max(slowest, time.monotonic() - started)
+                assert answer.status_code == 200
+                slowest = max(slowest, time.monotonic() - started)
                 await asyncio.sleep(0.5)
-            return slowest
+        return slowest
 
-        looking = asyncio.create_task(look())
-        await asyncio.gather(*(submit() for _ in range(AT_ONCE)))
-        done.set()
-        return statuses, sentences, await looking
+    looking = asyncio.create_task(look())
+    await asyncio.gather(*(submit() for _ in range(AT_ONCE)))
+    done.set()
+    return statuses, sentences, await looking

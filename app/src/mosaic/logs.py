@@ -46,3 +46,5 @@ def configure_logging(level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # pika reports each step of a connection attempt; our own line for it says the same in one sentence.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # The gateway asks a broker every second or two, which its log would show as a line each.
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
