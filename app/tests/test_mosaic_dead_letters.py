@@ -121,11 +121,24 @@ def test_letter_says_what_and_why() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff", b"[]", b"{}", b"[[1]]", body("no uuid"), body(uuid.uuid4(), "x")]
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"[[1]]",
+        body("no uuid"),
+        body(uuid.uuid4(), "x"),
+        body(uuid.uuid4(), float("inf")),
+        body(uuid.uuid4(), -1),
+        body(uuid.uuid4(), 2**31),
+    ],
 )
 def test_any_bytes_are_a_letter(content: bytes) -> None:
     assert letter_of(properties(), content).part is None
     assert letter_of(BasicProperties(), content).reason == "unknown"
+    assert letter_of(BasicProperties(headers={"x-death": ["forged"]}), content).reason == "unknown"
 
 
 def test_letters_are_told_apart() -> None:

@@ -36,6 +36,11 @@ def test_submission_without_login_is_not_even_read(
     assert publisher.calls == []
 
 
+def test_login_takes_no_more_than_a_login(anonymous: TestClient) -> None:
+    answer = anonymous.post("/login", data={"username": "lab", "password": "x" * 20_000})
+    assert (answer.status_code, answer.json()["error"]) == (413, "the body is larger than 16 KiB.")
+
+
 def test_browser_is_led_to_the_form_and_back(anonymous: TestClient) -> None:
     answer = anonymous.get("/", headers=HTML, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/")

@@ -129,9 +129,7 @@ def test_full_lab_sends_away_with_a_sentence(client: TestClient) -> None:
         assert len(session.scalars(select(Job)).all()) == 2
 
 
-def test_desk_serves_some_keeps_some_waiting_and_sends_the_rest_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mosaic.gateway.desk.WAIT_SECONDS", 0.2)
-
+def test_desk_serves_some_keeps_some_waiting_and_sends_the_rest_away() -> None:
     async def visit(desk: Desk, seconds: float) -> int:
         try:
             async with desk.place():
@@ -141,7 +139,7 @@ def test_desk_serves_some_keeps_some_waiting_and_sends_the_rest_away(monkeypatch
         return 202
 
     async def scene(seconds: float) -> Counter[int]:
-        desk = Desk()
+        desk = Desk(8, 64, 0.2, "too many")
         return Counter(await asyncio.gather(*(visit(desk, seconds) for _ in range(100))))
 
     assert asyncio.run(scene(0.001)) == {202: 72, 429: 28}

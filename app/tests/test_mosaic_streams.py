@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 import time
 import uuid
@@ -73,6 +74,29 @@ def test_cut_job_stream_goes_on_where_it_was(config: Config, client: httpx.Clien
     assert {0, 1} <= parts
     assert again[-1].data["done"] == 2
     assert again[-1].data["by_host"] == {"worker-1": 2}
+
+
+def test_tiles_come_ahead_of_their_parts(config: Config, client: httpx.Client, app: Celery) -> None:
+    job = uuid.UUID(client.post("/api/jobs/render", json=VIEW).json()["job"])
+    follower, plain = JobFollower(job, None, tiles=True), JobFollower(job, None)
+    assert [event.kind for event in follower.read() or []] == ["parts", "job"]
+    app.tasks["mosaic.render.tile"].apply(args=(str(job), 1))
+    sent, parts, _ = follower.read() or []
+    assert (sent.kind, list(sent.data), sent.id) == ("tiles", [1], None)
+    assert base64.b64decode(sent.data[1]) == client.get(f"/api/jobs/{job}/tiles/1.png").content
+    assert parts.kind == "parts"
+    assert [event.kind for event in follower.read() or []] == [], "a tile is sent once"
+    assert "tiles" not in [event.kind for event in plain.read() or []], (
+        "nobody is sent what was not asked for"
+    )
+
+
+def test_tiles_of_a_job_that_had_ended_are_left_to_the_cache(
+    config: Config, client: httpx.Client, app: Celery, publisher: RecordingPublisher
+) -> None:
+    job = uuid.UUID(client.post("/api/jobs/render", json=VIEW).json()["job"])
+    run_all(app, publisher)
+    assert [event.kind for event in JobFollower(job, None, tiles=True).read() or []] == ["parts", "job"]
 
 
 def test_job_stream_of_nothing(browser: httpx.Client) -> None:

@@ -79,3 +79,11 @@ def complaints(page: Page) -> list[str]:
         for violation in found
         if violation["impact"] in SERIOUS
     ]
+
+
+def legend(page: Page) -> dict[str, int]:
+    """Return the count of each host in the legend of a job's page."""
+    return {
+        str(item.get_attribute("data-host")): int(str(item.get_attribute("data-count")))
+        for item in page.locator("#legend li").all()
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -45,3 +46,9 @@ def test_a_stranger_is_led_to_the_login_and_back(
     web.fill_in(page, lab.password)
     expect(page).to_have_url(re.compile(f"/{door}/"))
     context.close()
+
+
+@pytest.mark.parametrize("path", ["/flower/metrics", "/prometheus/metrics"])
+def test_metrics_answer_the_monitor_only(console: httpx.Client, path: str) -> None:
+    answer = console.get(path)
+    assert (answer.status_code, answer.json()["error"]) == (403, "metrics answer the monitor only.")

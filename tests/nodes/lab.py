@@ -177,6 +177,7 @@ class Lab:
             question = {
                 "name": name,
                 "units": ["haproxy", "lab-flower", "prometheus"],
+                "gateways": self.group("gateways"),
                 "workers": self.group("workers"),
             }
             asked["monitor"] = (question, SYSTEM_PYTHON)

@@ -69,6 +69,10 @@ def test_what_the_alerts_live_on_is_there(monitor: Facts, lab: Lab) -> None:
     assert {series["value"] for series in monitor["database"]} == {1.0}
 
 
+def test_a_client_that_says_nothing_keeps_nobody_out(monitor: Facts, lab: Lab) -> None:
+    assert monitor["beside_silence"] == dict.fromkeys(lab.group("gateways"), True)
+
+
 @pytest.mark.parametrize(
     "attempt", ["reload", "quit", "delete series", "publish a task", "shut a worker down"]
 )

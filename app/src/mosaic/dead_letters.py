@@ -25,6 +25,7 @@ from mosaic import topology
 
 MAX_SEARCHED = 2000
 PREVIEW = 300
+MAX_INDEX = 2**31 - 1  # of the ledger's column
 # What the broker writes into a letter; a copy starts without its past.
 DEATH_HEADERS = ("x-death", "x-delivery-count", "x-acquired-count", "x-opt-rabbitmq-delivery-time")
 DEATH_PREFIXES = ("x-first-death-", "x-last-death-")
@@ -130,7 +131,8 @@ def letter_of(properties: BasicProperties, body: bytes) -> Letter:
     """Return what a message of the dead letters' queue says of itself."""
     headers: dict[str, Any] = dict(properties.headers or {})
     deaths = headers.get("x-death")
-    death: dict[str, Any] = deaths[0] if isinstance(deaths, list) and deaths else {}
+    latest = deaths[0] if isinstance(deaths, list) and deaths else None
+    death: dict[str, Any] = latest if isinstance(latest, dict) else {}
     keys = death.get("routing-keys") or [""]
     at = death.get("time")
     own_id = str(headers.get("id") or properties.message_id or "")
@@ -159,9 +161,10 @@ def _part_of(headers: dict[str, Any], body: bytes) -> tuple[uuid.UUID, int] | No
         return None
     try:
         job, index = json.loads(body)[0]
-        return uuid.UUID(job), int(index)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        part = uuid.UUID(job), int(index)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
         return None
+    return part if 0 <= part[1] <= MAX_INDEX else None
 
 
 def _without_death(properties: BasicProperties) -> BasicProperties:

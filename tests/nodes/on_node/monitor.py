@@ -1,11 +1,13 @@
 """What Prometheus and Flower of a monitor say, as JSON. Runs on the node; standard library only.
 
-monitor.py '{"name": own name, "units": [..], "workers": [host, ..]}'
+monitor.py '{"name": own name, "units": [..], "workers": [host, ..], "gateways": [host, ..]}'
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -86,6 +88,13 @@ def workers_seen() -> list[str]:
     return sorted({line.partition("@")[2].partition('"')[0] for line in lines if line.endswith(" 1.0")})
 
 
+def answers_beside_silence(host: str, port: int) -> bool:
+    """Whether metrics are served while somebody has connected before and says nothing."""
+    with socket.create_connection((host, port), 5 * PATIENCE), contextlib.suppress(OSError):
+        return "mosaic_ledger_up" in get(f"https://{host}:{port}/metrics")
+    return False
+
+
 def active(units: list[str]) -> dict[str, str]:
     """State of each unit."""
     done = subprocess.run(["systemctl", "is-active", *units], check=False, capture_output=True, text=True)
@@ -105,6 +114,7 @@ def main() -> None:
         "queues": until(lambda: query("queue:messages:max"), bool),
         "ledger": query("mosaic_ledger_up"),
         "database": query("pg_up"),
+        "beside_silence": {host: answers_beside_silence(host, 9464) for host in QUESTION["gateways"]},
         "refused": {
             "reload": status_of(f"{PROMETHEUS}/-/reload"),
             "quit": status_of(f"{PROMETHEUS}/-/quit"),

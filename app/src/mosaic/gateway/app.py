@@ -119,7 +119,9 @@ def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
     app.state.publisher = publisher
     app.state.config = config
     app.state.watch = watch
-    app.state.desk = Desk()
+    app.state.submissions = Desk(8, 64, 1.0, "too many jobs are being submitted at once")
+    # The largest picture takes some 100 MB until it is sent.
+    app.state.easels = Desk(2, 32, 10.0, "too many pictures are being put together at once")
     app.state.max_running_jobs = settings.max_running_jobs
     app.state.credentials = Credentials(settings)
     app.state.throttle = LoginThrottle()

@@ -1,4 +1,4 @@
-"""Where submissions queue before they are entered, so that a flood of them leaves the pages their threads."""
+"""Where dear requests queue for a place, so that a flood of them leaves the pages threads and memory."""
 
 from __future__ import annotations
 
@@ -15,30 +15,27 @@ from mosaic.gateway.schemas import Accepted
 from mosaic.gateway.submit import submit
 from mosaic.ledger.jobs import JobPlan
 
-AT_ONCE = 8
-MAX_WAITING = 64
-WAIT_SECONDS = 1.0
-
 
 class Desk:
     """Some at a time are served, some wait for a moment, the rest are sent away."""
 
-    def __init__(self) -> None:
-        """Serve nobody yet."""
-        self._places = asyncio.Semaphore(AT_ONCE)
+    def __init__(self, at_once: int, max_waiting: int, seconds: float, crowd: str) -> None:
+        """Serve `at_once`; `max_waiting` may wait, `seconds` each; `crowd` says why others are refused."""
+        self._places = asyncio.Semaphore(at_once)
+        self._max_waiting = max_waiting
+        self._seconds = seconds
+        self._crowd = crowd
         self._waiting = 0
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place. Raises ApiError 429 when there are too many, or none came free in time."""
-        busy = ApiError(
-            429, "too many jobs are being submitted at once; try again in a second.", {"Retry-After": "1"}
-        )
-        if self._waiting >= MAX_WAITING:
+        busy = ApiError(429, f"{self._crowd}; try again in a second.", {"Retry-After": "1"})
+        if self._waiting >= self._max_waiting:
             raise busy
         self._waiting += 1
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 await self._places.acquire()
         except TimeoutError:
             raise busy from None
@@ -57,8 +54,14 @@ async def take_place(request: Request) -> AsyncIterator[Submit]:
         raise ApiError(
             503, "no broker is up; the job was not entered, try again in a moment.", {"Retry-After": "5"}
         )
-    async with state.desk.place():
+    async with state.submissions.place():
         yield partial(submit, state.publisher, max_running=state.max_running_jobs)
+
+
+async def take_easel(request: Request) -> AsyncIterator[None]:
+    """Hold a place among those for whom a picture is put together. Raises ApiError 429."""
+    async with request.app.state.easels.place():
+        yield
 
 
 Submit = Callable[[JobPlan], Accepted]

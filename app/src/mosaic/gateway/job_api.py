@@ -65,12 +65,14 @@ async def follow_job(
     streams: TheStreams,
     after: After = None,
     last_event_id: LastEventId = None,
+    tiles: bool = False,
 ) -> Response:
     """Follow a job: `parts` with those that changed, `job` with its counts; it ends when the job has ended.
 
-    After a cut, an event's id as `Last-Event-ID` or `after` goes on from there; some parts may come twice.
+    With `tiles`, the pictures of tiles come ahead of their parts: PNG in base64, by index. After a cut, an
+    event's id as `Last-Event-ID` or `after` goes on from there; some parts may come twice.
     """
-    follower = JobFollower(job_id(job), last_event_id or after)
+    follower = JobFollower(job_id(job), last_event_id or after, tiles)
     if not watch.database_is_away:
         await run_in_threadpool(find, job)
     return streams.answer(follow(follower, lambda: watch.database_is_away))

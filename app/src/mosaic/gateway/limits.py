@@ -6,6 +6,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mosaic.gateway.errors import error_response
 
+# What anybody may send, without a login: a name, a password and where to go.
+LOGIN_BYTES = 16 * 1024
+
 
 class BodyTooLargeError(Exception):
     """The client sent more than is taken."""
@@ -24,13 +27,14 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, self.max_bytes)
-        if _announced_length(scope) <= self.max_bytes:
+        max_bytes = LOGIN_BYTES if scope["path"] == "/login" else self.max_bytes
+        exchange = _Exchange(receive, send, max_bytes)
+        if _announced_length(scope) <= max_bytes:
             await exchange.run(self.app, scope)
         else:
             exchange.too_large = True
         if exchange.too_large and not exchange.answered:
-            sentence = f"the body is larger than {self.max_bytes / 2**20:g} MiB."
+            sentence = f"the body is larger than {_readable(max_bytes)}."
             await error_response(413, sentence, {"Connection": "close"})(scope, receive, send)
 
 
@@ -64,6 +68,10 @@ class _Exchange:
         if self.answered or not self.too_large:
             self.answered = True
             await self._send(message)
+
+
+def _readable(size: int) -> str:
+    return f"{size // 2**10} KiB" if size < 2**20 else f"{size / 2**20:g} MiB"
 
 
 def _announced_length(scope: Scope) -> int:

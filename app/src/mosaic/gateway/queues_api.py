@@ -90,19 +90,13 @@ def list_dead_letters(request: Request, limit: Annotated[int, Query(ge=1, le=200
 def retry_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
     """Send a dead letter back to where it came from; a failed part of a job gets another chance."""
     letter = _with_broker(request, lambda connection: dead_letters.retry(connection, handle, _revive))
-    return _moved(request, letter)
+    return LetterAnswer.of(letter)
 
 
 @router.post("/dead-letters/{handle}/drop")
 def drop_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
     """Drop a dead letter for good; the part of a job that it asked for counts as failed."""
     letter = _with_broker(request, lambda connection: dead_letters.drop(connection, handle, _give_up))
-    return _moved(request, letter)
-
-
-def _moved(request: Request, letter: dead_letters.Letter) -> LetterAnswer:
-    if letter.part is not None:
-        request.app.state.job_list.forget(letter.part[0])
     return LetterAnswer.of(letter)
 
 

@@ -7,7 +7,9 @@ import os
 import signal
 import threading
 from pathlib import Path
+from socketserver import StreamRequestHandler
 from types import FrameType
+from typing import cast
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = Path("/run/mosaic-metrics")  # PROMETHEUS_MULTIPROC_DIR of the units that publish
 UPDATE_SECONDS = 5.0
+CLIENT_SECONDS = 10.0
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
@@ -54,6 +57,9 @@ def serve() -> None:
         raise ConfigError(
             f"metrics cannot be served at {address}:{port} with {tls}/host.pem: {error}."
         ) from error
+    # Else the thread that accepts shakes hands too, and one client that says nothing keeps out all others.
+    server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]  # of an ssl.SSLSocket
+    cast(type[StreamRequestHandler], server.RequestHandlerClass).timeout = CLIENT_SECONDS
     systemd.ready("serving metrics" + (", following the ledger" if ledger else ""))
     while True:
         if ledger is not None:

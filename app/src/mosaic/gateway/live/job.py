@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 import uuid
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.live.sse import Event
@@ -23,13 +25,20 @@ from mosaic.ledger.progress import OVERLAP, Change
 PERIOD_SECONDS = 0.15
 AWAY_SECONDS = 1.0
 EARLIEST_YEAR = 2000
+# What comes with one look; a page fetches the others by itself.
+TILES_A_LOOK = 64
 
 
 class JobFollower:
-    """Remembers each part as it was told last; `after` (ISO 8601) is the last event's id of a cut stream."""
+    """Remembers each part as it was told last; `after` (ISO 8601) is the last event's id of a cut stream.
 
-    def __init__(self, job_id: uuid.UUID, after: str | None) -> None:
+    With `tiles`, the PNG of a tile that has just been done comes ahead of the news: asking for each by itself
+    costs a person time and the lab more work.
+    """
+
+    def __init__(self, job_id: uuid.UUID, after: str | None, tiles: bool = False) -> None:
         """Follow a job from its beginning, or from `after`."""
+        self._with_tiles = tiles
         self._job_id = job_id
         self._cursor: datetime.datetime | None = None
         self._after = parse_time(after)
@@ -43,17 +52,36 @@ class JobFollower:
             if change is not None and change.state != RUNNING and self._cursor is not None:
                 # The last look at a job takes in everything: nothing may be missing from the final picture.
                 change = progress.changes(session, self._job_id, None)
-        return None if change is None else self._take(change)
+            if change is None:
+                return None
+            fresh = self._fresh(change)
+            tiles = self._tiles(session, change, fresh)
+        return self._events(change, fresh, tiles)
 
-    def _take(self, change: Change) -> list[Event]:
+    def _fresh(self, change: Change) -> list[PartView]:
+        """Return the parts that the stream's reader does not know as they are."""
         fresh = [part for part in change.parts if self._parts.get(part.index) != part]
-        self._parts.update({part.index: part for part in fresh})
         if self._cursor is None and self._after is not None:
             known = self._after - OVERLAP
             fresh = [part for part in fresh if _latest(part) is None or (_latest(part) or known) > known]
+        return fresh
+
+    def _tiles(self, session: Session, change: Change, fresh: list[PartView]) -> list[tuple[int, bytes]]:
+        """Return tiles of these parts; none of a job that had ended before, which a browser may have kept."""
+        had_ended = change.state != RUNNING and self._cursor is None
+        done = [part.index for part in fresh if part.state == DONE][:TILES_A_LOOK]
+        if not self._with_tiles or had_ended or not done:
+            return []
+        return progress.tiles(session, self._job_id, done)
+
+    def _events(self, change: Change, fresh: list[PartView], tiles: list[tuple[int, bytes]]) -> list[Event]:
+        self._parts.update({part.index: part for part in change.parts})
         self._cursor = change.now
         mark = change.now.isoformat()
         events = []
+        if tiles:
+            # Without an id: after a cut the parts must come again, and with them what is not painted yet.
+            events.append(Event({index: base64.b64encode(data).decode() for index, data in tiles}, "tiles"))
         if fresh:
             answers = [PartAnswer.of(part).model_dump(mode="json") for part in fresh]
             events.append(Event(answers, "parts", mark))

@@ -103,7 +103,8 @@ function takeJob(summary) {
   if (kind === "digest") showWords().catch(complain);
 }
 
-const stream = follow(`/api/jobs/${id}/events`, {
+const stream = follow(`/api/jobs/${id}/events${picture ? "?tiles=true" : ""}`, {
+  tiles: (tiles) => picture.receive(tiles),
   parts: takeParts,
   job: takeJob,
   gone: () => { stream.close(); say("this job is not there any more."); },

@@ -1,9 +1,13 @@
-// A rendered picture on a canvas: each tile is fetched when its part is done and painted where it belongs.
+// A rendered picture on a canvas: each tile is painted where it belongs when its part is done. It comes with the news
+// of its part, or is fetched.
 
 import { tint } from "./dom.js";
 import { request } from "./net.js";
 
 const LOADS_AT_ONCE = 8;
+
+const fromBase64 = (text) =>
+  new Blob([Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0))], { type: "image/png" });
 
 export class Picture {
   // `params` are the job's: width, height, tile and columns, in pixels and tiles.
@@ -15,6 +19,7 @@ export class Picture {
     this.tinted = false;
     this.hosts = new Map();
     this.tiles = new Map();
+    this.sent = new Map();
     this.queue = [];
     this.loading = 0;
     canvas.width = params.width;
@@ -22,12 +27,33 @@ export class Picture {
     this.paint();
   }
 
+  // Takes tiles ahead of their parts: PNG in base64, by index.
+  receive(tiles) {
+    for (const [index, png] of Object.entries(tiles)) {
+      if (!this.hosts.has(Number(index))) this.sent.set(Number(index), png);
+    }
+  }
+
   // Takes a part that is done; a second time changes nothing.
   take(index, host) {
     if (this.hosts.has(index)) return;
     this.hosts.set(index, host);
+    if (this.sent.has(index)) {
+      this.show(index, fromBase64(this.sent.get(index))).catch(() => this.fetch(index));
+      this.sent.delete(index);
+    } else {
+      this.fetch(index);
+    }
+  }
+
+  fetch(index) {
     this.queue.push(index);
     this.load();
+  }
+
+  async show(index, blob) {
+    this.tiles.set(index, await createImageBitmap(blob));
+    this.paintTile(index);
   }
 
   async load() {
@@ -36,10 +62,9 @@ export class Picture {
     this.loading += 1;
     try {
       const answer = await request(`/api/jobs/${this.job}/tiles/${index}.png`, { cache: "default" });
-      this.tiles.set(index, await createImageBitmap(await answer.blob()));
-      this.paintTile(index);
+      await this.show(index, await answer.blob());
     } catch {
-      setTimeout(() => { this.queue.push(index); this.load(); }, 1000);
+      setTimeout(() => this.fetch(index), 1000);
     } finally {
       this.loading -= 1;
       this.load();

@@ -13,10 +13,12 @@ from mosaic.gateway.live.sse import Event
 from mosaic.gateway.schemas import JobSummary
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
-from mosaic.ledger.models import RUNNING
+from mosaic.ledger.models import CANCELLED, DONE
 
 LIMIT = 60
 PERIOD_SECONDS = 1.0
+# A job that failed runs again when its dead letter is sent back, perhaps by another gateway.
+FINAL = (DONE, CANCELLED)
 
 
 class LatestJobs:
@@ -38,17 +40,13 @@ class LatestJobs:
                 self._read_at = now
             return self._latest
 
-    def forget(self, job: uuid.UUID) -> None:
-        """Read this job again though it had ended."""
-        self._ended.pop(job, None)
-
     def _read(self) -> list[JobSummary]:
         with transaction() as session:
             ids = jobs.latest_ids(session, LIMIT)
             fresh = jobs.summaries(session, [job for job in ids if job not in self._ended])
         found = {view.id: JobSummary.of(view) for view in fresh}
         known = self._ended | found
-        self._ended = {job: known[job] for job in ids if job in known and known[job].state != RUNNING}
+        self._ended = {job: known[job] for job in ids if job in known and known[job].state in FINAL}
         return [known[job] for job in ids if job in known]
 
     async def events(self, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
