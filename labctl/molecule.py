@@ -24,7 +24,7 @@ from labctl.state import make_private
 LAB = "warren-molecule"  # as in .config/molecule/config.yml
 # Short ones that show what a whole lab cannot; every run of the tests has them.
 USUAL = ("broker_proxy", "pki", "postgresql")
-PLAIN = "pki"
+PLAIN = "strict"
 _SHOWN_STEPS = 4
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STEP = re.compile(r"\[?\w+ [>➜] (?P<step>[\w-]+)(?:\]|:) Executing")
@@ -139,7 +139,7 @@ def command(name: str) -> list[str]:
 def environment(name: str) -> dict[str, str]:
     """Environment of Molecule for one scenario: no settings of this shell for single scenarios.
 
-    One scenario runs on plain Ansible, which `molecule` by itself uses; the others with the accelerator of ./lab.
+    One scenario, which applies every role, runs on plain Ansible, the others with the accelerator of ./lab.
     """
     result = ansible.environment(LabPaths(LAB), mitogen=name != PLAIN)
     return {key: value for key, value in result.items() if not key.startswith(("MOLECULE_", "LAB_TOPOLOGY"))}
