@@ -142,7 +142,7 @@ def test_render_by_dragging_and_legend_equals_the_ledger(page: Page, console: ht
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6, steps=5)
     page.mouse.up()
     assert page.locator("#where").inner_text() != before
-    page.get_by_role("button", name="Render").click()
+    page.get_by_role("button", name="Render", exact=True).click()
     job = job_of(page, console)
     assert job["state"] == "done"
     assert 0.8 < job["params"]["width_units"] < 1.1, "three tenths of 3.2"

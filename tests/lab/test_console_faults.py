@@ -109,7 +109,7 @@ def test_two_browsers_see_the_same(
     page.goto("/jobs")
     other.goto("/jobs")
     page.get_by_label("Iterations").fill("20000")
-    page.get_by_role("button", name="Render").click()
+    page.get_by_role("button", name="Render", exact=True).click()
     page.wait_for_url(re.compile("/jobs/[0-9a-f-]{36}$"))
     other.locator("#jobs tr").first.get_by_role("link", name="render").click()
     expect(other).to_have_url(page.url)
@@ -135,7 +135,7 @@ def test_submission_without_any_broker_is_refused_soon_and_leaves_nothing(
             assert time.monotonic() - started < REFUSED_SECONDS
             assert (answer.status_code, "broker" in answer.json()["error"]) == (503, True)
             assert newest(console) == before
-        page.get_by_role("button", name="Render").click()
+        page.get_by_role("button", name="Render", exact=True).click()
         expect(page.locator("#render .error")).to_contain_text("roker", timeout=REFUSED_SECONDS * 1000)
         web.keep_screenshot(page, "brokers-away")
         assert newest(console) == before

@@ -100,7 +100,7 @@ def test_tiles_are_seen_soon_after_they_are_done(
     watched.goto("/jobs")
     watched.get_by_label("Iterations").fill(ITERATIONS)
     clicked = time.time()
-    watched.get_by_role("button", name="Render").click()
+    watched.get_by_role("button", name="Render", exact=True).click()
     watched.wait_for_url(re.compile("/jobs/[0-9a-f-]{36}$"))
     address = watched.url[watched.url.index("/jobs/") :]
     expect(watched.locator("#state")).to_have_text("done", timeout=120_000)
