@@ -111,12 +111,13 @@ def test_two_browsers_see_the_same(
     page.get_by_label("Iterations").fill("20000")
     page.get_by_role("button", name="Render", exact=True).click()
     page.wait_for_url(re.compile("/jobs/[0-9a-f-]{36}$"))
-    other.locator("#jobs tr").first.get_by_role("link", name="render").click()
+    path = page.url[page.url.index("/jobs/") :]
+    other.locator(f'#jobs a[href="{path}"]').click()
     expect(other).to_have_url(page.url)
     other.get_by_role("button", name="Cancel").click()
     for one in (page, other):
         expect(one.locator("#state")).to_have_text("cancelled")
-    counts = console.get(f"/api{page.url[page.url.index('/jobs/') :]}").json()["by_host"]
+    counts = console.get(f"/api{path}").json()["by_host"]
     assert web.legend(page) == web.legend(other) == counts
     context.close()
 
