@@ -37,6 +37,11 @@ def newest(console: httpx.Client) -> str:
     return str(console.get("/api/jobs?limit=1").json()["jobs"][0]["job"])
 
 
+def brokers_are_up(console: httpx.Client) -> bool:
+    """Whether the console takes every broker for up."""
+    return all(broker["state"] == "up" for broker in console.get("/api/lab").json()["brokers"])
+
+
 def test_killed_worker_turns_red_and_the_picture_completes(
     page: Page, spare_lab: UserLab, console: httpx.Client
 ) -> None:
@@ -143,3 +148,4 @@ def test_submission_without_any_broker_is_refused_soon_and_leaves_nothing(
     wait_for("a job is taken", 60, lambda: console.post("/api/jobs/render", json=TINY).status_code == 202)
     job = newest(console)
     wait_for("the job", 60, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
+    wait_for("every broker", 90, lambda: brokers_are_up(console))
