@@ -44,6 +44,8 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# What anybody may send, without a login: a name, a password and where to go.
+LOGIN_BYTES = 16 * 1024
 MODULES = (
     lab_api,
     submissions,
@@ -121,7 +123,7 @@ def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
     app.state.watch = watch
     app.state.submissions = Desk(8, 64, 1.0, "too many jobs are being submitted at once")
     # The largest picture takes some 100 MB until it is sent.
-    app.state.easels = Desk(2, 32, 10.0, "too many pictures are being put together at once")
+    app.state.assemblies = Desk(2, 32, 10.0, "too many pictures are being put together at once")
     app.state.max_running_jobs = settings.max_running_jobs
     app.state.credentials = Credentials(settings)
     app.state.throttle = LoginThrottle()
@@ -131,7 +133,7 @@ def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
         app.include_router(router)
     app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
     # The last one added is the outermost: headers, session, login, limit. A body is read after login only.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20, by_path={"/login": LOGIN_BYTES})
     app.add_middleware(RequireLogin, credentials=app.state.credentials, throttle=app.state.throttle)
     app.add_middleware(
         SessionMiddleware,

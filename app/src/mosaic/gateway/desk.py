@@ -58,9 +58,9 @@ async def take_place(request: Request) -> AsyncIterator[Submit]:
         yield partial(submit, state.publisher, max_running=state.max_running_jobs)
 
 
-async def take_easel(request: Request) -> AsyncIterator[None]:
+async def take_assembly_place(request: Request) -> AsyncIterator[None]:
     """Hold a place among those for whom a picture is put together. Raises ApiError 429."""
-    async with request.app.state.easels.place():
+    async with request.app.state.assemblies.place():
         yield
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mosaic.gateway.errors import error_response
-
-# What anybody may send, without a login: a name, a password and where to go.
-LOGIN_BYTES = 16 * 1024
 
 
 class BodyTooLargeError(Exception):
@@ -15,19 +14,20 @@ class BodyTooLargeError(Exception):
 
 
 class BodyLimit:
-    """ASGI middleware: answers 413 before, or as soon as, a body exceeds `max_bytes`."""
+    """ASGI middleware: answers 413 before, or as soon as, a body exceeds the limit of its path."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        """Guard `app`."""
+    def __init__(self, app: ASGIApp, max_bytes: int, by_path: Mapping[str, int]) -> None:
+        """Guard `app`: `max_bytes`, but for the paths in `by_path`."""
         self.app = app
         self.max_bytes = max_bytes
+        self.by_path = by_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 413."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        max_bytes = LOGIN_BYTES if scope["path"] == "/login" else self.max_bytes
+        max_bytes = self.by_path.get(scope["path"], self.max_bytes)
         exchange = _Exchange(receive, send, max_bytes)
         if _announced_length(scope) <= max_bytes:
             await exchange.run(self.app, scope)

@@ -9,7 +9,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response
 
 from mosaic.assemble import assemble, host_tints
-from mosaic.gateway.desk import take_easel
+from mosaic.gateway.desk import take_assembly_place
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.job_ids import find, job_id
 from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
@@ -62,7 +62,7 @@ def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_TILES)]
     return Response(data, media_type="image/png", headers=IMMUTABLE)
 
 
-@router.get("/jobs/{job}/image", response_class=Response, dependencies=[Depends(take_easel)])
+@router.get("/jobs/{job}/image", response_class=Response, dependencies=[Depends(take_assembly_place)])
 def show_image(job: str, watch: TheWatch, tint: Literal["none", "host"] = "none") -> Response:
     """Return the picture: the tiles so far, tinted by host if asked; the contact sheet of a scaling."""
     view = find(job)

@@ -202,12 +202,14 @@ def part_picture(session: Session, job_id: uuid.UUID, index: int) -> bytes | Non
     )
 
 
-def blobs(session: Session, job_id: uuid.UUID, role: str) -> list[tuple[int, bytes, str | None]]:
+def blobs(
+    session: Session, job_id: uuid.UUID, role: str, *conditions: ColumnElement[bool]
+) -> list[tuple[int, bytes, str | None]]:
     """Return (index, bytes, host that did the part) of a job's blobs of one role, by index."""
     rows = session.execute(
         select(Blob.index, Blob.data, Part.host)
         .outerjoin(Part, (Part.job_id == Blob.job_id) & (Part.index == Blob.index))
-        .where(Blob.job_id == job_id, Blob.role == role)
+        .where(Blob.job_id == job_id, Blob.role == role, *conditions)
         .order_by(Blob.index)
     )
     return [(index, data, host) for index, data, host in rows]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.jobs import PartView, part_views
-from mosaic.ledger.models import Attempt, Blob, Job, Part
+from mosaic.ledger.models import Attempt, Job, Part
 
 # A change bears the time of its statement and shows at its commit, a little later.
 OVERLAP = datetime.timedelta(seconds=2)
@@ -60,14 +59,6 @@ def changes(session: Session, job_id: uuid.UUID, since: datetime.datetime | None
         changed.append(or_(Part.started_at > after, Part.ended_at > after))
     parts = part_views(session, job_id, *changed)
     return Change(now, job.kind, job.state, job.error, job.created_at, job.finished_at, parts)
-
-
-def tiles(session: Session, job_id: uuid.UUID, indices: Sequence[int]) -> list[tuple[int, bytes]]:
-    """Return (index, PNG) of those of a job's tiles that are there."""
-    query = select(Blob.index, Blob.data).where(
-        Blob.job_id == job_id, Blob.role == "tile", Blob.index.in_(indices)
-    )
-    return [(index, data) for index, data in session.execute(query)]
 
 
 def attempts(session: Session, job_id: uuid.UUID, part: int | None, limit: int) -> list[AttemptView]:

@@ -16,10 +16,10 @@ from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.live.sse import Event
 from mosaic.gateway.schemas import PartAnswer
-from mosaic.ledger import progress
+from mosaic.ledger import jobs, progress
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import PartView
-from mosaic.ledger.models import DONE, RUNNING
+from mosaic.ledger.models import DONE, RUNNING, Blob
 from mosaic.ledger.progress import OVERLAP, Change
 
 PERIOD_SECONDS = 0.15
@@ -72,7 +72,8 @@ class JobFollower:
         done = [part.index for part in fresh if part.state == DONE][:TILES_A_LOOK]
         if not self._with_tiles or had_ended or not done:
             return []
-        return progress.tiles(session, self._job_id, done)
+        found = jobs.blobs(session, self._job_id, "tile", Blob.index.in_(done))
+        return [(index, data) for index, data, _ in found]
 
     def _events(self, change: Change, fresh: list[PartView], tiles: list[tuple[int, bytes]]) -> list[Event]:
         self._parts.update({part.index: part for part in change.parts})

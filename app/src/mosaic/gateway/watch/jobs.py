@@ -22,11 +22,11 @@ FINAL = (DONE, CANCELLED)
 
 
 class LatestJobs:
-    """The latest jobs, read at most once a second whatever the number of pages; ended ones are read once."""
+    """The latest jobs, read at most once a second whatever the number of pages; final ones are read once."""
 
     def __init__(self) -> None:
         """Know none yet."""
-        self._ended: dict[uuid.UUID, JobSummary] = {}
+        self._final: dict[uuid.UUID, JobSummary] = {}
         self._latest: list[JobSummary] = []
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
@@ -43,10 +43,10 @@ class LatestJobs:
     def _read(self) -> list[JobSummary]:
         with transaction() as session:
             ids = jobs.latest_ids(session, LIMIT)
-            fresh = jobs.summaries(session, [job for job in ids if job not in self._ended])
+            fresh = jobs.summaries(session, [job for job in ids if job not in self._final])
         found = {view.id: JobSummary.of(view) for view in fresh}
-        known = self._ended | found
-        self._ended = {job: known[job] for job in ids if job in known and known[job].state in FINAL}
+        known = self._final | found
+        self._final = {job: known[job] for job in ids if job in known and known[job].state in FINAL}
         return [known[job] for job in ids if job in known]
 
     async def events(self, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
