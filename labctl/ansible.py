@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from labctl.state import make_private
 
 DOCKER_INVENTORY = ROOT / "inventories" / "docker"
 KEPT_LOGS = 40
+_numbers = itertools.count(1)
 
 
 @dataclass
@@ -193,7 +195,7 @@ def _open_log(paths: LabPaths, name: str) -> tuple[TextIO, Path]:
     for old in sorted(paths.logs.glob("*.log"))[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
     stem = name.removesuffix(".yml").replace("/", "-")
-    path = paths.logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{os.getpid()}.log"
+    path = paths.logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{os.getpid()}-{next(_numbers)}.log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8"), path
 

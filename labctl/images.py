@@ -7,21 +7,23 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from functools import partial
 
 import docker
 import docker.errors
 
-from labctl import ansible, keys, process, state
+from labctl import ansible, keys, process, side_by_side, state
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
 from labctl.host import network, root
 from labctl.lock import exclusive
 from labctl.paths import ROOT, LabPaths
-from labctl.screen import Screen
+from labctl.screen import Screen, Step
 from labctl.substrates import cleanup
 from labctl.topology import GROUPS, Topology
 
 BAKE_LAB = "warren-bake"
+_TOGETHER = ("gateways", "workers")  # in one run: the application's wheel is built once for both
 
 
 def exists(client: docker.DockerClient, name: str) -> bool:
@@ -93,21 +95,27 @@ def _bake(
     }
     _drop_other_bake(bake, wanted, client)
     network.settle(bake, declared, client)
-    with screen.step(f"install {', '.join(groups)} once, as images") as step:
-        for playbook, arguments in (
-            ("substrate/create.yml", []),
-            ("site.yml", ["--tags", "install", "--limit", ":".join(groups)]),
-            ("substrate/commit.yml", []),
-            ("substrate/destroy.yml", []),
-        ):
-            ansible.playbook(
-                bake,
-                playbook,
-                step,
-                arguments=arguments,
-                variables=variables,
-                extra_environment={"LAB_BAKE": "1"},
-            )
+
+    def play(playbook: str, step: Step, *arguments: str) -> None:
+        ansible.playbook(
+            bake,
+            playbook,
+            step,
+            arguments=arguments,
+            variables=variables,
+            extra_environment={"LAB_BAKE": "1"},
+        )
+
+    def install(batch: list[str]) -> None:
+        with screen.step(f"install {', '.join(batch)} once") as step:
+            play("site.yml", step, "--tags", "install", "--limit", ":".join(batch))
+
+    with screen.step("make the nodes of the groups' images") as step:
+        play("substrate/create.yml", step)
+    side_by_side.run([partial(install, batch) for batch in _batches(groups)])
+    with screen.step("keep the nodes as images") as step:
+        play("substrate/commit.yml", step)
+        play("substrate/destroy.yml", step)
         step.result = ", ".join(wanted[group] for group in groups)
     lost = [name for name in wanted.values() if not exists(client, name)]
     if lost:
@@ -116,6 +124,12 @@ def _bake(
         )
     for group in groups:
         _forget_older(f"warren-{group}", wanted[group], client)
+
+
+def _batches(groups: list[str]) -> list[list[str]]:
+    """What can be installed side by side, the longest first."""
+    together = [group for group in groups if group in _TOGETHER]
+    return [*([together] if together else []), *([group] for group in groups if group not in _TOGETHER)]
 
 
 def _drop_other_bake(bake: LabPaths, wanted: dict[str, str], client: docker.DockerClient) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from labctl.child import GRACE_S
 from labctl.paths import ROOT
 
+_running: set[subprocess.Popen[str]] = set()
+
 
 def stream(
     command: Sequence[str],
@@ -36,6 +38,7 @@ def stream(
         errors="replace",
         start_new_session=True,
     ) as process:
+        _running.add(process)
         try:
             for line in process.stdout or ():
                 on_line(line.rstrip("\n"))
@@ -46,3 +49,11 @@ def stream(
                 process.wait(2 * GRACE_S)
             process.kill()
             raise
+        finally:
+            _running.discard(process)
+
+
+def end_all() -> None:
+    """Tell every program that `stream` runs, in any thread, to end."""
+    for process in tuple(_running):
+        process.terminate()  # child.py ends the rest

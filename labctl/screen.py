@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
@@ -56,16 +57,44 @@ class _LiveStep(Step):
 class _PlainStep(Step):
     """A step that prints a line now and then, so that a log shows it is alive."""
 
-    def __init__(self, title: str, console: Console) -> None:
+    def __init__(self, title: str, screen: Screen) -> None:
         super().__init__(title)
-        self._console = console
+        self._screen = screen
         self._printed = time.monotonic()
 
     def update(self, detail: str) -> None:
         super().update(detail)
         if time.monotonic() - self._printed >= HEARTBEAT_S:
             self._printed = time.monotonic()
-            self._console.print(f"  {self.seconds:4.0f} s  {detail}", markup=False)
+            subject = "" if self._screen.alone else f"{self.title}: "
+            self._screen.say(f"  {self.seconds:4.0f} s  {subject}{detail}")
+
+
+class _Board:
+    """The steps that are at work, drawn below each other; there is a display as long as there is a step."""
+
+    def __init__(self, console: Console) -> None:
+        self.steps: list[Step] = []
+        self._console = console
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+
+    def __rich__(self) -> Group:
+        return Group(*(step for step in self.steps if isinstance(step, _LiveStep)))
+
+    def add(self, step: Step) -> None:
+        with self._lock:
+            self.steps = [*self.steps, step]
+            if self._live is None and isinstance(step, _LiveStep):
+                self._live = Live(self, console=self._console, refresh_per_second=8, transient=True)
+                self._live.start()
+
+    def remove(self, step: Step) -> None:
+        with self._lock:
+            self.steps = [other for other in self.steps if other is not step]
+            if self._live is not None and not self.steps:
+                self._live.stop()
+                self._live = None
 
 
 class Screen:
@@ -77,6 +106,7 @@ class Screen:
         if not self.console.is_terminal:
             self.console = Console(stderr=json, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
         self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._board = _Board(self.console)
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
@@ -86,27 +116,30 @@ class Screen:
         """Print the message of an error."""
         self.errors.print(text, markup=False, style="red" if sys.stderr.isatty() else None)
 
+    @property
+    def alone(self) -> bool:
+        """True when no more than one step is at work."""
+        return len(self._board.steps) <= 1
+
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show a step at work; leaves one line with its result and duration."""
+        """Show a step at work, beside those of other threads; leaves a line with its result and duration."""
+        step: Step
         if self.console.is_terminal:
-            live = _LiveStep(title)
-            step: Step = live
-            with Live(live, console=self.console, refresh_per_second=8, transient=True):
-                yield from self._finish(step)
+            step = _LiveStep(title)
         else:
-            step = _PlainStep(title, self.console)
+            step = _PlainStep(title, self)
             self.say(f"{title} ...")
-            yield from self._finish(step)
-        mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
-        self.console.print(f"{mark} {self._line(step)}")
-
-    def _finish(self, step: Step) -> Iterator[Step]:
+        self._board.add(step)
         try:
             yield step
         except BaseException:
-            self.console.print(f"[red]✗[/red] {self._line(step)}")
+            step.ok = False
             raise
+        finally:
+            self._board.remove(step)
+            mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
+            self.console.print(f"{mark} {self._line(step)}")
 
     @staticmethod
     def _line(step: Step) -> str:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from labctl import ansible, checks, context, devtools, junit, linters, molecule, pythons, trial, vagrant
+from labctl import (
+    ansible,
+    checks,
+    context,
+    devtools,
+    junit,
+    linters,
+    molecule,
+    pythons,
+    side_by_side,
+    trial,
+    vagrant,
+)
 from labctl.cases import Cases
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
@@ -34,11 +47,10 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     reports = lab_paths().base / "reports"
     started = time.monotonic()
     devtools.ensure_packages(screen)
-    written: list[Path] = []
+    without_lab = _suites_without_lab(reports, screen) if "unit" in phases else []
     if "lint" in phases:
-        written += _lint(reports, screen)
-    if "unit" in phases:
-        written += _unit(reports, screen)
+        without_lab.insert(0, partial(_lint, reports, screen))
+    written = side_by_side.run(without_lab)
     if "roles" in phases:
         written.append(reports / "molecule.xml")
         junit.write(written[-1], "molecule", molecule.run(scenarios, reports, screen))
@@ -54,32 +66,31 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     return 1 if sums.failed or not sums.passed else 0
 
 
-def _lint(reports: Path, screen: Screen) -> list[Path]:
+def _lint(reports: Path, screen: Screen) -> Path:
     file = reports / "lint.xml"
     junit.write(file, "lint", linters.run(LabPaths(TEST_LAB), screen))
-    return [file]
+    return file
 
 
-def _unit(reports: Path, screen: Screen) -> list[Path]:
+def _suites_without_lab(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
+    """The suites that need no nodes, the longest first; each returns its report."""
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
     source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
     environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
     own = pythons.own()
-    runs = [
-        ("unit", ["tests/unit"], own),
-        ("app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"], own),
-    ]
     other = pythons.other(lab_paths().cache, screen)
-    if other:
-        runs.append((f"unit-3.{other.minor}", ["tests/unit"], other))
-    written = []
-    for name, arguments, python in runs:
+
+    def suite(name: str, arguments: list[str], python: pythons.Python) -> Path:
         with screen.step(f"tests of {arguments[0]}, {python}") as step:
-            suite = checks.run(name, arguments, reports, step, environment=environment, python=python.program)
-        _show(suite, screen)
-        written.append(suite.report)
-    return written
+            done = checks.run(name, arguments, reports, step, environment=environment, python=python.program)
+        _show(done, screen)
+        return done.report
+
+    suites = [partial(suite, "unit", ["tests/unit"], own)]
+    if other:
+        suites.append(partial(suite, f"unit-3.{other.minor}", ["tests/unit"], other))
+    return [*suites, partial(suite, "app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"], own)]
 
 
 class _Cycle:
