@@ -1,4 +1,4 @@
-"""Runs the scenarios of molecule/, one after another, with a log and a case of the report each."""
+"""Runs the scenarios of molecule/, two at a time, with a log and a case of the report each."""
 
 from __future__ import annotations
 
@@ -8,23 +8,36 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from rich.table import Table
 
-from labctl import ansible, failures, images, process, topology
+from labctl import ansible, failures, images, junit, process, side_by_side, topology
 from labctl.errors import UsageError
-from labctl.host import engine
+from labctl.host import checks, engine
 from labctl.junit import Case
 from labctl.lock import exclusive
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.state import make_private
 
-LAB = "warren-molecule"  # as in .config/molecule/config.yml
 # Short ones that show what a whole lab cannot; every run of the tests has them.
 USUAL = ("broker_proxy", "pki", "postgresql")
-PLAIN = "strict"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a scenario runs: the name of its lab, and the first three parts of its network."""
+
+    lab: str
+    network: str
+
+
+# The first is that of the base config and of molecule/topologies/.
+PLACES = (Place("warren-molecule", "10.219.7"), Place("warren-molecule-2", "10.219.8"))
+_PLACE_MB = 6000  # of memory, so that the largest scenario fits
 _SHOWN_STEPS = 4
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STEP = re.compile(r"\[?\w+ [>➜] (?P<step>[\w-]+)(?:\]|:) Executing")
@@ -84,29 +97,51 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or known
 
 
-def run(names: Sequence[str], reports: Path, screen: Screen) -> list[Case]:
-    """`molecule test` for each scenario; `<reports>/molecule-<name>.log` has all that it said.
+def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | None = None) -> Path:
+    """`molecule test` for each scenario, with all that it said in `<reports>/molecule-<name>.log`.
 
+    Returns their report.
     The groups' images are made first, so that a scenario's nodes need not be installed again and again.
     """
-    paths = LabPaths(LAB)
+    paths = LabPaths(PLACES[0].lab)
     declared = topology.load()
     client = engine.ensure(paths, screen)
     images.ensure(paths, declared, [node.group for node in declared.nodes], client, screen)
-    table = Table("scenario", "result", "seconds", "longest steps", box=None, pad_edge=False)
-    cases = []
-    with exclusive(paths, "test"):
-        for name in names:
-            case, steps = _run(name, reports, screen)
-            table.add_row(name, "FAILED" if case.failure else "passed", f"{case.seconds:.0f}", steps)
-            cases.append(case)
-    table.add_row("all", "", f"{sum(case.seconds for case in cases):.0f}", "")
-    screen.console.print(table)
-    return cases
-
-
-def _run(name: str, reports: Path, screen: Screen) -> tuple[Case, str]:
     make_private(reports)
+    places = PLACES[: at_once or _fitting()]
+    free: SimpleQueue[Place] = SimpleQueue()
+    for place in places:
+        free.put(place)
+    started = time.monotonic()
+    work = [partial(_in_a_place, name, reports, screen, free) for name in names]
+    outcomes = side_by_side.run(work, at_once=len(places))
+    table = Table("scenario", "result", "seconds", "longest steps", box=None, pad_edge=False)
+    for case, steps in outcomes:
+        table.add_row(case.name, "FAILED" if case.failure else "passed", f"{case.seconds:.0f}", steps)
+    table.add_row("all", "", f"{time.monotonic() - started:.0f}", f"{len(places)} at a time")
+    screen.console.print(table)
+    junit.write(reports / "molecule.xml", "molecule", [case for case, _ in outcomes])
+    return reports / "molecule.xml"
+
+
+def _fitting() -> int:
+    """How many scenarios this machine can run at the same time: one for each core, if memory allows."""
+    available = checks.available_memory_mb()
+    fitting = len(PLACES) if available is None else available // _PLACE_MB
+    return max(1, min(fitting, os.cpu_count() or 1, len(PLACES)))
+
+
+def _in_a_place(name: str, reports: Path, screen: Screen, free: SimpleQueue[Place]) -> tuple[Case, str]:
+    """The scenario's case, and its longest steps."""
+    place = free.get()
+    try:
+        with exclusive(LabPaths(place.lab), "test"):
+            return _run(name, reports, screen, place)
+    finally:
+        free.put(place)
+
+
+def _run(name: str, reports: Path, screen: Screen, place: Place) -> tuple[Case, str]:
     file = reports / f"molecule-{name}.log"
     said = Run()
     started = time.monotonic()
@@ -120,7 +155,7 @@ def _run(name: str, reports: Path, screen: Screen) -> tuple[Case, str]:
             if subject:
                 step.update(subject)
 
-        status = process.stream(command(name), on_line, environment=environment(name))
+        status = process.stream(command(name), on_line, environment=environment(place))
         said.end(time.monotonic())
         step.ok = status == 0
         step.result = "" if step.ok else f"FAILED, log: {file.relative_to(ROOT)}"
@@ -136,10 +171,8 @@ def command(name: str) -> list[str]:
     return [program, "--base-config", str(ROOT / ".config" / "molecule" / "config.yml"), "test", "-s", name]
 
 
-def environment(name: str) -> dict[str, str]:
-    """Environment of Molecule for one scenario: no settings of this shell for single scenarios.
-
-    One scenario, which applies every role, runs on plain Ansible, the others with the accelerator of ./lab.
-    """
-    result = ansible.environment(LabPaths(LAB), mitogen=name != PLAIN)
-    return {key: value for key, value in result.items() if not key.startswith(("MOLECULE_", "LAB_TOPOLOGY"))}
+def environment(place: Place) -> dict[str, str]:
+    """Environment of Molecule in a place, with the accelerator of ./lab and no settings of this shell."""
+    result = ansible.environment(LabPaths(place.lab))
+    kept = {key: value for key, value in result.items() if not key.startswith(("MOLECULE_", "LAB_TOPOLOGY"))}
+    return kept | {"LAB_MOLECULE": place.lab, "LAB_NETWORK": place.network}

@@ -1,6 +1,7 @@
 """The topology of a lab: which hosts it has, where, and how large.
 
-Read from inventories/topology.yml, or from the file that LAB_TOPOLOGY names.
+Read from inventories/topology.yml, or from the file that LAB_TOPOLOGY names. LAB_NETWORK, the first three
+parts of a network as for Vagrant, is used instead of the network that is named there.
 """
 
 from __future__ import annotations
@@ -126,6 +127,10 @@ def load(path: Path | None = None) -> Topology:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         raise UsageError(f"{shown} is not valid YAML: {_yaml_problem(error)}; correct it.") from error
+    chosen = os.environ.get("LAB_NETWORK")
+    if chosen and isinstance(data, dict):
+        data["network"] = f"{chosen}.0/24"
+        shown += f" with LAB_NETWORK={chosen}"
     try:
         return parse(data)
     except _InvalidError as error:

@@ -6,12 +6,13 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import docker
 import docker.errors
 
-from labctl import images, keys, process, topology
+from labctl import images, keys, process, side_by_side, topology
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
 from labctl.host import engine, root
@@ -57,8 +58,7 @@ def ensure_images(paths: LabPaths, screen: Screen) -> None:
     bases = {"latest": keys.node_image()} | {group: keys.group_image(group) for group in groups}
     if not images.exists(client, bases["latest"]):
         _install(["mmdebstrap"], screen)
-    for tag, base in bases.items():
-        _image(f"{IMAGE}:{tag}", base, client, screen)
+    side_by_side.run([partial(_image, f"{IMAGE}:{tag}", base, client, screen) for tag, base in bases.items()])
 
 
 def _image(name: str, base: str, client: docker.DockerClient, screen: Screen) -> None:

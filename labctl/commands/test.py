@@ -47,13 +47,7 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     reports = lab_paths().base / "reports"
     started = time.monotonic()
     devtools.ensure_packages(screen)
-    without_lab = _suites_without_lab(reports, screen) if "unit" in phases else []
-    if "lint" in phases:
-        without_lab.insert(0, partial(_lint, reports, screen))
-    written = side_by_side.run(without_lab)
-    if "roles" in phases:
-        written.append(reports / "molecule.xml")
-        junit.write(written[-1], "molecule", molecule.run(scenarios, reports, screen))
+    written = side_by_side.run(_without_lab(phases, scenarios, reports, screen))
     if "lab" in phases:
         written += _Cycle(reports, screen, keep=keep).run()
     if "vagrant" in phases:
@@ -66,14 +60,29 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     return 1 if sums.failed or not sums.passed else 0
 
 
+def _without_lab(
+    phases: Sequence[str], scenarios: Sequence[str], reports: Path, screen: Screen
+) -> list[Callable[[], Path]]:
+    """What leaves this lab alone, and can be done side by side; each returns its report."""
+    work: list[Callable[[], Path]] = []
+    if "roles" in phases:
+        at_once = None if list(phases) == ["roles"] else 1
+        work.append(partial(molecule.run, scenarios, reports, screen, at_once=at_once))
+    if "lint" in phases:
+        work.append(partial(_lint, reports, screen))
+    if "unit" in phases:
+        work += _suites(reports, screen)
+    return work
+
+
 def _lint(reports: Path, screen: Screen) -> Path:
     file = reports / "lint.xml"
     junit.write(file, "lint", linters.run(LabPaths(TEST_LAB), screen))
     return file
 
 
-def _suites_without_lab(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
-    """The suites that need no nodes, the longest first; each returns its report."""
+def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
+    """The suites that need no nodes, the longest first."""
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
     source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}

@@ -42,7 +42,9 @@ def test_a_name_that_is_none_is_answered_with_the_known_ones(name: str, words: s
 
 def test_scenarios_have_a_lab_of_their_own() -> None:
     base = yaml.safe_load(BASE.read_text(encoding="utf-8"))
-    assert base["ansible"]["env"]["LAB_NAME"] == molecule.LAB != "warren"
+    usual, *others = molecule.PLACES
+    assert base["ansible"]["env"]["LAB_NAME"] == f"${{LAB_MOLECULE:-{usual.lab}}}"
+    assert usual.lab not in ("warren", *(place.lab for place in others))
 
 
 @pytest.mark.parametrize("name", molecule.scenarios())
@@ -53,23 +55,18 @@ def test_every_scenario_has_a_valid_topology_that_publishes_nothing(
     settings = base["ansible"]["env"] | config(name).get("ansible", {}).get("env", {})
     monkeypatch.delenv("LAB_TOPOLOGY", raising=False)
     lab = load(ROOT / settings["LAB_TOPOLOGY"])
-    assert lab.network != load().network
+    assert lab.network == f"{molecule.PLACES[0].network}.0/24" != load().network
     assert not [node.name for node in lab.nodes if node.publish]
 
 
 def test_nothing_of_the_shell_reaches_a_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "1")
     monkeypatch.setenv("LAB_TOPOLOGY", "other.yml")
-    environment = molecule.environment("pki")
-    assert not {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "LAB_TOPOLOGY"} & set(environment)
-    assert environment["LAB_NAME"] == molecule.LAB
-
-
-def test_every_role_is_applied_by_plain_ansible_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LAB_MITOGEN", raising=False)
-    assert molecule.PLAIN in molecule.scenarios()
-    assert "ANSIBLE_STRATEGY" not in molecule.environment(molecule.PLAIN)
-    assert "ANSIBLE_STRATEGY" in molecule.environment("pki")
+    monkeypatch.setenv("LAB_NETWORK", "10.9.8")
+    for place in molecule.PLACES:
+        environment = molecule.environment(place)
+        assert not {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "LAB_TOPOLOGY"} & set(environment)
+        assert (environment["LAB_MOLECULE"], environment["LAB_NETWORK"]) == (place.lab, place.network)
 
 
 @pytest.mark.parametrize("name", molecule.scenarios())

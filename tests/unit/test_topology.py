@@ -149,6 +149,20 @@ def test_a_wrong_lab_topology_is_named_with_the_way_out(monkeypatch: pytest.Monk
         topology.load()
 
 
+def test_lab_network_moves_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_NETWORK", "10.9.8")
+    moved = topology.load()
+    assert moved.network == "10.9.8.0/24"
+    assert moved.node("broker-1").address == "10.9.8.11"
+
+
+@pytest.mark.parametrize("network", ["10.9", "10.9.8.0/24", "10.9.800", "8.8.8", "here"])
+def test_a_wrong_lab_network_is_named(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_NETWORK", network)
+    with pytest.raises(UsageError, match=f"LAB_NETWORK={network}: network is .*; give a"):
+        topology.load()
+
+
 def test_groups_may_be_missing_only_where_the_file_says_so(tmp_path: Path) -> None:
     alone = {"network": "10.9.0.0/24", "groups": {"databases": GOOD["groups"]["databases"]}}
     assert "brokers.count is 0" in message(alone, tmp_path)

@@ -79,6 +79,13 @@ def _load_the_database_driver(instance: Any, **_: Any) -> None:
     _ = instance.app.backend
 
 
+@signals.celeryd_init.connect
+def _declare_levels_of_delay_once(**_: Any) -> None:
+    from mosaic.delays import declare_once  # a producer does without Celery's worker
+
+    declare_once()
+
+
 @signals.worker_shutting_down.connect
 def _report_worker_stopping(**_: Any) -> None:
     systemd.stopping("finishing running tasks")
