@@ -97,16 +97,19 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or known
 
 
-def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | None = None) -> Path:
-    """`molecule test` for each scenario, with all that it said in `<reports>/molecule-<name>.log`.
-
-    Returns their report.
-    The groups' images are made first, so that a scenario's nodes need not be installed again and again.
-    """
+def prepare(screen: Screen) -> None:
+    """Make the groups' images, so that a scenario's nodes need not be installed again and again."""
     paths = LabPaths(PLACES[0].lab)
     declared = topology.load()
     client = engine.ensure(paths, screen)
     images.ensure(paths, declared, [node.group for node in declared.nodes], client, screen)
+
+
+def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | None = None) -> Path:
+    """`molecule test` for each scenario, with all that it said in `<reports>/molecule-<name>.log`.
+
+    Returns their report.
+    """
     make_private(reports)
     places = PLACES[: at_once or _fitting()]
     free: SimpleQueue[Place] = SimpleQueue()

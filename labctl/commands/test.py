@@ -66,6 +66,7 @@ def _without_lab(
     """What leaves this lab alone, and can be done side by side; each returns its report."""
     work: list[Callable[[], Path]] = []
     if "roles" in phases:
+        molecule.prepare(screen)
         at_once = None if list(phases) == ["roles"] else 1
         work.append(partial(molecule.run, scenarios, reports, screen, at_once=at_once))
     if "lint" in phases:
