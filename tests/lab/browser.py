@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / ".lab" / "reports" / "screenshots"
@@ -61,6 +61,14 @@ def fill_in(page: Page, password: str) -> None:
     page.get_by_label("User name").fill("lab")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
+
+
+def entered_job(page: Page) -> str:
+    """Wait until the job that was submitted is shown; return its path, or fail with the refusal."""
+    shown, refused = page.locator("#state"), page.locator("form .error:visible")
+    expect(shown.or_(refused)).to_be_visible(timeout=20_000)
+    assert not refused.is_visible(), refused.inner_text()
+    return page.url[page.url.index("/jobs/") :]
 
 
 def keep_screenshot(page: Page, name: str, *, full: bool = True) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import httpx
 import pytest
@@ -17,6 +17,16 @@ from tests.lab.commands import DEFAULT_LAB, UserLab
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes the lab apart comes last."""
     items.sort(key=lambda item: item.path.name == "test_repair.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what the browser showed when a test failed."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and isinstance(page, Page):
+        web.keep_screenshot(page, f"failed-{item.name}")
+    return report
 
 
 @pytest.fixture(scope="session")

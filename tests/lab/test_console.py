@@ -61,9 +61,8 @@ DRAG = """
 
 def job_of(page: Page, console: httpx.Client, seconds: float = 120) -> dict[str, Any]:
     """Wait until the job that the page shows has ended; return it as the ledger has it."""
-    page.wait_for_url(re.compile("/jobs/[0-9a-f-]{36}$"))
     job: dict[str, Any] = {}
-    address = f"/api{page.url[page.url.index('/jobs/') :]}"
+    address = f"/api{web.entered_job(page)}"
 
     def ended() -> bool:
         job.update(console.get(address).json())

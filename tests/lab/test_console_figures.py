@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -101,8 +100,7 @@ def test_tiles_are_seen_soon_after_they_are_done(
     watched.get_by_label("Iterations").fill(ITERATIONS)
     clicked = time.time()
     watched.get_by_role("button", name="Render", exact=True).click()
-    watched.wait_for_url(re.compile("/jobs/[0-9a-f-]{36}$"))
-    address = watched.url[watched.url.index("/jobs/") :]
+    address = web.entered_job(watched)
     expect(watched.locator("#state")).to_have_text("done", timeout=120_000)
     job = console.get(f"/api{address}").json()
     painted = first_painted(watched, job["total"])

@@ -19,13 +19,11 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic, BasicProperties
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mosaic import systemd, topology
 from mosaic.config import Config
 from mosaic.ledger import log_records
-from mosaic.ledger.database import transaction
+from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.log_records import Entry
 from mosaic.pika_service import Stop, connect, run_for_ever
 
@@ -34,7 +32,6 @@ logger = logging.getLogger(__name__)
 PREFETCH = 200
 BATCH_SECONDS = 0.5
 DATABASE_PAUSE_SECONDS = 2.0
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 class BadRecordError(ValueError):

@@ -8,16 +8,15 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from mosaic.gateway.rendering import templates, wants_page
+from mosaic.ledger.database import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
-DATABASE_AWAY = "the database does not answer; try again in a moment."
+NO_DATABASE = "the database does not answer; try again in a moment."
 WANT_OBJECT = "the body must be a JSON object, sent as application/json."
 
 
@@ -93,12 +92,12 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return answer(request, error.status_code, sentence, headers)
 
-    @app.exception_handler(OperationalError)
-    @app.exception_handler(InterfaceError)
-    @app.exception_handler(PoolTimeoutError)
     async def database_error(request: Request, error: Exception) -> Response:
         logger.error("the database does not answer: %s", error)
-        return answer(request, 503, DATABASE_AWAY, {"Retry-After": "5"})
+        return answer(request, 503, NO_DATABASE, {"Retry-After": "5"})
+
+    for kind in DATABASE_AWAY:
+        app.add_exception_handler(kind, database_error)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:

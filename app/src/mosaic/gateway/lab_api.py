@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from mosaic.gateway.errors import DATABASE_AWAY, ApiError
+from mosaic.gateway.errors import NO_DATABASE, ApiError
 from mosaic.gateway.live.sse import Event, Streams
 from mosaic.gateway.watch.lab import LabWatch
 from mosaic.gateway.watch.snapshot import LabState
@@ -30,7 +30,7 @@ async def get_streams(request: Request) -> Streams:
 async def need_database(request: Request) -> None:
     """Refuse at once while the database is away: whoever waits for it holds a thread. Raises ApiError 503."""
     if request.app.state.watch.database_is_away:
-        raise ApiError(503, DATABASE_AWAY, {"Retry-After": "5"})
+        raise ApiError(503, NO_DATABASE, {"Retry-After": "5"})
 
 
 TheWatch = Annotated[LabWatch, Depends(get_watch)]

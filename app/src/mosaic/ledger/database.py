@@ -6,16 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from sqlalchemy import Engine, create_engine
+from psycopg.errors import IdleInTransactionSessionTimeout
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from mosaic.config import load_config
 from mosaic.settings import DATABASE_CONNECT_ARGUMENTS
 
+# The database is away, or has ended the session: nothing is wrong with what was asked of it.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+
 
 def make_engine(url: str, pool_size: int = 2) -> Engine:
     """Return an engine that finds a dead connection before it uses it."""
-    return create_engine(
+    made = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=10,
@@ -23,6 +30,20 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         pool_pre_ping=True,
         connect_args=DATABASE_CONNECT_ARGUMENTS,
     )
+    event.listen(made, "handle_error", _name_ended_session, retval=True)
+    return made
+
+
+def _name_ended_session(context: ExceptionContext) -> Exception | None:
+    """Take a session that the server ended, its host having stood still, for the lost connection that it is.
+
+    Its SQLSTATE puts it among the internal errors, which are otherwise mistakes of the program.
+    """
+    error = context.original_exception
+    if not isinstance(error, IdleInTransactionSessionTimeout):
+        return None
+    context.is_disconnect = True
+    return OperationalError(context.statement, context.parameters, error, connection_invalidated=True)
 
 
 @cache

@@ -13,12 +13,10 @@ from typing import cast
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mosaic import systemd
 from mosaic.config import ConfigError
-from mosaic.ledger.database import transaction
+from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.metrics.ledger import LedgerMetrics
 
 logger = logging.getLogger(__name__)
@@ -26,7 +24,6 @@ logger = logging.getLogger(__name__)
 FOLDER = Path("/run/mosaic-metrics")  # PROMETHEUS_MULTIPROC_DIR of the units that publish
 UPDATE_SECONDS = 5.0
 CLIENT_SECONDS = 10.0
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 def serve() -> None:

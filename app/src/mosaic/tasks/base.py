@@ -8,12 +8,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mosaic.config import load_config
 from mosaic.ledger import periodic, work
-from mosaic.ledger.database import transaction
+from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, FAILED
 from mosaic.ledger.work import PartWork, Product, Runner
@@ -25,8 +23,6 @@ else:
 
 logger = logging.getLogger(__name__)
 
-# The database is away: nothing is wrong with the task. Tried again for as long as it takes.
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 MAX_COUNTDOWN_SECONDS = 8  # the longest that a task waits once the database is back
 
 

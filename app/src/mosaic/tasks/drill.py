@@ -11,8 +11,9 @@ from celery import shared_task
 
 from mosaic.drill import hold
 from mosaic.drill.attempt import attempt
+from mosaic.ledger.database import DATABASE_AWAY
 from mosaic.ledger.drills import Unit
-from mosaic.tasks.base import DATABASE_AWAY, MosaicTask
+from mosaic.tasks.base import MosaicTask
 
 
 class DrillTask(MosaicTask):
