@@ -227,6 +227,27 @@ def test_job_is_cancelled_from_its_page(page: Page, console: httpx.Client) -> No
     assert console.get(f"/api/jobs/{job}").json()["done"] == done
 
 
+def test_two_browsers_see_the_same(
+    chromium: Browser, page: Page, lab: UserLab, url: str, console: httpx.Client
+) -> None:
+    context = web.new_context(chromium, url)
+    other = context.new_page()
+    web.log_in(other, lab.password)
+    page.goto("/jobs")
+    other.goto("/jobs")
+    page.get_by_label("Iterations").fill("20000")
+    page.get_by_role("button", name="Render", exact=True).click()
+    path = web.entered_job(page)
+    other.locator(f'#jobs a[href="{path}"]').click()
+    expect(other).to_have_url(page.url)
+    other.get_by_role("button", name="Cancel").click()
+    for one in (page, other):
+        expect(one.locator("#state")).to_have_text("cancelled")
+    counts = console.get(f"/api{path}").json()["by_host"]
+    assert web.legend(page) == web.legend(other) == counts
+    context.close()
+
+
 def test_page_catches_up_after_its_connection_was_cut(page: Page, console: httpx.Client) -> None:
     view = {"width": 1024, "height": 1024, "tile": 64, "iterations": 1500}
     job = console.post("/api/jobs/render", json=view).json()["job"]

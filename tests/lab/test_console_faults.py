@@ -11,7 +11,7 @@ from functools import partial
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.lab import browser as web
 from tests.lab.commands import UserLab, docker, wait_for
@@ -119,27 +119,6 @@ def test_stream_that_is_silent_for_half_a_minute_catches_up(
     expect(page.locator("#offline")).to_be_hidden(timeout=30_000)
     expect(page.locator("#state")).to_have_text("done", timeout=120_000)
     assert web.legend(page) == console.get(f"/api/jobs/{job}").json()["by_host"]
-
-
-def test_two_browsers_see_the_same(
-    chromium: Browser, page: Page, lab: UserLab, url: str, console: httpx.Client
-) -> None:
-    context = web.new_context(chromium, url)
-    other = context.new_page()
-    web.log_in(other, lab.password)
-    page.goto("/jobs")
-    other.goto("/jobs")
-    page.get_by_label("Iterations").fill("20000")
-    page.get_by_role("button", name="Render", exact=True).click()
-    path = web.entered_job(page)
-    other.locator(f'#jobs a[href="{path}"]').click()
-    expect(other).to_have_url(page.url)
-    other.get_by_role("button", name="Cancel").click()
-    for one in (page, other):
-        expect(one.locator("#state")).to_have_text("cancelled")
-    counts = console.get(f"/api{path}").json()["by_host"]
-    assert web.legend(page) == web.legend(other) == counts
-    context.close()
 
 
 def test_submission_without_any_broker_is_refused_soon_and_leaves_nothing(
