@@ -153,3 +153,14 @@ def test_schedule_names_tasks_that_exist_in_whole_seconds() -> None:
         assert entry["schedule"] >= 1
         assert entry["options"]["expires"] > entry["schedule"]
     json.dumps(app.conf.beat_schedule)
+
+
+def test_what_expires_is_dropped_by_the_worker_and_no_dead_letter() -> None:
+    app = create_app(CONFIG)
+    with app.connection_for_write("memory://") as connection:
+        queue = app.amqp.queues["mosaic.upkeep"](connection.channel())
+        queue.declare()
+        app.send_task("mosaic.upkeep.tick", connection=connection, expires=30.0)
+        message = queue.get()
+    assert message.headers["expires"]
+    assert "expiration" not in message.properties

@@ -64,6 +64,13 @@ def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
         del queues[own]
 
 
+@signals.before_task_publish.connect
+def _leave_expiry_to_the_worker(properties: dict[str, Any], **_: Any) -> None:
+    # A message that the broker lets expire becomes a dead letter, which somebody has to look at: each tick
+    # of beat that an outage outlasted. The worker drops by the header what comes too late.
+    properties.pop("expiration", None)
+
+
 @signals.worker_ready.connect
 def _report_worker_ready(sender: Any, **_: Any) -> None:
     signs.begin_worker(sender.controller)
