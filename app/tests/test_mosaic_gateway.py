@@ -68,9 +68,11 @@ def test_render_from_submission_to_picture(
     assert shown["seconds"] > 0
     tile = client.get(f"/api/jobs/{job}/tiles/5.png")
     assert (tile.status_code, tile.headers["content-type"]) == (200, "image/png")
-    plain = client.get(f"/api/jobs/{job}/image").content
-    tinted = client.get(f"/api/jobs/{job}/image", params={"tint": "host"}).content
-    assert plain != tinted != empty.content
+    plain = client.get(f"/api/jobs/{job}/image")
+    tinted = client.get(f"/api/jobs/{job}/image", params={"tint": "host"})
+    assert plain.content != tinted.content != empty.content
+    kept = ["immutable" in answer.headers["cache-control"] for answer in (empty, plain, tinted)]
+    assert kept == [False, True, False]
     assert client.get(f"/api/jobs/{job}/result").status_code == 404
 
 

@@ -15,7 +15,8 @@ from conftest import RecordingPublisher
 from mosaic.config import Config
 from mosaic.gateway.live import logs
 from mosaic.gateway.live.feed import Feed
-from mosaic.gateway.live.job import JobFollower, parse_time
+from mosaic.gateway.live.job import JobFollower
+from mosaic.gateway.live.resume import parse_time
 from mosaic.gateway.live.sse import Event
 from mosaic.ledger import log_records, steering
 from mosaic.ledger.database import transaction
@@ -68,7 +69,7 @@ def test_cut_job_stream_goes_on_where_it_was(config: Config, client: httpx.Clien
     cut = start[-1].id
     for index in range(2):
         app.tasks["mosaic.render.tile"].apply(args=(str(job), index))
-    again = JobFollower(job, cut).read()
+    again = JobFollower(job, parse_time(cut)).read()
     assert again is not None
     parts = {part["part"] for event in again if event.kind == "parts" for part in event.data}
     assert {0, 1} <= parts

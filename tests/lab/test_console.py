@@ -59,6 +59,19 @@ DRAG = """
 """
 
 
+# How many numbers of the page's canvas, four to a pixel, are not those of the picture at this address.
+DIFFERENT = """
+async (address) => {
+  const image = await createImageBitmap(await (await fetch(address)).blob());
+  const pixels = (context) => context.getImageData(0, 0, image.width, image.height).data;
+  const wanted = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  wanted.drawImage(image, 0, 0);
+  const shown = pixels(document.querySelector("#canvas").getContext("2d"));
+  return pixels(wanted).filter((value, index) => value !== shown[index]).length;
+}
+"""
+
+
 def job_of(page: Page, console: httpx.Client, seconds: float = 120) -> dict[str, Any]:
     """Wait until the job that the page shows has ended; return it as the ledger has it."""
     job: dict[str, Any] = {}
@@ -156,6 +169,20 @@ def test_render_by_dragging_and_legend_equals_the_ledger(page: Page, console: ht
     page.emulate_media(color_scheme="dark")
     web.keep_screenshot(page, "job-dark")
     assert web.complaints(page) == []
+
+
+def test_finished_picture_is_there_at_once_and_is_that_of_the_download(
+    page: Page, console: httpx.Client
+) -> None:
+    view = {"width": 640, "height": 450, "tile": 64, "iterations": 200}
+    job = console.post("/api/jobs/render", json=view).json()["job"]
+    wait_for("the picture", 60, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/jobs/{job}")
+    page.get_by_label("Tint by host").uncheck()
+    wait_for("it is drawn", 20, lambda: page.evaluate(DIFFERENT, f"/api/jobs/{job}/image") == 0)
+    assert not [address for address in asked if "/tiles/" in address]
 
 
 def test_keys_choose_a_view(page: Page) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
@@ -12,6 +12,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.job_ids import find, job_id, unknown
 from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
 from mosaic.gateway.live.job import JobFollower, follow
+from mosaic.gateway.live.resume import LatestSeen
 from mosaic.gateway.queries import IMMUTABLE
 from mosaic.gateway.schemas import MAX_TILES, AttemptList, Cancelled
 from mosaic.ledger import gallery, progress, steering
@@ -19,9 +20,6 @@ from mosaic.ledger.database import engine, transaction
 
 router = APIRouter(prefix="/api/jobs/{job}", dependencies=[Depends(need_database)])
 streams_router = APIRouter(prefix="/api/jobs/{job}")
-
-After = Annotated[str | None, Query(max_length=64)]
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)]
 
 
 @router.post("/cancel")
@@ -63,8 +61,7 @@ async def follow_job(
     job: str,
     watch: TheWatch,
     streams: TheStreams,
-    after: After = None,
-    last_event_id: LastEventId = None,
+    seen: LatestSeen,
     tiles: bool = False,
 ) -> Response:
     """Follow a job: `parts` with those that changed, `job` with its counts; it ends when the job has ended.
@@ -72,7 +69,7 @@ async def follow_job(
     With `tiles`, the pictures of tiles come ahead of their parts: PNG in base64, by index. After a cut, an
     event's id as `Last-Event-ID` or `after` goes on from there; some parts may come twice.
     """
-    follower = JobFollower(job_id(job), last_event_id or after, tiles)
+    follower = JobFollower(job_id(job), seen, tiles)
     if not watch.database_is_away:
         await run_in_threadpool(find, job)
     return streams.answer(follow(follower, lambda: watch.database_is_away))

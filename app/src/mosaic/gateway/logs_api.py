@@ -10,10 +10,9 @@ from fastapi.responses import Response
 
 from mosaic.config import Config
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.job_api import After, LastEventId
 from mosaic.gateway.lab_api import TheStreams
-from mosaic.gateway.live.job import parse_time
 from mosaic.gateway.live.logs import follow
+from mosaic.gateway.live.resume import LatestSeen
 from mosaic.log_tail import LogTail
 from mosaic.topic import check_pattern
 
@@ -26,9 +25,8 @@ MAX_PATTERNS = 16
 async def follow_logs(
     request: Request,
     streams: TheStreams,
+    seen: LatestSeen,
     pattern: Annotated[list[str] | None, Query(max_length=MAX_PATTERNS)] = None,
-    after: After = None,
-    last_event_id: LastEventId = None,
 ) -> Response:
     """Follow log records whose `host.severity` a `pattern` matches; `#`, all, without one.
 
@@ -41,4 +39,4 @@ async def follow_logs(
         raise ApiError(422, str(error)) from None
     config: Config = request.app.state.config
     open_tail = partial(LogTail, config.broker, config.host)
-    return streams.answer(follow(open_tail, patterns, parse_time(last_event_id or after)))
+    return streams.answer(follow(open_tail, patterns, seen))

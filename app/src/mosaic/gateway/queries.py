@@ -18,7 +18,7 @@ from mosaic.gateway.watch.jobs import LatestJobs
 from mosaic.ledger import jobs, log_records, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
-from mosaic.ledger.models import RUNNING
+from mosaic.ledger.models import DONE, RUNNING
 from mosaic.logs import SEVERITIES
 from mosaic.view import View
 
@@ -73,9 +73,10 @@ def show_image(job: str, watch: TheWatch, tint: Literal["none", "host"] = "none"
             tiles = jobs.blobs(session, view.id, "sheet")
     if view.kind == "render":
         tints = host_tints([*watch.hosts, *view.by_host]) if tint == "host" else None
-        return Response(
-            assemble(View.from_params(view.params), tiles, tints), media_type="image/png", headers=CHANGING
-        )
+        data = assemble(View.from_params(view.params), tiles, tints)
+        # Colours of hosts change when hosts come and go.
+        is_final = view.state == DONE and tints is None
+        return Response(data, media_type="image/png", headers=IMMUTABLE if is_final else CHANGING)
     if not tiles:
         raise ApiError(404, _no_result(view, "picture"))
     return Response(tiles[0][1], media_type="image/png", headers=IMMUTABLE)

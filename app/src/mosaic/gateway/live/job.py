@@ -24,24 +24,23 @@ from mosaic.ledger.progress import OVERLAP, Change
 
 PERIOD_SECONDS = 0.15
 AWAY_SECONDS = 1.0
-EARLIEST_YEAR = 2000
 # What comes with one look; a page fetches the others by itself.
 TILES_A_LOOK = 64
 
 
 class JobFollower:
-    """Remembers each part as it was told last; `after` (ISO 8601) is the last event's id of a cut stream.
+    """Remembers each part as it was told last; `after` is the latest event's time before a cut.
 
     With `tiles`, the PNG of a tile that has just been done comes ahead of the news: asking for each by itself
     costs a person time and the lab more work.
     """
 
-    def __init__(self, job_id: uuid.UUID, after: str | None, tiles: bool = False) -> None:
+    def __init__(self, job_id: uuid.UUID, after: datetime.datetime | None, tiles: bool = False) -> None:
         """Follow a job from its beginning, or from `after`."""
         self._with_tiles = tiles
         self._job_id = job_id
         self._cursor: datetime.datetime | None = None
-        self._after = parse_time(after)
+        self._after = after
         self._parts: dict[int, PartView] = {}
         self._told: dict[str, Any] = {}
 
@@ -127,16 +126,6 @@ async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGen
             if event.kind == "job" and event.data["state"] != RUNNING:
                 return
         await asyncio.sleep(PERIOD_SECONDS)
-
-
-def parse_time(text: str | None) -> datetime.datetime | None:
-    """Return a time with its zone, or None for anything else: an unknown id starts from the beginning."""
-    try:
-        found = datetime.datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    # What lies before this lab could overflow when an overlap is taken off.
-    return found if found.tzinfo is not None and found.year >= EARLIEST_YEAR else None
 
 
 def _latest(part: PartView) -> datetime.datetime | None:

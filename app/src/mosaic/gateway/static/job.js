@@ -85,7 +85,7 @@ function attemptRow(one) {
 }
 
 function takeParts(parts) {
-  for (const part of parts) if (part.state === "done") picture?.take(part.part, part.host);
+  picture?.take(parts.filter((part) => part.state === "done"));
   refreshAttempts();
 }
 

@@ -1,10 +1,11 @@
 // A rendered picture on a canvas: each tile is painted where it belongs when its part is done. It comes with the news
-// of its part, or is fetched.
+// of its part, or is fetched; many at once, as of a job that was done before, are cut out of the whole picture.
 
 import { tint } from "./dom.js";
 import { request } from "./net.js";
 
 const LOADS_AT_ONCE = 8;
+const CUT_FROM = 16;
 
 const fromBase64 = (text) =>
   new Blob([Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0))], { type: "image/png" });
@@ -34,15 +35,34 @@ export class Picture {
     }
   }
 
-  // Takes a part that is done; a second time changes nothing.
-  take(index, host) {
-    if (this.hosts.has(index)) return;
-    this.hosts.set(index, host);
-    if (this.sent.has(index)) {
-      this.show(index, fromBase64(this.sent.get(index))).catch(() => this.fetch(index));
-      this.sent.delete(index);
-    } else {
-      this.fetch(index);
+  // Takes parts that are done; a second time changes nothing.
+  take(parts) {
+    const missing = [];
+    for (const { part: index, host } of parts.filter((part) => !this.hosts.has(part.part))) {
+      this.hosts.set(index, host);
+      if (this.sent.has(index)) {
+        this.show(index, fromBase64(this.sent.get(index))).catch(() => this.fetch(index));
+        this.sent.delete(index);
+      } else {
+        missing.push(index);
+      }
+    }
+    if (missing.length >= CUT_FROM) this.cut(missing);
+    else for (const index of missing) this.fetch(index);
+  }
+
+  // The picture as it is has every tile whose part is known to be done.
+  async cut(indexes) {
+    try {
+      const answer = await request(`/api/jobs/${this.job}/image`, { cache: "default" });
+      const whole = await createImageBitmap(await answer.blob());
+      await Promise.all(indexes.map((index) => {
+        const { left, top } = this.place(index);
+        const { tile } = this.params;
+        return this.show(index, whole, left, top, Math.min(tile, whole.width - left), Math.min(tile, whole.height - top));
+      }));
+    } catch {
+      for (const index of indexes.filter((one) => !this.tiles.has(one))) this.fetch(index);
     }
   }
 
@@ -51,8 +71,9 @@ export class Picture {
     this.load();
   }
 
-  async show(index, blob) {
-    this.tiles.set(index, await createImageBitmap(blob));
+  // `image` is the tile, or what it is cut out of by the box that follows.
+  async show(index, image, ...box) {
+    this.tiles.set(index, await createImageBitmap(image, ...box));
     this.paintTile(index);
   }
 
@@ -83,11 +104,14 @@ export class Picture {
     for (const index of this.tiles.keys()) this.paintTile(index);
   }
 
-  paintTile(index) {
+  place(index) {
     const { columns, tile } = this.params;
+    return { left: (index % columns) * tile, top: Math.floor(index / columns) * tile };
+  }
+
+  paintTile(index) {
     const bitmap = this.tiles.get(index);
-    const left = (index % columns) * tile;
-    const top = Math.floor(index / columns) * tile;
+    const { left, top } = this.place(index);
     this.context.drawImage(bitmap, left, top);
     if (!this.tinted) return;
     // Hue and saturation of the host, light and shade of the tile; then a veil, or black tiles would stay black.
