@@ -25,6 +25,10 @@ from labctl.state import make_private
 
 # Short ones that show what a whole lab cannot; every run of the tests has them.
 USUAL = ("broker_proxy", "pki", "postgresql")
+# They start first: what is left for the end should be short.
+_LONGEST = ("default", "debian12", "rabbitmq")
+# They show other things than how packages come to a host, and like ./lab up begin with the groups' images.
+_INSTALLED = ("celery_worker", "rabbitmq", "strict")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Place:
 # The first is that of the base config and of molecule/topologies/.
 PLACES = (Place("warren-molecule", "10.219.7"), Place("warren-molecule-2", "10.219.8"))
 _PLACE_MB = 6000  # of memory, so that the largest scenario fits
+_OF_THE_SHELL = ("MOLECULE_", "LAB_TOPOLOGY", "ANSIBLE_SKIP_TAGS", "ANSIBLE_RUN_TAGS")
 _SHOWN_STEPS = 4
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STEP = re.compile(r"\[?\w+ [>➜] (?P<step>[\w-]+)(?:\]|:) Executing")
@@ -77,9 +82,9 @@ class Run:
 
 
 def scenarios() -> list[str]:
-    """Names of all scenarios, sorted, `default` first."""
+    """Names of all scenarios, `default` and the other long ones first."""
     found = sorted(file.parent.name for file in (ROOT / "molecule").glob("*/molecule.yml"))
-    return sorted(found, key=lambda name: name != "default")
+    return sorted(found, key=lambda name: _LONGEST.index(name) if name in _LONGEST else len(_LONGEST))
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -158,7 +163,7 @@ def _run(name: str, reports: Path, screen: Screen, place: Place) -> tuple[Case, 
             if subject:
                 step.update(subject)
 
-        status = process.stream(command(name), on_line, environment=environment(place))
+        status = process.stream(command(name), on_line, environment=environment(name, place))
         said.end(time.monotonic())
         step.ok = status == 0
         step.result = "" if step.ok else f"FAILED, log: {file.relative_to(ROOT)}"
@@ -174,8 +179,9 @@ def command(name: str) -> list[str]:
     return [program, "--base-config", str(ROOT / ".config" / "molecule" / "config.yml"), "test", "-s", name]
 
 
-def environment(place: Place) -> dict[str, str]:
-    """Environment of Molecule in a place, with the accelerator of ./lab and no settings of this shell."""
+def environment(name: str, place: Place) -> dict[str, str]:
+    """Environment of a scenario in a place, with the accelerator of ./lab and no settings of this shell."""
     result = ansible.environment(LabPaths(place.lab))
-    kept = {key: value for key, value in result.items() if not key.startswith(("MOLECULE_", "LAB_TOPOLOGY"))}
-    return kept | {"LAB_MOLECULE": place.lab, "LAB_NETWORK": place.network}
+    kept = {key: value for key, value in result.items() if not key.startswith(_OF_THE_SHELL)}
+    skipped = {"ANSIBLE_SKIP_TAGS": "install"} if name in _INSTALLED else {}
+    return kept | skipped | {"LAB_MOLECULE": place.lab, "LAB_NETWORK": place.network}

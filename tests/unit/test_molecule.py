@@ -63,10 +63,12 @@ def test_nothing_of_the_shell_reaches_a_scenario(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "1")
     monkeypatch.setenv("LAB_TOPOLOGY", "other.yml")
     monkeypatch.setenv("LAB_NETWORK", "10.9.8")
+    monkeypatch.setenv("ANSIBLE_SKIP_TAGS", "verify")
     for place in molecule.PLACES:
-        environment = molecule.environment(place)
+        environment = molecule.environment("pki", place)
         assert not {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE", "LAB_TOPOLOGY"} & set(environment)
         assert (environment["LAB_MOLECULE"], environment["LAB_NETWORK"]) == (place.lab, place.network)
+        assert "ANSIBLE_SKIP_TAGS" not in environment
 
 
 @pytest.mark.parametrize("name", molecule.scenarios())
