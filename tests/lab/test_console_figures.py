@@ -34,7 +34,7 @@ CanvasRenderingContext2D.prototype.drawImage = function (...wanted) {
 WEIGHT = """
 () => {
   const parts = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
-  const picture = (part) => /\\.png|thumbnail/.test(part.name);
+  const picture = (part) => /\\.png|thumbnail|\\/image$/.test(part.name);
   const bytes = (chosen) => chosen.reduce((sum, part) => sum + part.encodedBodySize, 0);
   return {
     frame_bytes: bytes(parts.filter((part) => !picture(part))),
