@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,12 +14,11 @@ from celery import Celery
 from celery.backends.database import models as celery_models
 from mosaic.config import Config, Upkeep
 from mosaic.ledger import jobs, upkeep, work
-from mosaic.ledger.database import DATABASE_AWAY, transaction
+from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 from mosaic.ledger.models import Attempt, Base, Job, Part
 from mosaic.ledger.work import Product, Runner
 from mosaic.migrate import migrate
-from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy import Engine, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
@@ -291,16 +289,3 @@ def test_purge_removes_what_is_old_and_ended() -> None:
     with transaction() as session:
         assert set(session.scalars(select(Job.id))) == {running, young}
         assert session.scalars(select(Attempt)).all() == []
-
-
-def test_session_that_the_server_ended_counts_as_a_database_that_is_away() -> None:
-    # As when a host stands still in the middle of a transaction.
-    with transaction() as session:
-        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
-        time.sleep(0.3)
-        with pytest.raises(DATABASE_AWAY) as caught:
-            session.execute(select(Job.id))
-        session.rollback()
-    assert isinstance(getattr(caught.value, "orig", None), IdleInTransactionSessionTimeout)
-    with transaction() as session:
-        assert session.scalars(select(Job.id)).all() == []

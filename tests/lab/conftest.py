@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.lab import browser as web
 from tests.lab.commands import DEFAULT_LAB, UserLab
@@ -20,12 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep what the browser showed when a test failed."""
     report = yield
-    page = getattr(item, "funcargs", {}).get("page")
-    if report.when == "call" and report.failed and isinstance(page, Page):
-        web.keep_screenshot(page, f"failed-{item.name}")
+    if report.when == "call" and report.failed:
+        for page in (value for value in item.funcargs.values() if isinstance(value, Page)):
+            with suppress(PlaywrightError):
+                web.keep_screenshot(page, f"failed-{item.name}")
     return report
 
 

@@ -24,8 +24,8 @@ BROKERS = ("broker-1", "broker-2", "broker-3")
 TINY = {"width": 64, "height": 64, "tile": 64, "iterations": 10}
 
 
-def is_frozen(container: str) -> bool:
-    """Try to freeze a container. With cgroup v1 that fails now and then, while its processes fork."""
+def try_to_freeze(container: str) -> bool:
+    """Freeze a container; return whether it stands still: cgroup v1 fails while its processes fork."""
     try:
         docker("pause", container)
     except subprocess.CalledProcessError as error:
@@ -40,7 +40,7 @@ def frozen(lab: UserLab, *names: str) -> Iterator[None]:
     """Freeze these hosts: they keep their connections and say nothing."""
     with ExitStack() as thawing:
         for container in [f"{lab.name}-{name}" for name in names]:
-            wait_for(f"{container} stands still", FREEZE_SECONDS, partial(is_frozen, container))
+            wait_for(f"{container} stands still", FREEZE_SECONDS, partial(try_to_freeze, container))
             thawing.callback(docker, "unpause", container)
         yield
 
