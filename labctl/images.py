@@ -1,4 +1,4 @@
-"""The images of nodes: the node image, and each group's with its install phase done (the bake)."""
+"""The images of nodes: the node image, and that of each kind with its install phase done (the bake)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from labctl.lock import exclusive
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.substrates import cleanup
-from labctl.topology import GROUPS, Topology
+from labctl.topology import Topology, groups_of
 
 BAKE_LAB = "warren-bake"
-_TOGETHER = ("gateways", "workers")  # in one run: the application's wheel is built once for both
+# They are installed in one run: the application's wheel is built once for all of them.
+_WITH_APPLICATION = frozenset({"gateways", "workers"})
 
 
 def exists(client: docker.DockerClient, name: str) -> bool:
@@ -36,15 +37,14 @@ def exists(client: docker.DockerClient, name: str) -> bool:
 
 
 def ensure(
-    paths: LabPaths, declared: Topology, groups: Iterable[str], client: docker.DockerClient, screen: Screen
+    paths: LabPaths, declared: Topology, kinds: Iterable[str], client: docker.DockerClient, screen: Screen
 ) -> None:
-    """See that the images of these groups exist; where one is missing, all missing ones are made together."""
-    if all(exists(client, keys.group_image(group)) for group in groups):
+    """See that the images of these kinds exist; where one is missing, all missing ones are made together."""
+    if all(exists(client, keys.image(kind)) for kind in kinds):
         return
     bake = LabPaths(BAKE_LAB, paths.root)
     with exclusive(bake, "bake", wait=True):
-        every = [group for group in GROUPS if declared.group(group)]
-        missing = [group for group in every if not exists(client, keys.group_image(group))]
+        missing = [kind for kind in declared.kinds if not exists(client, keys.image(kind))]
         if missing:
             _ensure_node_image(client, screen)
             _bake(bake, declared, missing, client, screen)
@@ -79,19 +79,18 @@ def _ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
 
 
 def _bake(
-    bake: LabPaths, declared: Topology, groups: list[str], client: docker.DockerClient, screen: Screen
+    bake: LabPaths, declared: Topology, kinds: list[str], client: docker.DockerClient, screen: Screen
 ) -> None:
-    """Install each of the groups on one node of a lab of its own, and keep those nodes as images.
+    """Install each of these kinds on one node of a lab of its own, and keep those nodes as images.
 
-    That lab has a node of every group, since roles look at other groups; where a group's image exists, its
+    That lab has a node of every kind, since roles look at other groups; where a kind's image exists, its
     node starts from that.
     """
-    every = [group for group in GROUPS if declared.group(group)]
-    wanted = {group: keys.group_image(group) for group in every}
+    wanted = {kind: keys.image(kind) for kind in declared.kinds}
     variables = {
-        "lab_images": wanted | {group: keys.node_image() for group in groups},
-        "lab_group_images": wanted,
-        "lab_bake_hosts": [node.name for node in declared.for_bake().nodes if node.group in groups],
+        "lab_images": wanted | {kind: keys.node_image() for kind in kinds},
+        "lab_kept_images": wanted,
+        "lab_bake_hosts": [declared.first(kind).name for kind in kinds],
     }
     _drop_other_bake(bake, wanted, client)
     network.settle(bake, declared, client)
@@ -107,29 +106,30 @@ def _bake(
         )
 
     def install(batch: list[str]) -> None:
+        hosts = ":".join(declared.first(kind).name for kind in batch)
         with screen.step(f"install {', '.join(batch)} once") as step:
-            play("site.yml", step, "--tags", "install", "--limit", ":".join(batch))
+            play("site.yml", step, "--tags", "install", "--limit", hosts)
 
-    with screen.step("make the nodes of the groups' images") as step:
+    with screen.step("make the nodes of the images") as step:
         play("substrate/create.yml", step)
-    side_by_side.run([partial(install, batch) for batch in _batches(groups)])
+    side_by_side.run([partial(install, batch) for batch in _batches(kinds)])
     with screen.step("keep the nodes as images") as step:
         play("substrate/commit.yml", step)
         play("substrate/destroy.yml", step)
-        step.result = ", ".join(wanted[group] for group in groups)
+        step.result = ", ".join(wanted[kind] for kind in kinds)
     lost = [name for name in wanted.values() if not exists(client, name)]
     if lost:
         raise LabError(
             f"The bake ended without {', '.join(lost)}; run ./lab up again, it makes what is missing."
         )
-    for group in groups:
-        _forget_older(f"warren-{group}", wanted[group], client)
+    for kind in kinds:
+        _forget_older(f"warren-{kind}", wanted[kind], client)
 
 
-def _batches(groups: list[str]) -> list[list[str]]:
+def _batches(kinds: list[str]) -> list[list[str]]:
     """What can be installed side by side, the longest first."""
-    together = [group for group in groups if group in _TOGETHER]
-    return [*([together] if together else []), *([group] for group in groups if group not in _TOGETHER)]
+    together = [kind for kind in kinds if not _WITH_APPLICATION.isdisjoint(groups_of(kind))]
+    return [*([together] if together else []), *([kind] for kind in kinds if kind not in together)]
 
 
 def _drop_other_bake(bake: LabPaths, wanted: dict[str, str], client: docker.DockerClient) -> None:

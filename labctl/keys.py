@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from labctl import topology
 from labctl.errors import UsageError
 from labctl.paths import ROOT
-from labctl.topology import GROUPS
 
 KEY_LENGTH = 12
 ROLE_PARTS = (
@@ -47,19 +47,26 @@ def base_key() -> str:
 
 
 def node_image() -> str:
-    """Name of the image that every group's image begins with."""
+    """Name of the image that every other one begins with."""
     return f"warren-node:{base_key()}"
 
 
-def group_image(group: str) -> str:
-    """Name of the image that holds a group's install phase."""
-    return f"warren-{group}:{group_key(group)}"
+def image(kind: str) -> str:
+    """Name of the image of a kind of node, which holds its install phase."""
+    return f"warren-{kind}:{key(kind)}"
+
+
+def is_of_a_lab(tag: str) -> bool:
+    """True when an image of this name is one that labs make."""
+    prefix, _, rest = tag.rpartition(":")[0].partition("-")
+    known = {*topology.GROUPS, "node", "vagrant"}
+    return prefix == "warren" and known.issuperset(topology.groups_of(rest))
 
 
 @cache
-def group_key(group: str, root: Path = ROOT, base: str = "") -> str:
-    """Key of a group's image: the node image, and all that the install phase of the group's roles reads."""
-    roles = roles_of(group, root)
+def key(kind: str, root: Path = ROOT, base: str = "") -> str:
+    """Key of a kind's image: the node image, and all that the install phase of its roles reads."""
+    roles = sorted({role for group in topology.groups_of(kind) for role in roles_of(group, root)})
     patterns = [f"roles/{role}/{part}" for role in roles for part in ROLE_PARTS]
     patterns.append("playbooks/group_vars/**/*")
     if "mosaic" in roles:
@@ -131,9 +138,9 @@ def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def main() -> None:
-    """Print, as JSON, which images belong to the present recipes: {"node": name, <group>: name, ...}."""
+    """Print, as JSON, which images belong to the present recipes: {"node": name, <kind>: name, ...}."""
     try:
-        images = {"node": node_image()} | {group: group_image(group) for group in GROUPS}
+        images = {"node": node_image()} | {kind: image(kind) for kind in topology.load().kinds}
     except UsageError as error:
         sys.exit(str(error))
     print(json.dumps(images))

@@ -107,7 +107,7 @@ def prepare(screen: Screen) -> None:
     paths = LabPaths(PLACES[0].lab)
     declared = topology.load()
     client = engine.ensure(paths, screen)
-    images.ensure(paths, declared, [node.group for node in declared.nodes], client, screen)
+    images.ensure(paths, declared, declared.kinds, client, screen)
 
 
 def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | None = None) -> Path:

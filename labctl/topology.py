@@ -23,6 +23,7 @@ GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
 REQUIRED_GROUPS = ("brokers", "workers", "gateways", "databases")
 MINIMUM_MEMORY_MB = {"brokers": 512, "workers": 384, "gateways": 384, "databases": 384, "monitors": 384}
 _GROUP_KEYS = {"count", "first_address", "memory_mb", "publish", "data"}
+_KIND_SEPARATOR = "-"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Publish:
 
 @dataclass(frozen=True)
 class Node:
-    """One host of the lab. `address` is on the lab's network, `data` is "" when nothing is kept."""
+    """One host of the lab. `address` is on the lab's network, `data` is "" when nothing is kept.
+
+    `sharing` are further groups that it is in.
+    """
 
     name: str
     group: str
@@ -43,6 +47,17 @@ class Node:
     memory_mb: int
     data: str = ""
     publish: tuple[Publish, ...] = ()
+    sharing: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What is installed on it: its group, or all of its groups, sorted and joined."""
+        return _KIND_SEPARATOR.join(sorted((self.group, *self.sharing)))
+
+
+def groups_of(kind: str) -> list[str]:
+    """The groups that a node of this kind is in."""
+    return kind.split(_KIND_SEPARATOR)
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,16 @@ class Topology:
 
     def group(self, name: str) -> tuple[Node, ...]:
         """Nodes of one group, maybe none."""
-        return tuple(node for node in self.nodes if node.group == name)
+        return tuple(node for node in self.nodes if name in (node.group, *node.sharing))
+
+    @property
+    def kinds(self) -> list[str]:
+        """Every kind of node, in the order of the nodes."""
+        return list(dict.fromkeys(node.kind for node in self.nodes))
+
+    def first(self, kind: str) -> Node:
+        """The first node of a kind that there is."""
+        return next(node for node in self.nodes if node.kind == kind)
 
     def node(self, name: str) -> Node:
         """The named node; raises UsageError when there is none of that name."""
@@ -84,12 +108,12 @@ class Topology:
         return Topology(network, tuple(moved(node) for node in self.nodes))
 
     def for_bake(self) -> Topology:
-        """One host of each of these groups, as a source of images.
+        """One host of each kind, as a source of images.
 
         Nothing is published, and data stays in the host: a volume would not go into the image, while a new
         volume starts as the image's folder.
         """
-        firsts = (nodes[0] for nodes in map(self.group, GROUPS) if nodes)
+        firsts = map(self.first, self.kinds)
         return Topology(self.network, tuple(replace(node, publish=(), data="") for node in firsts))
 
 
@@ -158,27 +182,43 @@ def parse(data: object) -> Topology:
     network = _network(top.get("network"))
     groups = _mapping(top.get("groups"), "groups")
     _only_known(groups, set(GROUPS), "groups")
+    carriers = {group: _carrier(group, groups) for group in GROUPS}
     nodes: list[Node] = []
     for group in GROUPS:
-        nodes += _group_nodes(group, groups.get(group, {}), network, partial=partial)
+        if carriers[group] == group:
+            sharing = tuple(name for name in GROUPS if carriers[name] == group and name != group)
+            nodes += _group_nodes(group, sharing, groups.get(group, {}), network, partial=partial)
     _unique_addresses(nodes)
     _unique_ports(nodes)
     return Topology(str(network), tuple(nodes))
 
 
+def _carrier(group: str, groups: Mapping[Any, Any]) -> str:
+    """The group whose hosts carry this one: another where it says `share`, else itself."""
+    spec = _mapping(groups.get(group, {}), group)
+    if "share" not in spec:
+        return group
+    _only_known(spec, {"share"}, f"{group}, which shares hosts")
+    carrier = spec["share"]
+    if carrier == group or carrier not in GROUPS or "share" in _mapping(groups.get(carrier, {}), carrier):
+        raise _InvalidError(f"{group}.share is {carrier!r}; name another group, one with hosts of its own")
+    return str(carrier)
+
+
 def _group_nodes(
-    group: str, data: object, network: ipaddress.IPv4Network, *, partial: bool = False
+    group: str, sharing: tuple[str, ...], data: object, network: ipaddress.IPv4Network, *, partial: bool
 ) -> list[Node]:
+    carried = {group, *sharing}
     spec = _mapping(data, group)
     _only_known(spec, _GROUP_KEYS, group)
     count = _integer(spec.get("count", 0), f"{group}.count", 0, 250)
     if partial and count == 0:
         return []
-    if group in REQUIRED_GROUPS and count < 1:
+    if count < 1 and not carried.isdisjoint(REQUIRED_GROUPS):
         raise _InvalidError(f"{group}.count is {count}, but a lab needs at least 1 of them; raise it")
-    if group == "brokers" and count % 2 == 0:
+    if "brokers" in carried and count % 2 == 0:
         raise _InvalidError(
-            f"brokers.count is {count}, and an even number of brokers has no majority when half of them fail;"
+            f"{group}.count is {count}, and an even number of brokers has no majority when half of them fail;"
             f" make it {count - 1} or {count + 1}"
         )
     if count == 0:
@@ -191,7 +231,8 @@ def _group_nodes(
             f" {network};"
             f" lower {group}.first_address or {group}.count, or widen network"
         )
-    memory = _integer(spec.get("memory_mb"), f"{group}.memory_mb", MINIMUM_MEMORY_MB[group], 1024 * 1024)
+    least = sum(MINIMUM_MEMORY_MB[name] for name in carried)
+    memory = _integer(spec.get("memory_mb"), f"{group}.memory_mb", least, 1024 * 1024)
     path = spec.get("data", "")
     if not isinstance(path, str) or (path and (not path.startswith("/") or ":" in path or path == "/")):
         raise _InvalidError(f"{group}.data is {path!r}; give an absolute folder below / without a colon")
@@ -204,6 +245,7 @@ def _group_nodes(
             memory_mb=memory,
             data=path,
             publish=tuple(Publish(node, host + index) for node, host in ports.items()),
+            sharing=sharing,
         )
         for index in range(count)
     ]

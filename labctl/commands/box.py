@@ -53,9 +53,8 @@ def ensure_images(paths: LabPaths, screen: Screen) -> None:
     """Make `warren-vagrant`, and `warren-vagrant:<group>` with that group installed, for the Vagrantfile."""
     client = engine.ensure(paths, screen)
     declared = topology.load(topology.TOPOLOGY_FILE)
-    groups = [group for group in topology.GROUPS if declared.group(group)]
-    images.ensure(paths, declared, groups, client, screen)
-    bases = {"latest": keys.node_image()} | {group: keys.group_image(group) for group in groups}
+    images.ensure(paths, declared, declared.kinds, client, screen)
+    bases = {"latest": keys.node_image()} | {kind: keys.image(kind) for kind in declared.kinds}
     if not images.exists(client, bases["latest"]):
         _install(["mmdebstrap"], screen)
     side_by_side.run([partial(_image, f"{IMAGE}:{tag}", base, client, screen) for tag, base in bases.items()])

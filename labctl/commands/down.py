@@ -8,7 +8,7 @@ import shutil
 import docker
 import docker.errors
 
-from labctl import ansible
+from labctl import ansible, keys
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.host import dockerd, engine
@@ -17,7 +17,6 @@ from labctl.lock import exclusive
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
-from labctl.topology import GROUPS
 
 
 def command(context: Context, *, everything: bool) -> int:
@@ -73,14 +72,13 @@ def _remove_bake(paths: LabPaths, client: docker.DockerClient, screen: Screen) -
 def _remove_images(client: docker.DockerClient, screen: Screen) -> None:
     kept: list[str] = []
     removed = 0
-    for repository in [*(f"warren-{group}" for group in GROUPS), "warren-vagrant", "warren-node"]:
-        for image in client.images.list(name=repository):
-            for tag in image.tags:
-                try:
-                    client.images.remove(tag)
-                    removed += 1
-                except docker.errors.APIError:
-                    kept.append(tag)
+    for image in client.images.list():
+        for tag in filter(keys.is_of_a_lab, image.tags):
+            try:
+                client.images.remove(tag)
+                removed += 1
+            except docker.errors.APIError:
+                kept.append(tag)
     screen.say(f"removed {removed} images")
     if kept:
         screen.say(f"kept {', '.join(kept)}: other labs use them")

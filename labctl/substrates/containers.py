@@ -62,7 +62,7 @@ class DockerSubstrate:
             return Made(0, len(lab.nodes))
         missing = [node for node in lab.nodes if node.name not in present]
         self._check_machine(asleep, missing)
-        images.ensure(self._paths, declared, _groups_of(missing), self.client, screen)
+        images.ensure(self._paths, declared, _kinds_of(missing), self.client, screen)
         with screen.step("make the nodes") as step:
             run = ansible.playbook(
                 self._paths,
@@ -82,8 +82,8 @@ class DockerSubstrate:
             container = present.get(node.name)
             if container is None:
                 return False
-            record = state.NodeRecord(str(container.id), keys.group_key(node.group))
-            baked = container.labels.get("warren.image") == keys.group_image(node.group)
+            record = state.NodeRecord(str(container.id), keys.key(node.kind))
+            baked = container.labels.get("warren.image") == keys.image(node.kind)
             if not baked and records.get(node.name) != record:
                 return False
         return True
@@ -93,7 +93,7 @@ class DockerSubstrate:
         if known is None:
             raise LabError(f"{self._paths.lab_file} vanished during this command; run ./lab up again.")
         nodes = {
-            node.name: state.NodeRecord(str(present[node.name].id), keys.group_key(node.group))
+            node.name: state.NodeRecord(str(present[node.name].id), keys.key(node.kind))
             for node in self.topology().nodes
             if node.name in present
         }
@@ -155,19 +155,19 @@ class DockerSubstrate:
             )
 
     def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not images.exists(self.client, keys.group_image(group)) for group in _groups_of(missing))
+        cold = any(not images.exists(self.client, keys.image(kind)) for kind in _kinds_of(missing))
         checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
         checks.memory(sum(node.memory_mb for node in asleep))
         checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
 
     def _images(self, lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:
-        """Image of each group: the wanted one where a node is missing, else that of its nodes."""
+        """Image of each kind: the wanted one where a node is missing, else that of its nodes."""
         result: dict[str, str] = {}
-        for group in _groups_of(lab.nodes):
-            if group in _groups_of(missing):
-                result[group] = keys.group_image(group)
+        for kind in lab.kinds:
+            if kind in _kinds_of(missing):
+                result[kind] = keys.image(kind)
             else:
-                result[group] = present[lab.group(group)[0].name].labels["warren.image"]
+                result[kind] = present[lab.first(kind).name].labels["warren.image"]
         return result
 
     def _mention_surplus(self, lab: Topology, present: dict[str, Container], screen: Screen) -> None:
@@ -178,8 +178,8 @@ class DockerSubstrate:
             )
 
 
-def _groups_of(nodes: Iterable[Node]) -> list[str]:
-    return list(dict.fromkeys(node.group for node in nodes))
+def _kinds_of(nodes: Iterable[Node]) -> list[str]:
+    return list(dict.fromkeys(node.kind for node in nodes))
 
 
 def _runs(container: Container | None) -> bool:

@@ -54,6 +54,13 @@ def test_hosts_and_lab_have_the_contracts_variables() -> None:
     assert (lab["lab_name"], lab["lab_network"]) == ("no-such-lab", "10.203.0.0/24")
 
 
+def test_a_host_that_groups_share_is_in_each_of_them() -> None:
+    content = listed("--list", LAB_TOPOLOGY="inventories/topology-trial.yml")
+    assert [content[group] for group in ("gateways", "databases", "monitors")] == [
+        {"hosts": ["gateway-1"]}
+    ] * 3
+
+
 def test_one_host_is_answered_alone() -> None:
     assert listed("--host", "broker-2")["lab_address"] == "10.203.0.12"
     assert listed("--host", "nobody") == {}

@@ -46,9 +46,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def key(group: str, project: Path, base: str = "base") -> str:
-    keys.group_key.cache_clear()
-    return keys.group_key(group, project, base)
+def key(kind: str, project: Path, base: str = "base") -> str:
+    keys.key.cache_clear()
+    return keys.key(kind, project, base)
 
 
 def test_roles_follow_plays_imports_and_dependencies(project: Path) -> None:
@@ -79,6 +79,33 @@ def test_a_change_reaches_the_groups_that_it_concerns(
         appended.write("# changed\n")
     after = key("workers", project), key("brokers", project)
     assert (before[0] != after[0], before[1] != after[1]) == (workers, brokers)
+
+
+def test_a_node_of_two_groups_has_the_roles_of_both(project: Path) -> None:
+    before = key("brokers-workers", project)
+    assert before not in (key("brokers", project), key("workers", project))
+    for file in ("roles/rabbitmq/files/deep/er", "app/src/mosaic/tasks.py"):
+        with (project / file).open("a", encoding="utf-8") as appended:
+            appended.write("# changed\n")
+        after = key("brokers-workers", project)
+        assert after != before
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("tag", "ours"),
+    [
+        ("warren-node:1", True),
+        ("warren-vagrant:brokers", True),
+        ("warren-databases-gateways:1", True),
+        ("warren-garden:1", False),
+        ("warren:1", False),
+        ("other/warren-node:1", False),
+        ("node:1", False),
+    ],
+)
+def test_only_images_of_labs_are_taken_for_such(tag: str, ours: bool) -> None:
+    assert keys.is_of_a_lab(tag) is ours
 
 
 def test_the_node_image_is_part_of_every_key(project: Path) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from labctl import topology
 from labctl.errors import UsageError
+from labctl.paths import ROOT
 
 GOOD: dict[str, Any] = {
     "network": "10.9.0.0/24",
@@ -97,6 +98,11 @@ def test_names_addresses_and_ports_count_up() -> None:
         ("groups.gateways.publish", 8443, "gateways.publish must be a mapping"),
         ("groups.brokers.data", "var/lib", "brokers.data is 'var/lib'; give an absolute folder"),
         ("groups.brokers.data", "/", "brokers.data is '/'"),
+        ("groups.databases", {"share": "databases"}, "databases.share is 'databases'; name another group"),
+        ("groups.databases", {"share": "monitors"}, "monitors.count is 0, but a lab needs at least 1"),
+        ("groups.databases", {"share": ["gateways"]}, "databases.share is ['gateways']; name another"),
+        ("groups.databases", {"share": "gateways", "count": 1}, "unknown key 'count' in databases, which"),
+        ("groups.brokers", {"share": "workers"}, "workers.count is 2, and an even number of brokers"),
         ("network", "10.9.0.1/24", "network is '10.9.0.1/24'; give an IPv4 network"),
         ("network", "8.8.8.0/24", "give a private one"),
         ("network", "10.9.0.0/29", "size /16 to /28"),
@@ -109,6 +115,23 @@ def test_each_mistake_gets_one_sentence(path: str, value: object, words: str, tm
     assert words in said
     assert said.endswith(".")
     assert "\n" not in said
+
+
+def test_groups_may_share_the_hosts_of_another(tmp_path: Path) -> None:
+    data = changed("groups.databases", {"share": "gateways"})
+    data["groups"]["monitors"] = {"share": "gateways"}
+    data["groups"]["gateways"]["memory_mb"] = 1152
+    lab = topology.parse(data)
+    assert [node.name for node in lab.nodes][-1] == "gateway-1"
+    assert lab.group("databases") == lab.group("monitors") == lab.group("gateways")
+    assert lab.kinds == ["brokers", "workers", "databases-gateways-monitors"]
+    assert topology.groups_of(lab.kinds[-1]) == ["databases", "gateways", "monitors"]
+    data["groups"]["gateways"]["memory_mb"] = 1151
+    assert "gateways.memory_mb is 1151, which is not from 1152" in message(data, tmp_path)
+
+
+def test_the_trial_is_valid() -> None:
+    assert len(topology.load(ROOT / "inventories" / "topology-trial.yml").nodes) == 3
 
 
 @pytest.mark.parametrize(
