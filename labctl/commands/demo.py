@@ -14,7 +14,7 @@ from labctl.screen import Step
 from labctl.state import make_private
 
 POLL_S = 0.25
-TIMEOUT_S = 180.0
+STALL_S = 120.0  # without one more tile: a large picture may take long, and a slow host too
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run(context: Context, view: View) -> Picture:
     ):
         started = time.monotonic()
         job, _parts = console.submit_render(view.request())
-        progress = _wait(console, job, step, started)
+        progress = _wait(console, job, step, STALL_S * context.substrate.patience())
         seconds = time.monotonic() - started
         picture = Picture(
             job,
@@ -121,9 +121,13 @@ def require_two_hosts(picture: Picture, workers: int = 2) -> None:
         )
 
 
-def _wait(console: Console, job: str, step: Step, started: float) -> Progress:
+def _wait(console: Console, job: str, step: Step, patience: float) -> Progress:
+    """Wait until the job is done; raises LabError when it failed, or had no new tile for `patience` s."""
+    done, moved = -1, time.monotonic()
     while True:
         progress = console.job(job)
+        if progress.done != done:
+            done, moved = progress.done, time.monotonic()
         hosts = ", ".join(f"{host} {count}" for host, count in sorted(progress.by_host.items()))
         step.update(f"{progress.done}/{progress.total} tiles  {hosts}")
         if progress.state == "done":
@@ -132,10 +136,9 @@ def _wait(console: Console, job: str, step: Step, started: float) -> Progress:
             raise LabError(
                 f"Job {job} failed with {progress.done} of {progress.total} tiles; see ./lab logs worker-1."
             )
-        if time.monotonic() - started > TIMEOUT_S:
+        if time.monotonic() - moved > patience:
             raise LabError(
-                f"Job {job} has {progress.done} of {progress.total} tiles after {TIMEOUT_S:.0f} s; ./lab"
-                " status tells"
-                " which workers consume."
+                f"Job {job} has {progress.done} of {progress.total} tiles and got none for {patience:.0f} s;"
+                " ./lab status tells which workers consume."
             )
         time.sleep(POLL_S)
