@@ -85,7 +85,9 @@ def test_a_demo_goes_on_while_tiles_come(monkeypatch: pytest.MonkeyPatch) -> Non
     """The limit is on the time without one more tile, not on the picture."""
     clock = [0.0]
     monkeypatch.setattr("labctl.commands.demo.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("labctl.commands.demo.time.sleep", lambda _seconds: clock.__setitem__(0, clock[0] + 50))
+    monkeypatch.setattr(
+        "labctl.commands.demo.time.sleep", lambda _seconds: clock.__setitem__(0, clock[0] + 50)
+    )
 
     class Lab:
         def __init__(self, *states: str) -> None:
