@@ -30,6 +30,8 @@ def command(context: Context, *, everything: bool) -> int:
         if everything:
             _remove_bake(paths, client, screen)
             _remove_images(client, screen)
+    elif everything:
+        screen.say("Images of labs stay, if there are any; start the engine and run ./lab down --all again.")
     if everything:
         shutil.rmtree(paths.cache, ignore_errors=True)
         if client is not None and dockerd.stop_if_ours(paths, client):
