@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from labctl import strict_yaml, values
 from labctl.errors import UsageError
 from labctl.paths import ROOT
 
@@ -55,6 +56,11 @@ class Node:
         return _KIND_SEPARATOR.join(sorted((self.group, *self.sharing)))
 
 
+def kinds(nodes: Iterable[Node]) -> list[str]:
+    """The kinds of these nodes, each once, in their order."""
+    return list(dict.fromkeys(node.kind for node in nodes))
+
+
 def groups_of(kind: str) -> list[str]:
     """The groups that a node of this kind is in."""
     return kind.split(_KIND_SEPARATOR)
@@ -74,7 +80,7 @@ class Topology:
     @property
     def kinds(self) -> list[str]:
         """Every kind of node, in the order of the nodes."""
-        return list(dict.fromkeys(node.kind for node in self.nodes))
+        return kinds(self.nodes)
 
     def first(self, kind: str) -> Node:
         """The first node of a kind that there is."""
@@ -117,22 +123,6 @@ class Topology:
         return Topology(self.network, tuple(replace(node, publish=(), data="") for node in firsts))
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML itself forbids and PyYAML ignores."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable):
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key!r} is given twice", key_node.start_mark
-                    )
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def topology_file() -> Path:
     """inventories/topology.yml, or the file that LAB_TOPOLOGY names, relative to the project's folder."""
     chosen = os.environ.get("LAB_TOPOLOGY")
@@ -148,16 +138,16 @@ def load(path: Path | None = None) -> Topology:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{shown} cannot be read ({error}); {_way_out(path)}.") from error
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
+        data = strict_yaml.read(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"{shown} is not valid YAML: {_yaml_problem(error)}; correct it.") from error
+        raise UsageError(f"{shown} is not valid YAML: {strict_yaml.problem(error)}; correct it.") from error
     chosen = os.environ.get("LAB_NETWORK")
     if chosen and isinstance(data, dict):
         data["network"] = f"{chosen}.0/24"
         shown += f" with LAB_NETWORK={chosen}"
     try:
         return parse(data)
-    except _InvalidError as error:
+    except values.InvalidError as error:
         raise UsageError(f"{shown}: {error}.") from error
 
 
@@ -167,21 +157,17 @@ def _way_out(path: Path) -> str:
     )
 
 
-class _InvalidError(Exception):
-    """What is wrong, as a clause without a final stop."""
-
-
 def parse(data: object) -> Topology:
     """Turn the content of topology.yml into a Topology; raises an error whose text names the wrong value.
 
     `partial: true` lets groups be missing or empty, for hosts on which single roles are tried.
     """
-    top = _mapping(data, "the file")
-    _only_known(top, {"network", "groups", "partial"}, "the file")
-    partial = _boolean(top.get("partial", False), "partial")
+    top = values.mapping(data, "the file")
+    values.only_known(top, {"network", "groups", "partial"}, "the file")
+    partial = values.boolean(top.get("partial", False), "partial")
     network = _network(top.get("network"))
-    groups = _mapping(top.get("groups"), "groups")
-    _only_known(groups, set(GROUPS), "groups")
+    groups = values.mapping(top.get("groups"), "groups")
+    values.only_known(groups, set(GROUPS), "groups")
     carriers = {group: _carrier(group, groups) for group in GROUPS}
     nodes: list[Node] = []
     for group in GROUPS:
@@ -195,13 +181,19 @@ def parse(data: object) -> Topology:
 
 def _carrier(group: str, groups: Mapping[Any, Any]) -> str:
     """The group whose hosts carry this one: another where it says `share`, else itself."""
-    spec = _mapping(groups.get(group, {}), group)
+    spec = values.mapping(groups.get(group, {}), group)
     if "share" not in spec:
         return group
-    _only_known(spec, {"share"}, f"{group}, which shares hosts")
+    values.only_known(spec, {"share"}, f"{group}, which shares hosts")
     carrier = spec["share"]
-    if carrier == group or carrier not in GROUPS or "share" in _mapping(groups.get(carrier, {}), carrier):
-        raise _InvalidError(f"{group}.share is {carrier!r}; name another group, one with hosts of its own")
+    if (
+        carrier == group
+        or carrier not in GROUPS
+        or "share" in values.mapping(groups.get(carrier, {}), carrier)
+    ):
+        raise values.InvalidError(
+            f"{group}.share is {carrier!r}; name another group, one with hosts of its own"
+        )
     return str(carrier)
 
 
@@ -209,33 +201,35 @@ def _group_nodes(
     group: str, sharing: tuple[str, ...], data: object, network: ipaddress.IPv4Network, *, partial: bool
 ) -> list[Node]:
     carried = {group, *sharing}
-    spec = _mapping(data, group)
-    _only_known(spec, _GROUP_KEYS, group)
-    count = _integer(spec.get("count", 0), f"{group}.count", 0, 250)
+    spec = values.mapping(data, group)
+    values.only_known(spec, _GROUP_KEYS, group)
+    count = values.integer(spec.get("count", 0), f"{group}.count", 0, 250)
     if partial and count == 0:
         return []
     if count < 1 and not carried.isdisjoint(REQUIRED_GROUPS):
-        raise _InvalidError(f"{group}.count is {count}, but a lab needs at least 1 of them; raise it")
+        raise values.InvalidError(f"{group}.count is {count}, but a lab needs at least 1 of them; raise it")
     if "brokers" in carried and count % 2 == 0:
-        raise _InvalidError(
+        raise values.InvalidError(
             f"{group}.count is {count}, and an even number of brokers has no majority when half of them fail;"
             f" make it {count - 1} or {count + 1}"
         )
     if count == 0:
         return []
-    first = _integer(spec.get("first_address"), f"{group}.first_address", 2, network.num_addresses - 2)
+    first = values.integer(spec.get("first_address"), f"{group}.first_address", 2, network.num_addresses - 2)
     if first + count - 1 > network.num_addresses - 2:
         outside = network.network_address + first + count - 1
-        raise _InvalidError(
+        raise values.InvalidError(
             f"{group}: the last of {count} hosts would get {outside}, which is outside the hosts of"
             f" {network};"
             f" lower {group}.first_address or {group}.count, or widen network"
         )
     least = sum(MINIMUM_MEMORY_MB[name] for name in carried)
-    memory = _integer(spec.get("memory_mb"), f"{group}.memory_mb", least, 1024 * 1024)
+    memory = values.integer(spec.get("memory_mb"), f"{group}.memory_mb", least, 1024 * 1024)
     path = spec.get("data", "")
     if not isinstance(path, str) or (path and (not path.startswith("/") or ":" in path or path == "/")):
-        raise _InvalidError(f"{group}.data is {path!r}; give an absolute folder below / without a colon")
+        raise values.InvalidError(
+            f"{group}.data is {path!r}; give an absolute folder below / without a colon"
+        )
     ports = _publish(spec.get("publish", {}), group)
     return [
         Node(
@@ -251,39 +245,13 @@ def _group_nodes(
     ]
 
 
-def _mapping(data: object, where: str) -> dict[Any, Any]:
-    if not isinstance(data, dict):
-        raise _InvalidError(f"{where} must be a mapping of keys to values, not {data!r}")
-    return data
-
-
-def _only_known(data: Mapping[Any, Any], known: set[str], where: str) -> None:
-    for key in data:
-        if key not in known:
-            raise _InvalidError(f"unknown key {key!r} in {where}; known are {', '.join(sorted(known))}")
-
-
-def _integer(value: object, where: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _InvalidError(f"{where} must be a whole number from {low} to {high}, not {value!r}")
-    if not low <= value <= high:
-        raise _InvalidError(f"{where} is {value}, which is not from {low} to {high}; correct it")
-    return value
-
-
-def _boolean(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise _InvalidError(f"{where} must be true or false, not {value!r}")
-    return value
-
-
 def _network(value: object) -> ipaddress.IPv4Network:
     try:
         network = ipaddress.IPv4Network(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise _InvalidError(f"network is {value!r}; give an IPv4 network like 10.203.0.0/24") from error
+        raise values.InvalidError(f"network is {value!r}; give an IPv4 network like 10.203.0.0/24") from error
     if not network.is_private or not 16 <= network.prefixlen <= 28:
-        raise _InvalidError(
+        raise values.InvalidError(
             f"network is {network}; give a private one of size /16 to /28, like 10.203.0.0/24"
         )
     return network
@@ -292,8 +260,10 @@ def _network(value: object) -> ipaddress.IPv4Network:
 def _publish(data: object, group: str) -> dict[int, int]:
     where = f"{group}.publish"
     return {
-        _integer(node, f"{where}: node port", 1, 65535): _integer(host, f"{where}: host port", 1, 65000)
-        for node, host in _mapping(data, where).items()
+        values.integer(node, f"{where}: node port", 1, 65535): values.integer(
+            host, f"{where}: host port", 1, 65000
+        )
+        for node, host in values.mapping(data, where).items()
     }
 
 
@@ -301,7 +271,7 @@ def _unique_addresses(nodes: list[Node]) -> None:
     owners: dict[str, str] = {}
     for node in nodes:
         if node.address in owners:
-            raise _InvalidError(
+            raise values.InvalidError(
                 f"{node.name} and {owners[node.address]} would both get {node.address};"
                 f" change {node.group}.first_address"
             )
@@ -313,14 +283,8 @@ def _unique_ports(nodes: list[Node]) -> None:
     for node in nodes:
         for port in node.publish:
             if port.host in owners:
-                raise _InvalidError(
+                raise values.InvalidError(
                     f"{node.name} and {owners[port.host]} would both be published on port {port.host};"
                     f" change {node.group}.publish"
                 )
             owners[port.host] = node.name
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return str(error)

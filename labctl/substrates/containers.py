@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
 
 import docker
@@ -62,7 +61,7 @@ class DockerSubstrate:
             return Made(0, len(lab.nodes))
         missing = [node for node in lab.nodes if node.name not in present]
         self._check_machine(asleep, missing)
-        images.ensure(self._paths, declared, _kinds_of(missing), self.client, screen)
+        images.ensure(self._paths, declared, topology.kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
             run = ansible.playbook(
                 self._paths,
@@ -155,7 +154,7 @@ class DockerSubstrate:
             )
 
     def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not images.exists(self.client, keys.image(kind)) for kind in _kinds_of(missing))
+        cold = any(not images.exists(self.client, keys.image(kind)) for kind in topology.kinds(missing))
         checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
         checks.memory(sum(node.memory_mb for node in asleep))
         checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
@@ -164,7 +163,7 @@ class DockerSubstrate:
         """Image of each kind: the wanted one where a node is missing, else that of its nodes."""
         result: dict[str, str] = {}
         for kind in lab.kinds:
-            if kind in _kinds_of(missing):
+            if kind in topology.kinds(missing):
                 result[kind] = keys.image(kind)
             else:
                 result[kind] = present[lab.first(kind).name].labels["warren.image"]
@@ -176,10 +175,6 @@ class DockerSubstrate:
                 f"{name} exists, though inventories/topology.yml no longer has it;"
                 " ./lab down removes it with the lab"
             )
-
-
-def _kinds_of(nodes: Iterable[Node]) -> list[str]:
-    return list(dict.fromkeys(node.kind for node in nodes))
 
 
 def _runs(container: Container | None) -> bool:
