@@ -21,10 +21,22 @@ def exclusive(paths: LabPaths, what: str, *, wait: bool = False) -> Iterator[Non
     try:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {what}\n".encode(), 0)
+        _forget_unfinished_secrets(paths)
         yield
     finally:
         _forget_if_nothing_was_made(paths)
         os.close(descriptor)
+
+
+def _forget_unfinished_secrets(paths: LabPaths) -> None:
+    """What Ansible's password lookup leaves when it is killed: its lock, which would stop every later run, and
+    a file without a password, which would pass for one.
+    """
+    if not paths.secrets.is_dir():
+        return
+    for file in paths.secrets.iterdir():
+        if file.suffix == ".ansible_lockfile" or file.stat().st_size == 0:
+            file.unlink(missing_ok=True)
 
 
 def _forget_if_nothing_was_made(paths: LabPaths) -> None:

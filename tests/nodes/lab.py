@@ -177,6 +177,7 @@ class Lab:
             question = {
                 "name": name,
                 "units": ["haproxy", "lab-flower", "prometheus"],
+                "hosts": list(self.nodes),
                 "gateways": self.group("gateways"),
                 "workers": self.group("workers"),
             }

@@ -1,6 +1,6 @@
 """What Prometheus and Flower of a monitor say, as JSON. Runs on the node; standard library only.
 
-monitor.py '{"name": own name, "units": [..], "workers": [host, ..], "gateways": [host, ..]}'
+monitor.py '{"name": own name, "units": [..], "hosts": [every host], "workers": [host, ..], "gateways": [host, ..]}'
 """
 
 from __future__ import annotations
@@ -88,6 +88,11 @@ def workers_seen() -> list[str]:
     return sorted({line.partition("@")[2].partition('"')[0] for line in lines if line.endswith(" 1.0")})
 
 
+def all_up(found: list[dict[str, Any]]) -> bool:
+    """Whether there are series, each of value 1."""
+    return bool(found) and all(series["value"] == 1.0 for series in found)
+
+
 def answers_beside_silence(host: str, port: int) -> bool:
     """Whether metrics are served while somebody has connected before and says nothing."""
     with socket.create_connection((host, port), 5 * PATIENCE), contextlib.suppress(OSError):
@@ -108,12 +113,13 @@ def main() -> None:
         "targets": until(targets, lambda found: all(target["health"] == "up" for target in found)),
         "rules": until(rules, lambda found: all(rule["health"] == "ok" for rule in found)),
         "workers": until(workers_seen, lambda found: set(QUESTION["workers"]) <= set(found)),
-        "certificates": query(
-            'min by (instance) (lab_certificate_not_after_seconds{file="host.pem"} - time())'
+        "certificates": until(
+            lambda: query('min by (instance) (lab_certificate_not_after_seconds{file="host.pem"} - time())'),
+            lambda found: {series["instance"] for series in found} >= set(QUESTION["hosts"]),
         ),
         "queues": until(lambda: query("queue:messages:max"), bool),
-        "ledger": query("mosaic_ledger_up"),
-        "database": query("pg_up"),
+        "ledger": until(lambda: query("mosaic_ledger_up"), all_up),
+        "database": until(lambda: query("pg_up"), all_up),
         "beside_silence": {host: answers_beside_silence(host, 9464) for host in QUESTION["gateways"]},
         "refused": {
             "reload": status_of(f"{PROMETHEUS}/-/reload"),
