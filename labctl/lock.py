@@ -29,7 +29,7 @@ def exclusive(paths: LabPaths, what: str, *, wait: bool = False) -> Iterator[Non
 
 
 def _forget_unfinished_secrets(paths: LabPaths) -> None:
-    """What Ansible's password lookup leaves when it is killed: its lock, which would stop every later run, and
+    """Remove what a killed password lookup of Ansible leaves: its lock, which would stop every later run, and
     a file without a password, which would pass for one.
     """
     if not paths.secrets.is_dir():

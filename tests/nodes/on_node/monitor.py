@@ -1,6 +1,7 @@
 """What Prometheus and Flower of a monitor say, as JSON. Runs on the node; standard library only.
 
-monitor.py '{"name": own name, "units": [..], "hosts": [every host], "workers": [host, ..], "gateways": [host, ..]}'
+monitor.py '{"name": own name, "units": [..], "hosts": [..], "workers": [..], "gateways": [..]}'
+The last three are names of hosts.
 """
 
 from __future__ import annotations
