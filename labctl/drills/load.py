@@ -22,7 +22,7 @@ UNIT = "lab-drill-load"
 START_S = 30.0
 # For a unit to be taken; plain Celery has a backlog after a fault.
 START_OF_UNIT_S = {"lab": 3.0, "stock": 15.0}
-HOLD_STARTS = 15  # times that, after which the load would have said that it gave up
+HOLD_STARTS = 50  # times that, after which the load would have said that it gave up
 HELD_S = 60.0  # at most, of the unit that a fault is to interrupt: longer than a playbook takes to act
 PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
