@@ -20,9 +20,8 @@ from labctl.substrates.base import Substrate
 
 UNIT = "lab-drill-load"
 START_S = 30.0
-# For a unit to be taken; plain Celery has a backlog after a fault.
-START_OF_UNIT_S = {"lab": 3.0, "stock": 15.0}
-HOLD_STARTS = 50  # times that, after which the load would have said that it gave up
+HOLD_S = 45.0
+START_OF_UNIT_S = 3.0
 HELD_S = 60.0  # at most, of the unit that a fault is to interrupt: longer than a playbook takes to act
 PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
@@ -64,7 +63,6 @@ class Load:
         arguments = ["drill", "load", run, f"--profile={profile}", f"--rate={shape.rate}"]
         arguments += [f"--seconds={shape.seconds}", f"--limit={limit}"]
         self._patience = substrate.patience()
-        self._start_of_unit = START_OF_UNIT_S[profile]
         self._counts = Counts()
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._log = log.open("w", encoding="utf-8")
@@ -102,9 +100,9 @@ class Load:
     def hold(self, host: str) -> Held:
         """Have a long unit at work on `host`; raises LabError when none gets there."""
         self._send(
-            {"hold": host, "seconds": HELD_S * self._patience, "wait": self._start_of_unit * self._patience}
+            {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
         )
-        event = self._wait("held", HOLD_STARTS * self._start_of_unit, failed="not held")
+        event = self._wait("held", HOLD_S, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
     def publish(self, command: dict[str, Any]) -> int:

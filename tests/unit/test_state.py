@@ -119,8 +119,7 @@ def test_the_lock_may_be_removed_with_the_lab_by_its_holder(paths: LabPaths) -> 
 def test_what_a_killed_lookup_left_is_gone_and_passwords_stay(paths: LabPaths) -> None:
     """The lock would stop every later run, and a file without a password would pass for one."""
     state.make_private(paths.secrets)
-    lookup_lock = paths.secrets / f"{'0' * 40}.ansible_lockfile"
-    lookup_lock.touch(0o000)
+    (paths.secrets / f"{'0' * 40}.ansible_lockfile").touch(0o000)
     (paths.secrets / "broker_admin").touch(0o600)
     (paths.secrets / "console_password").write_text("kept\n")
     with exclusive(paths, "up"):

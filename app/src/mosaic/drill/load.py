@@ -36,8 +36,7 @@ from mosaic.ledger.jobs import TaskCall
 logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 0.5
-HOLD_TRIES = 30
-HOLD_PAUSE_S = 1.0  # plain Celery of a host that has just booted is not back when the lab is whole
+HOLD_TRIES = 12
 CLOCK_SAMPLES = 5
 
 
@@ -139,7 +138,6 @@ class Load:
                 self._say("held", unit=unit.number, host=host, pid=runner[1])
                 return
             hold.release()
-            self._stopped.wait(HOLD_PAUSE_S)
         self._say("not held", host=host)
 
     def _let_go(self) -> None:

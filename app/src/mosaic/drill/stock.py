@@ -1,7 +1,7 @@
 """The negative control of drills: Celery as its first pages set it up, `celery -A mosaic.drill.stock ...`.
 
 A list of brokers, a classic queue, no confirms, acknowledgement before the work, no retry. Only what this lab
-forces on every client differs: TLS, and the drill's ledger. Each host's list begins with another broker.
+forces on every client differs: TLS, and the drill's ledger. The hosts' lists begin with different brokers.
 """
 
 from __future__ import annotations
