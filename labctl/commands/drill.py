@@ -72,14 +72,20 @@ def command(context: Context, choice: Choice) -> int:
     with exclusive(context.paths, "drill"):
         make_private(folder)
         for name, sequence in jobs:
+            before = len(results)
             try:
-                results += _one(context, folder / name, name, sequence, seed=seed, profiles=profiles)
-            except UsageError:
-                raise
+                for profile in profiles:
+                    identity = f"{name}-{profile}-{time.strftime('%m%d%H%M%S')}"
+                    run = runner.Run(name, identity, profile, seed, sequence, folder / name)
+                    results.append(_one(context, run))
+                    document = _keep(folder, results, seed, failed)
             except LabError as error:
+                if isinstance(error, UsageError) and not results:
+                    raise
                 context.screen.fail(f"{name}: {error}")
                 failed.append(f"{name}: {error}")
-            document = _keep(folder, results, seed, failed)
+                document = _keep(folder, results, seed, failed)
+            _draw(results[before:], folder / name / "timeline.png")
     _show(context, folder, results, document)
     return 0 if document["ok"] else 1
 
@@ -128,41 +134,37 @@ def soak(faults: int, seed: int) -> list[Drill]:
     return [chance.choice(able) for _ in range(faults)]
 
 
-def _one(
-    context: Context,
-    folder: Path,
-    name: str,
-    sequence: list[Drill],
-    *,
-    seed: int,
-    profiles: Sequence[str],
-) -> list[Result]:
-    results = []
-    patience = context.substrate.patience()
-    for profile in profiles:
-        identity = f"{name}-{profile}-{time.strftime('%m%d%H%M%S')}"
-        title = f"drill {name}" + (" with plain Celery" if profile == "stock" else "")
-        since = time.time() - BEFORE_S
-        run = runner.Run(name, identity, profile, seed, sequence, folder)
-        with context.screen.step(title) as step:
+def _one(context: Context, run: runner.Run) -> Result:
+    title = f"drill {run.name}" + (" with plain Celery" if run.profile == "stock" else "")
+    since, logged = time.time() - BEFORE_S, run.folder / f"journals-{run.profile}"
+    with context.screen.step(title) as step:
+        try:
             result = runner.execute(context, run, step)
-            distinct = list(dict.fromkeys(sequence))
-            result.checks = (
-                judge_control(result, distinct[0])
-                if profile == "stock"
-                else judge(result, distinct, patience)
-            )
-            step.ok, step.result = result.ok, headline(result)
-        if not result.ok:
-            for check in result.checks:
-                if not check.ok:
-                    context.screen.fail(f"    not so: {check.what} ({check.seen})")
-            journals.keep(context, folder, since)
-        results.append(result)
+        except UsageError:
+            raise
+        except LabError:
+            journals.keep(context, logged, since)
+            raise
+        distinct = list(dict.fromkeys(run.sequence))
+        result.checks = (
+            judge_control(result, distinct[0])
+            if run.profile == "stock"
+            else judge(result, distinct, context.substrate.patience())
+        )
+        step.ok, step.result = result.ok, headline(result)
+    if not result.ok:
+        for check in result.checks:
+            if not check.ok:
+                context.screen.fail(f"    not so: {check.what} ({check.seen})")
+        journals.keep(context, logged, since)
+    return result
+
+
+def _draw(results: Sequence[Result], target: Path) -> None:
     from labctl.drills import picture  # takes a second to load
 
-    picture.draw(results, folder / "timeline.png")
-    return results
+    if results:
+        picture.draw(results, target)
 
 
 def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from labctl.remote import output
 from labctl.substrates.base import distinct
 
 
-def keep(context: Context, folder: Path, since: float) -> None:
-    """Keep what every node has logged since then (seconds since 1970) as `<folder>/journals/<node>.log`."""
-    target = folder / "journals"
+def keep(context: Context, target: Path, since: float) -> None:
+    """Keep what every node has logged since then (seconds since 1970) as `<target>/<node>.log`."""
     target.mkdir(parents=True, exist_ok=True)
     command = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--since=@{since:.0f}"]
 
