@@ -27,6 +27,10 @@ PUBLISH_S = 60.0
 PROGRAM = "/opt/mosaic/venv/bin/mosaic"
 
 
+class NotHeldError(LabError):
+    """No unit got to work where the fault is to hit."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """Units so far: attempted, confirmed, unknown, and executed as the database says."""
@@ -98,7 +102,7 @@ class Load:
         return time.time() + self.offset
 
     def hold(self, host: str) -> Held:
-        """Have a long unit at work on `host`; raises LabError when none gets there."""
+        """Have a long unit at work on `host`; raises NotHeldError when none gets there, and LabError."""
         self._send(
             {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
         )
@@ -158,7 +162,10 @@ class Load:
             if event["event"] == "ended":
                 raise self._gone()
             if event["event"] == failed:
-                raise LabError(f"The load has {failed} a unit: no worker took it in time; see {self._path}.")
+                raise NotHeldError(
+                    f"No unit got to work on {event['host']} in time; ./lab logs {event['host']} tells what"
+                    " its worker does."
+                )
             if event["event"] == name:
                 return event
 

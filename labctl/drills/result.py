@@ -47,7 +47,10 @@ class Check:
 
 @dataclass
 class Result:
-    """A run of a drill, or of several in a soak."""
+    """A run of a drill, or of several in a soak.
+
+    `ended_early`: why plain Celery has fewer rounds than were asked for, "" when it has them all.
+    """
 
     name: str
     profile: str
@@ -57,6 +60,7 @@ class Result:
     ledger: Ledger = field(repr=False)
     load: Window
     drained: float | None
+    ended_early: str = ""
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -76,6 +80,7 @@ class Result:
             "account": asdict(self.account),
             "drained_s": None if self.drained is None else round(self.drained, 2),
             "load": asdict(self.load),
+            "ended_early": self.ended_early,
             "rounds": [
                 {
                     "drill": item.drill,
@@ -124,6 +129,8 @@ def judge_control(result: Result, drill: Drill) -> list[Check]:
     lost = len(result.account.lost)
     shows = lost > 0 or stall >= STALL_S
     seen = f"{lost} lost, longest stall {stall:.1f} s"
+    if result.ended_early:
+        seen += f", {len(result.rounds)} rounds: {result.ended_early}"
     if not drill.control:
         return [Check("plain Celery, for comparison", True, seen)]
     return [Check(f"plain Celery loses tasks or stands still for {STALL_S:.0f} s", shows, seen)]

@@ -37,6 +37,7 @@ def headline(result: Result) -> str:
         f" {sums.duplicates} duplicates,"
         f" {sums.dead} dead; publish gap {_seconds(result.values('publish'))} s,"
         f" execution gap {_seconds(result.values('execution'))} s"
+        + (f"; ended after round {len(result.rounds)}: {result.ended_early}" if result.ended_early else "")
     )
 
 

@@ -16,6 +16,7 @@ from labctl.drills.gaps import Gap, Gaps, Window
 from labctl.drills.model import Drill
 from labctl.drills.result import Result, Round, judge, judge_control
 from labctl.drills.scene import Held, Scene, halves, isolate, majorities_ring
+from labctl.drills.tables import headline
 from labctl.errors import UsageError
 from labctl.paths import ROOT
 
@@ -183,3 +184,12 @@ def test_a_control_that_loses_nothing_has_failed() -> None:
     assert not judge_control(result(), drill)[0].ok
     assert judge_control(result(sums=replace(WELL, lost=[1])), drill)[0].ok
     assert judge_control(result(publish=(12.0,)), drill)[0].ok
+
+
+def test_a_control_that_could_not_go_on_says_why() -> None:
+    cut = result(ended_early="No unit got to work on worker-1 in time.", sums=replace(WELL, lost=[1]))
+    (check,) = judge_control(cut, find("power-off-worker"))
+    assert check.ok
+    assert "1 rounds: No unit got to work on worker-1" in check.seen
+    assert "ended after round 1: No unit" in headline(cut)
+    assert cut.as_json()["ended_early"]
