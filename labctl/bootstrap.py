@@ -75,6 +75,8 @@ def build(venv: Path = VENV) -> None:
     name = venv.relative_to(ROOT) if venv.is_relative_to(ROOT) else venv
     print(f"Making {name} with Python {version} from requirements.txt ...", file=sys.stderr)
     started = time.monotonic()
+    if venv.is_symlink():
+        raise OSError(f"{name} is a symbolic link, which is not ours to remove")
     if venv.exists():
         shutil.rmtree(venv)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

@@ -185,6 +185,16 @@ def test_the_launcher_works_through_symlinks_from_anywhere(tmp_path: Path) -> No
     assert "Warren" in done.stdout
 
 
+def test_a_linked_environment_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "venv").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="is a symbolic link"):
+        bootstrap.build(tmp_path / "venv")
+    assert elsewhere.is_dir()
+    assert (tmp_path / "venv").is_symlink()
+
+
 def test_the_launcher_passes_over_a_python_that_fails(tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / "labctl").mkdir(parents=True)
