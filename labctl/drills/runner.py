@@ -210,11 +210,16 @@ class _Execution:
                 return time.monotonic() - started
             if counts.executed != before:
                 before, moved = counts.executed, time.monotonic()
-            if self._run.profile == "stock" and time.monotonic() - moved > STALLED_S:
+            if self._run.profile == "stock" and time.monotonic() - moved > self._stalled():
                 return None
             self._tell("drain", load)
             time.sleep(POLL_S)
         return None
+
+    def _stalled(self) -> float:
+        """Seconds without one more execution after which plain Celery has none left at work."""
+        own = [past.fault.publish or {} for past in self._rounds]
+        return STALLED_S + max((float(str(unit.get("seconds", 0))) for unit in own), default=0.0)
 
     def _read_back(self, load: gaps.Window, drained: float | None) -> Result:
         self._tell("read the ledger")
