@@ -75,6 +75,12 @@ def targets() -> list[dict[str, str]]:
     ]
 
 
+def all_scraped(found: list[dict[str, str]]) -> bool:
+    """Whether every host has a target and none is down; Prometheus that has just started knows of none."""
+    hosts = {target["instance"] for target in found}
+    return hosts >= set(QUESTION["hosts"]) and all(target["health"] == "up" for target in found)
+
+
 def rules() -> list[dict[str, str]]:
     """Name and health of each rule."""
     groups = json.loads(get(f"{PROMETHEUS}/api/v1/rules"))["data"]["groups"]
@@ -111,8 +117,8 @@ def main() -> None:
     """Print all of it."""
     report = {
         "units": active(QUESTION["units"]),
-        "targets": until(targets, lambda found: all(target["health"] == "up" for target in found)),
-        "rules": until(rules, lambda found: all(rule["health"] == "ok" for rule in found)),
+        "targets": until(targets, all_scraped),
+        "rules": until(rules, lambda found: bool(found) and all(rule["health"] == "ok" for rule in found)),
         "workers": until(workers_seen, lambda found: set(QUESTION["workers"]) <= set(found)),
         "certificates": until(
             lambda: query('min by (instance) (lab_certificate_not_after_seconds{file="host.pem"} - time())'),
