@@ -1,4 +1,6 @@
-"""Print as JSON {"problems": [sentence, ..], "clock"}: what keeps this host from being a node, and its time.
+"""Print as JSON {"problems": [sentence, ..], "clock", "broker_data"}.
+
+Why this host cannot be a node, its time, and whether a broker has data here (the role rabbitmq tells whose).
 
     preflight.py '{"host", "names": {name: address}, "releases": [..], "unfit": {release: reason},
                    "memory_mb", "disk_mb", "clock", "clock_seconds"}'
@@ -83,12 +85,17 @@ def names(expected: dict[str, Any]) -> Iterator[str]:
             )
 
 
+def has_broker_data() -> bool:
+    """Of a broker of any node name: a host keeps that of somebody's under its former host name."""
+    return any(Path("/var/lib/rabbitmq/mnesia").glob("*@*"))
+
+
 def main() -> None:
     """Run every check; all problems are told at once."""
     expected = json.loads(sys.argv[1])
     checks = (operating_system, memory, disk, clock, names)
     problems = [problem for check in checks for problem in check(expected)]
-    print(json.dumps({"problems": problems, "clock": time.time()}))
+    print(json.dumps({"problems": problems, "clock": time.time(), "broker_data": has_broker_data()}))
 
 
 if __name__ == "__main__":

@@ -161,3 +161,47 @@ def no_process_is_left(lab: UserLab) -> None:
         15,
         lambda: not processes_of(["ansible-playbook", "mitogen"], f"LAB_NAME={lab.name}"),
     )
+
+
+def on(lab: UserLab, node: str, script: str) -> None:
+    """Run a shell script on a node, as somebody else who has it would."""
+    docker("exec", f"{lab.name}-{node}", "sh", "-ec", script)
+
+
+def assert_refused(lab: UserLab, *sentences: str) -> None:
+    """`up` says what it sees, with exit status 2, and no play after the preflight begins."""
+    done = lab.up()
+    assert done.status == 2, str(done)
+    for sentence in sentences:
+        assert sentence in done.err, str(done)
+    log = max((lab.state / "logs").glob("*-site-*.log"), key=lambda file: file.stat().st_mtime)
+    assert "PLAY Every host" not in log.read_text(encoding="utf-8")
+
+
+def test_hosts_that_are_not_fit_are_named_before_anything_is_touched(spare_lab: UserLab) -> None:
+    """All that is wrong is said at once, then whose broker is found, even where this lab wants none.
+
+    Its data bears the host name of its time.
+    """
+    foreign = "/var/lib/rabbitmq/mnesia/rabbit@elsewhere"
+    release = "ID=alpine\nPRETTY_NAME=Alpine\n"
+    on(spare_lab, "worker-1", f"mv /etc/os-release /root/kept; printf '{release}' >/etc/os-release")
+    on(spare_lab, "worker-2", "cp /etc/hosts /root/kept; echo 127.0.1.1 worker-2 >/etc/hosts")
+    on(spare_lab, "worker-3", f"mkdir -p {foreign}; echo kept >{foreign}/data")
+    try:
+        assert_refused(
+            spare_lab,
+            "worker-1 runs Alpine, which the roles do not support; install Debian 12 or 13.",
+            "On worker-2 the name worker-2 resolves to 127.0.1.1",
+        )
+    finally:
+        on(spare_lab, "worker-1", "mv /root/kept /etc/os-release")
+        on(spare_lab, "worker-2", "cat /root/kept >/etc/hosts")
+    try:
+        assert_refused(
+            spare_lab,
+            "worker-3 already holds a RabbitMQ with data that this role did not make (rabbit@elsewhere)",
+        )
+        on(spare_lab, "worker-3", f"grep -q kept {foreign}/data")
+    finally:
+        on(spare_lab, "worker-3", "rm -r /var/lib/rabbitmq")
