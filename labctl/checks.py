@@ -16,6 +16,7 @@ from labctl.paths import ROOT
 from labctl.screen import Step
 from labctl.state import make_private
 
+SHOWN_ALIKE = 3
 NO_TESTS = 5  # pytest's exit status when nothing was collected
 
 
@@ -55,10 +56,16 @@ class Suite:
         }
 
     def failure_lines(self) -> list[str]:
-        """Each failed test with its assertion, and where the rest is."""
-        lines: list[str] = []
+        """The failed tests with their assertions, each assertion once, and where the rest is."""
+        alike: dict[str, list[str]] = {}
         for failure in self.failures:
-            lines += [f"FAILED {failure.test}", *(f"    {line}" for line in failure.message.splitlines())]
+            alike.setdefault(failure.message, []).append(failure.test)
+        lines: list[str] = []
+        for message, tests in alike.items():
+            lines += [f"FAILED {test}" for test in tests[:SHOWN_ALIKE]]
+            if len(tests) > SHOWN_ALIKE:
+                lines.append(f"FAILED and {len(tests) - SHOWN_ALIKE} more in the same way")
+            lines += [f"    {line}" for line in message.splitlines()]
         if lines:
             log = self.log.relative_to(ROOT) if self.log.is_relative_to(ROOT) else self.log
             lines.append(f"  log: {log}")

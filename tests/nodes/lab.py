@@ -79,9 +79,12 @@ class Node:
     def ask(self, program: str, question: Facts, python: str = SYSTEM_PYTHON) -> Facts:
         """Run a program of on_node/ here; raises AssertionError with its last words when it fails."""
         source = (ON_NODE / f"{program}.py").read_text(encoding="utf-8")
-        done = self.host.run(
-            "%s -c %s %s", python, source, json.dumps({**question, "patience": self.patience})
-        )
+        question = {**question, "patience": self.patience}
+        try:
+            done = self.host.run("%s -c %s %s", python, source, json.dumps(question))
+        except RuntimeError as error:  # testinfra's, with the whole program in it
+            told = getattr(error.args[0], "stderr", "") if error.args else ""
+            raise AssertionError(f"{self.name} is not reached: {told.strip() or 'no answer'}") from None
         assert done.rc == 0, (
             f"{program}.py on {self.name} ended with {done.rc}: {done.stderr.strip()[-1500:]}"
         )
