@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from labctl.drills.model import Aim, Fault
+from labctl.drills.model import Aim, Fault, Single
 from labctl.drills.scene import Blocked, Scene, halves, isolate, majorities_ring
 
 BROKER = "rabbitmq-server.service"
@@ -119,7 +119,7 @@ def kill_proxy(scene: Scene) -> Fault:
 
 
 def poison(_scene: Scene) -> Fault:
-    return Fault("publish a poison task", publish={"publish": "poison"})
+    return Fault("publish a poison task", publish=Single("poison"))
 
 
 def hog(scene: Scene) -> Fault:
@@ -129,5 +129,5 @@ def hog(scene: Scene) -> Fault:
         (scene.brokers[0],),
         {"drill_queue": scene.queue, "drill_timeout_ms": 5000},
         heals=True,
-        publish={"publish": "hog", "seconds": 150},
+        publish=Single("hog", 150.0),
     )

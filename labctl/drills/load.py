@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from labctl.drills.model import Shape
+from labctl.drills.model import Shape, Single
 from labctl.drills.scene import Held
 from labctl.errors import LabError
 from labctl.substrates.base import Substrate
@@ -109,9 +109,10 @@ class Load:
         event = self._wait("held", HOLD_S, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
-    def publish(self, command: dict[str, Any]) -> int:
-        """Publish one unit of a kind of its own; returns its number."""
-        self._send(command)
+    def publish(self, single: Single) -> int:
+        """Publish one unit; returns its number."""
+        seconds = {} if single.seconds is None else {"seconds": single.seconds}
+        self._send({"publish": single.kind, **seconds})
         return int(self._wait("published", PUBLISH_S)["unit"])
 
     def stop(self) -> float:

@@ -17,6 +17,14 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Single:
+    """One unit of a kind of its own, and the seconds that it takes, None where the kind takes none."""
+
+    kind: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Fault:
     """One fault at known hosts: a playbook of playbooks/drills, a host without power, or a unit to publish.
 
@@ -29,7 +37,7 @@ class Fault:
     variables: Mapping[str, object] = field(default_factory=dict)
     heals: bool = False
     power: str = ""
-    publish: Mapping[str, object] | None = None
+    publish: Single | None = None
     hit: tuple[str, ...] = ()
 
 

@@ -154,7 +154,7 @@ class _Execution:
         fault = drill.aim(scene)
         self._tell(fault.what, load)
         injected = broken.inject(fault)
-        own = [load.publish(dict(fault.publish))] if fault.publish else []
+        own = [load.publish(fault.publish)] if fault.publish else []
         self._watch(load, drill.hold - (load.now() - injected), fault.what)
         healed = broken.heal(fault) if fault.heals else injected
         self._watch(load, drill.settle, f"healed: {fault.what}")
@@ -200,6 +200,8 @@ class _Execution:
         """Seconds from the end of the load until all that was confirmed is done, None when it is not."""
         started = moved = time.monotonic()
         dead = sum(len(past.dead) for past in self._rounds)
+        singles = [past.fault.publish for past in self._rounds if past.fault.publish]
+        longest = max((single.seconds or 0.0 for single in singles), default=0.0)
         before = -1
         while time.monotonic() - started < DRAIN_S * self._patience:
             counts = load.counts
@@ -210,16 +212,11 @@ class _Execution:
                 return time.monotonic() - started
             if counts.executed != before:
                 before, moved = counts.executed, time.monotonic()
-            if self._run.profile == "stock" and time.monotonic() - moved > self._stalled():
+            if self._run.profile == "stock" and time.monotonic() - moved > STALLED_S + longest:
                 return None
             self._tell("drain", load)
             time.sleep(POLL_S)
         return None
-
-    def _stalled(self) -> float:
-        """Seconds without one more execution after which plain Celery has none left at work."""
-        own = [past.fault.publish or {} for past in self._rounds]
-        return STALLED_S + max((float(str(unit.get("seconds", 0))) for unit in own), default=0.0)
 
     def _read_back(self, load: gaps.Window, drained: float | None) -> Result:
         self._tell("read the ledger")
