@@ -13,15 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mosaic import pika_service, systemd
+from mosaic import systemd
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
-from mosaic.journal import CursorFile, Journal, to_entry
 from mosaic.ledger.jobs import TaskCall
-from mosaic.log_ship import message_of
-from mosaic.log_store import BadRecordError, entry_of
-from mosaic.logs import JournalFormatter
-from mosaic.pika_service import Stop, run_for_ever
+from mosaic.logging_setup import JournalFormatter
+from mosaic.logs import service
+from mosaic.logs.journal import CursorFile, Journal, to_entry
+from mosaic.logs.service import Stop, run_for_ever
+from mosaic.logs.ship import message_of
+from mosaic.logs.store import BadRecordError, entry_of
 from mosaic.publisher import Publisher, PublishError
 from pika.exceptions import AMQPConnectionError
 
@@ -170,7 +171,7 @@ def test_service_reconnects_until_stopped() -> None:
 
     run_for_ever(work, "test", pauses.append)
     assert len(pauses) == 3
-    assert pauses[0] < pauses[2] <= pika_service.MAX_PAUSE_SECONDS
+    assert pauses[0] < pauses[2] <= service.MAX_PAUSE_SECONDS
 
 
 def test_notify_tells_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from mosaic.gateway.live.sse import Event
 from mosaic.ledger import log_records, steering
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
-from mosaic.topic import check_pattern, matches
+from mosaic.logs.pattern import check_pattern, matches
 from sse import events
 from test_mosaic_gateway import VIEW, run_all
 

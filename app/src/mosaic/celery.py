@@ -12,7 +12,7 @@ from celery import Celery, signals
 from mosaic import signs, systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
-from mosaic.logs import configure_logging
+from mosaic.logging_setup import configure_logging
 from mosaic.lost_processes import LostProcesses
 from mosaic.metrics.publishing import measure_celery
 from mosaic.settings import TASK_MODULES, celery_settings

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mosaic import __version__
 from mosaic.config import Config, ConfigError, config_path, load_config
 from mosaic.drill.commands import drill
-from mosaic.logs import configure_logging
+from mosaic.logging_setup import configure_logging
 
 
 class Commands(click.Group):
@@ -101,7 +101,7 @@ def _service(serve: Callable[[Config], None]) -> None:
 @main.command("log-ship")
 def log_ship() -> None:
     """Publish this host's journal to the exchange mosaic.logs."""
-    from mosaic.log_ship import serve
+    from mosaic.logs.ship import serve
 
     _service(serve)
 
@@ -109,7 +109,7 @@ def log_ship() -> None:
 @main.command("log-store")
 def log_store() -> None:
     """Store the log records of all hosts in the database."""
-    from mosaic.log_store import serve
+    from mosaic.logs.store import serve
 
     _service(serve)
 

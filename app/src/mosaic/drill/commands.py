@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from mosaic.config import load_config
-from mosaic.logs import configure_logging
+from mosaic.logging_setup import configure_logging
 
 FOLDER = Path("/var/lib/mosaic/drills")
 KEPT_LEDGERS = 50

@@ -13,8 +13,8 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.lab_api import TheStreams
 from mosaic.gateway.live.logs import follow
 from mosaic.gateway.live.resume import LatestSeen
-from mosaic.log_tail import LogTail
-from mosaic.topic import check_pattern
+from mosaic.logs.pattern import check_pattern
+from mosaic.logs.tail import LogTail
 
 router = APIRouter(prefix="/api/logs")
 

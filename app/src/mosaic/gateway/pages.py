@@ -15,7 +15,7 @@ from mosaic.gateway.presets import PRESETS
 from mosaic.gateway.rendering import templates
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
-from mosaic.logs import SEVERITIES
+from mosaic.logging_setup import SEVERITIES
 
 router = APIRouter(include_in_schema=False)
 MENU = (

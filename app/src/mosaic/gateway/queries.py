@@ -19,7 +19,7 @@ from mosaic.ledger import jobs, log_records, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
 from mosaic.ledger.models import DONE, RUNNING
-from mosaic.logs import SEVERITIES
+from mosaic.logging_setup import SEVERITIES
 from mosaic.view import View
 
 router = APIRouter(prefix="/api", dependencies=[Depends(need_database)])

@@ -22,7 +22,7 @@ from mosaic.gateway.live.sse import Event
 from mosaic.gateway.watch.queues import QueueList
 from mosaic.ledger import steering
 from mosaic.ledger.database import transaction
-from mosaic.pika_service import connect
+from mosaic.logs.service import connect
 
 router = APIRouter(prefix="/api")
 

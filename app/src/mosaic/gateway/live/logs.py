@@ -14,9 +14,9 @@ from mosaic.gateway.live.sse import Event
 from mosaic.ledger import log_records
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
-from mosaic.log_tail import LogTail
-from mosaic.logs import SEVERITIES
-from mosaic.topic import matches
+from mosaic.logging_setup import SEVERITIES
+from mosaic.logs.pattern import matches
+from mosaic.logs.tail import LogTail
 
 BACKLOG = 200
 BUFFER = 2000

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mosaic.log_tail import PREFIX as TAILS
+from mosaic.logs.tail import PREFIX as TAILS
 from mosaic.topology import DEAD
 
 DELAYS = "celery_delayed_"

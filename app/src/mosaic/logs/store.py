@@ -25,7 +25,7 @@ from mosaic.config import Config
 from mosaic.ledger import log_records
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.log_records import Entry
-from mosaic.pika_service import Stop, connect, run_for_ever
+from mosaic.logs.service import Stop, connect, run_for_ever
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ import pika.exceptions
 
 from mosaic import systemd, topology
 from mosaic.config import Config, ConfigError
-from mosaic.journal import CursorFile, Journal, own_unit, to_entry
 from mosaic.ledger.log_records import Entry
-from mosaic.logs import SEVERITIES
-from mosaic.pika_service import Stop, connect, run_for_ever
+from mosaic.logging_setup import SEVERITIES
+from mosaic.logs.journal import CursorFile, Journal, own_unit, to_entry
+from mosaic.logs.service import Stop, connect, run_for_ever
 
 logger = logging.getLogger(__name__)
 

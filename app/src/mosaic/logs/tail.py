@@ -19,8 +19,8 @@ import pika.exceptions
 from mosaic import topology
 from mosaic.config import Broker
 from mosaic.ledger.log_records import Entry
-from mosaic.log_store import BadRecordError, entry_of
-from mosaic.pika_service import Stop, connect, run_for_ever
+from mosaic.logs.service import Stop, connect, run_for_ever
+from mosaic.logs.store import BadRecordError, entry_of
 
 logger = logging.getLogger(__name__)
 
