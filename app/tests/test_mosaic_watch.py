@@ -13,18 +13,19 @@ import psycopg
 import pytest
 from conftest import PostgresServer
 from fastapi.testclient import TestClient
-from mosaic import heartbeat, proxy_state
+from mosaic import proxy_state
 from mosaic.config import Config
 from mosaic.gateway.watch.brokers import BrokerLook
 from mosaic.gateway.watch.ledger import LedgerLook
 from mosaic.gateway.watch.queues import queue_list
 from mosaic.gateway.watch.rates import Rates
 from mosaic.gateway.watch.states import beat_state, broker_states, worker_states
-from mosaic.heartbeat import HeartbeatThread
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT, WORKER, Life, Pulse
 from mosaic.ledger.upkeep import Tick
+from mosaic.worker import heartbeat
+from mosaic.worker.heartbeat import HeartbeatThread
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 DETAILS = {"queues": ["mosaic.render"], "concurrency": 2, "busy": 1, "started": 40, "connected": True}

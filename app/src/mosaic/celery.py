@@ -9,13 +9,14 @@ from typing import Any
 
 from celery import Celery, signals
 
-from mosaic import signs, systemd, topology
+from mosaic import systemd, topology
 from mosaic.config import Config, load_config
 from mosaic.ledger.database import forget_after_fork
 from mosaic.logging_setup import configure_logging
 from mosaic.lost_processes import LostProcesses
 from mosaic.metrics.publishing import measure_celery
 from mosaic.settings import TASK_MODULES, celery_settings
+from mosaic.worker import report
 
 LAST_EVENTS_SECONDS = 0.5
 
@@ -73,7 +74,7 @@ def _leave_expiry_to_the_worker(properties: dict[str, Any], **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _report_worker_ready(sender: Any, **_: Any) -> None:
-    signs.begin_worker(sender.controller)
+    report.begin_worker(sender.controller)
     systemd.ready("consuming " + " ".join(sorted(sender.app.amqp.queues.consume_from)))
 
 
@@ -111,6 +112,6 @@ def _forget_parent_connections(**_: Any) -> None:
 
 @signals.beat_init.connect
 def _report_beat_ready(sender: Any, **_: Any) -> None:
-    signs.begin_beat(sender.scheduler)
+    report.begin_beat(sender.scheduler)
     measure_celery("beat")
     systemd.ready(f"{len(sender.scheduler.schedule)} periodic tasks")

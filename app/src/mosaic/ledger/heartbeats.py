@@ -16,7 +16,7 @@ from mosaic.ledger.models import Heartbeat
 WORKER = "worker"
 BEAT = "beat"
 
-# Plain SQL on a connection of its own: see mosaic.heartbeat.
+# Plain SQL on a connection of its own: see mosaic.worker.heartbeat.
 RENEW = """
 INSERT INTO heartbeat AS row (name, kind, host, pid, started_at, seen_at, details)
 VALUES (%(name)s, %(kind)s, %(host)s, %(pid)s, clock_timestamp(), clock_timestamp(), %(details)s)

@@ -10,8 +10,8 @@ from typing import Any
 
 from mosaic import proxy_state
 from mosaic.config import load_config
-from mosaic.heartbeat import HeartbeatThread
 from mosaic.ledger.heartbeats import BEAT, WORKER, Pulse
+from mosaic.worker.heartbeat import HeartbeatThread
 
 
 def worker_details(worker: Any, proxy_socket: str) -> dict[str, Any]:
