@@ -8,8 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
-from mosaic import pictures
-from mosaic.pictures import MAX_PIXELS, PictureError, check_picture, contact_sheet, scale
+from mosaic.kinds.scale import pictures
+from mosaic.kinds.scale.pictures import MAX_PIXELS, PictureError, check_picture, contact_sheet, scale
 from PIL import Image
 
 

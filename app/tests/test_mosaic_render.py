@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 import pytest
-from mosaic.assemble import TINTS, assemble, host_tints
-from mosaic.gateway.presets import PRESETS
-from mosaic.mandelbrot import PALETTE_SIZE, colour, escape_times, make_palette, render_png
-from mosaic.view import Tile, View
+from mosaic.kinds.render.assemble import TINTS, assemble, host_tints
+from mosaic.kinds.render.mandelbrot import PALETTE_SIZE, colour, escape_times, make_palette, render_png
+from mosaic.kinds.render.presets import PRESETS
+from mosaic.kinds.render.view import Tile, View
 from PIL import Image
 
 WHOLE = View(center_x=-0.6, center_y=0.0, width_units=3.2, width=160, height=112, tile=32, iterations=200)
@@ -76,7 +76,9 @@ def test_escape_time_is_the_iteration_and_smooth() -> None:
 
 def test_shortcut_for_the_interior_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with_shortcut = escape_times(WHOLE, WHOLE.cut(7))
-    monkeypatch.setattr("mosaic.mandelbrot._surely_inside", lambda points: np.zeros(points.shape, dtype=bool))
+    monkeypatch.setattr(
+        "mosaic.kinds.render.mandelbrot._surely_inside", lambda points: np.zeros(points.shape, dtype=bool)
+    )
     np.testing.assert_array_equal(escape_times(WHOLE, WHOLE.cut(7)), with_shortcut)
 
 

@@ -12,7 +12,7 @@ from kombu import Queue
 from mosaic import topology
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
-from mosaic.settings import PUBLISH_RETRY_POLICY, TASK_MODULES, celery_settings
+from mosaic.settings import PUBLISH_RETRY_POLICY, celery_settings
 
 CONFIG = Config(
     host="worker-1",
@@ -134,10 +134,6 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         queue = app.amqp.router.route({}, name)["queue"].name
         family = name.split(".")[1]
         assert queue == ("mosaic.upkeep" if family == "probe" else f"mosaic.{family}")
-
-
-def test_tasks_are_listed_for_the_worker() -> None:
-    assert all(module.startswith("mosaic.tasks.") for module in TASK_MODULES)
 
 
 def test_celerys_own_tasks_are_routed_to_a_declared_queue() -> None:

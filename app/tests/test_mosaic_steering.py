@@ -54,15 +54,15 @@ def test_part_that_runs_while_its_job_is_cancelled_has_no_effect(
     client: TestClient, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit(client)
-    from mosaic.tasks import render
+    from mosaic.kinds.render import task
 
-    whole = render.render_png
+    whole = task.render_png
 
     def cancel_meanwhile(*arguments: Any) -> bytes:
         client.post(f"/api/jobs/{job}/cancel")
         return whole(*arguments)
 
-    monkeypatch.setattr(render, "render_png", cancel_meanwhile)
+    monkeypatch.setattr(task, "render_png", cancel_meanwhile)
     app.tasks["mosaic.render.tile"].apply(args=(job, 0))
     with transaction() as session:
         assert session.scalars(select(Attempt.outcome)).all() == ["discarded"]

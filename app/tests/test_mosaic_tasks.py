@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.exceptions import Retry
+from mosaic.kinds.digest.plan import plan_digest
+from mosaic.kinds.digest.words import count_words
+from mosaic.kinds.render.plan import plan_render
+from mosaic.kinds.render.view import View
+from mosaic.kinds.scale.plan import plan_scale
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, JobView, TaskCall
 from mosaic.ledger.models import Attempt, BeatTick
-from mosaic.plans.digest import plan_digest
-from mosaic.plans.render import plan_render
-from mosaic.plans.scale import plan_scale
-from mosaic.view import View
-from mosaic.words import count_words
 from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
@@ -117,7 +117,7 @@ def test_fan_out_makes_a_chord_of_the_parts(app: Celery, monkeypatch: pytest.Mon
     def chord(header: list[Any]) -> Any:
         return lambda body: made.append((header, body))
 
-    monkeypatch.setattr("mosaic.tasks.scale.chord", chord)
+    monkeypatch.setattr("mosaic.kinds.scale.task.chord", chord)
     job_id, calls = enter(plan_scale(b"x", "image/png", (64, 128, 256)))
     run(app, calls[0])
     [(header, body)] = made

@@ -6,8 +6,8 @@ import random
 from collections import Counter
 
 import pytest
-from mosaic.plans.digest import MAX_SHARDS, plan_digest
-from mosaic.words import count_words, merge, report, shards
+from mosaic.kinds.digest.plan import MAX_SHARDS, plan_digest
+from mosaic.kinds.digest.words import count_words, merge, report, shards
 
 TEXT = "The quick brown fox. The lazy dog's bone; Straße STRASSE!\nnaïve na\u0131ve don\u2019t 42 x_y\t" * 50
 

@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
 @signals.import_modules.connect
 def _register_class_tasks(sender: Celery, **_: Any) -> None:
     # Imported here, so that a producer, which needs task names only, does without numpy.
-    from mosaic.tasks.render import RenderTile
+    from mosaic.kinds.render.task import RenderTile
 
     sender.register_task(RenderTile())
 

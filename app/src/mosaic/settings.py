@@ -22,8 +22,8 @@ PURGE_SECONDS = 600
 
 # Modules of function tasks; mosaic.celery registers the class-based one.
 TASK_MODULES = (
-    "mosaic.tasks.scale",
-    "mosaic.tasks.digest",
+    "mosaic.kinds.scale.task",
+    "mosaic.kinds.digest.task",
     "mosaic.tasks.upkeep",
     "mosaic.tasks.probe",
     "mosaic.tasks.drill",

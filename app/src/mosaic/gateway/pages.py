@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from mosaic.assemble import TINTS
 from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_next
 from mosaic.gateway.job_ids import job_id, unknown
 from mosaic.gateway.lab_api import need_database
-from mosaic.gateway.presets import PRESETS
 from mosaic.gateway.rendering import templates
+from mosaic.kinds.render.assemble import TINTS
+from mosaic.kinds.render.presets import PRESETS
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.logging_setup import SEVERITIES

@@ -8,19 +8,19 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response
 
-from mosaic.assemble import assemble, host_tints
 from mosaic.gateway.desk import take_assembly_place
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.job_ids import find, job_id
 from mosaic.gateway.lab_api import TheStreams, TheWatch, need_database
 from mosaic.gateway.schemas import MAX_TILES, BeatAnswer, JobAnswer, JobList, JobSummary, LogAnswer, LogList
 from mosaic.gateway.watch.jobs import LatestJobs
+from mosaic.kinds.render.assemble import assemble, host_tints
+from mosaic.kinds.render.view import View
 from mosaic.ledger import jobs, log_records, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
 from mosaic.ledger.models import DONE, RUNNING
 from mosaic.logging_setup import SEVERITIES
-from mosaic.view import View
 
 router = APIRouter(prefix="/api", dependencies=[Depends(need_database)])
 streams_router = APIRouter(prefix="/api")

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mosaic.kinds.render.view import View
 from mosaic.ledger.jobs import JobView, PartView
 from mosaic.ledger.progress import AttemptView
-from mosaic.view import View
 
 DEFAULT_WIDTH_UNITS = 3.2
 # The width that zoom 1 shows.

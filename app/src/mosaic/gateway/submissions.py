@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, File, Form, Request, UploadFile
 
-from mosaic import pictures
 from mosaic.gateway.desk import TheSubmit
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.lab_api import need_database
 from mosaic.gateway.schemas import Accepted, RenderRequest, parse_sizes
-from mosaic.plans.digest import plan_digest
-from mosaic.plans.render import plan_render
-from mosaic.plans.scale import plan_scale
+from mosaic.kinds.digest.plan import plan_digest
+from mosaic.kinds.render.plan import plan_render
+from mosaic.kinds.scale import pictures
+from mosaic.kinds.scale.plan import plan_scale
 
 router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
 

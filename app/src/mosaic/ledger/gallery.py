@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from mosaic.assemble import assemble
+from mosaic.kinds.render.assemble import assemble
+from mosaic.kinds.render.view import View
+from mosaic.kinds.scale.pictures import to_png
 from mosaic.ledger import jobs
 from mosaic.ledger.models import DONE, Blob, Job
-from mosaic.pictures import to_png
-from mosaic.view import View
 
 ROLE = "thumbnail"
 EDGE = 320

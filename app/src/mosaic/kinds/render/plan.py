@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mosaic.kinds.render.view import View
 from mosaic.ledger.jobs import JobPlan, PlannedPart
-from mosaic.view import View
 
 
 def plan_render(view: View) -> JobPlan:

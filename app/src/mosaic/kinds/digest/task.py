@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from celery import shared_task
-
-from mosaic import words
+from mosaic.kinds.digest import words
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosaic import words
+from mosaic.kinds.digest import words
 from mosaic.ledger.jobs import JobPlan, PlannedBlob, PlannedPart
 
 SHARD_CHARACTERS = 256 * 1024

@@ -1,7 +1,7 @@
 """Scaling: one task a size, then the contact sheet; Celery's chord joins them.
 
-The chord polls the result backend, each second, through native delayed delivery. Compare mosaic.tasks.digest,
-where the ledger itself says which attempt was the last.
+The chord polls the result backend, each second, through native delayed delivery. Compare
+mosaic.kinds.digest.task, where the ledger itself says which attempt was the last.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import uuid
 from typing import Any
 
 from celery import chord, shared_task
-
-from mosaic import pictures
+from mosaic.kinds.scale import pictures
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product

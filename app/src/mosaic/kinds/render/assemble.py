@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from mosaic.kinds.render.view import View
+from mosaic.kinds.scale.pictures import to_png
 from PIL import Image, ImageOps
-
-from mosaic.pictures import to_png
-from mosaic.view import View
 
 BACKGROUND = (28, 30, 36)
 SHADE = (10, 10, 14)

@@ -1,0 +1,1 @@
+"""Kinds of jobs: one folder each."""

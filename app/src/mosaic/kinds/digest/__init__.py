@@ -1,0 +1,1 @@
+"""Digesting: the words of a text, counted."""

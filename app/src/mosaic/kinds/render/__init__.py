@@ -1,0 +1,1 @@
+"""Rendering: a view of the Mandelbrot set, one part a tile."""

@@ -1,1 +1,0 @@
-"""From a checked request to a job plan: its parts, and what they read."""
