@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery import shared_task
+
 from mosaic.kinds.digest import words
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction

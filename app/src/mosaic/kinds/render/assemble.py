@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from PIL import Image, ImageOps
+
 from mosaic.kinds.render.view import View
 from mosaic.kinds.scale.pictures import to_png
-from PIL import Image, ImageOps
 
 BACKGROUND = (28, 30, 36)
 SHADE = (10, 10, 14)

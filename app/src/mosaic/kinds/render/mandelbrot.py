@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from mosaic.kinds.render.view import Tile, View
 from numpy.typing import NDArray
 from PIL import Image
+
+from mosaic.kinds.render.view import Tile, View
 
 # Far beyond 2, so that the fraction of an iteration is smooth.
 ESCAPE_RADIUS = 64.0

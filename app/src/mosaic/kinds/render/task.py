@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mosaic.kinds.render.mandelbrot import make_palette, render_png
 from mosaic.kinds.render.view import View
 from mosaic.ledger.work import PartWork, Product
 from mosaic.tasks.base import PartTask
-from numpy.typing import NDArray
 
 
 class RenderTile(PartTask):

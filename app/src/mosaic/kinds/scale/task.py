@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from celery import chord, shared_task
+
 from mosaic.kinds.scale import pictures
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
