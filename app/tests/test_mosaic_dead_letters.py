@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from mosaic import dead_letters
 from mosaic.dead_letters import GoneError, letter_of
 from mosaic.gateway import queues_api
-from mosaic.ledger import steering
+from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from pika import BasicProperties
 from test_mosaic_gateway import VIEW
@@ -203,7 +203,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
 def test_retry_from_the_page_gives_the_part_another_chance(client: TestClient, broker: FakeBroker) -> None:
     job = client.post("/api/jobs/render", json=VIEW).json()["job"]
     with transaction() as session:
-        steering.give_up(session, uuid.UUID(job), 3, "five deaths")
+        operator_actions.give_up(session, uuid.UUID(job), 3, "five deaths")
     broker.messages = [(properties(), body(job))]
     listed = client.get("/api/dead-letters").json()
     assert (listed["total"], listed["letters"][0]["reason"]) == (1, "delivery_limit")

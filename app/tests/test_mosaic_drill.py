@@ -99,7 +99,7 @@ def test_a_held_unit_is_held_for_so_long_at_most_and_only_once(app: Celery) -> N
 
 def test_hog_is_slow_only_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("mosaic.tasks.drill.time.sleep", slept.append)
+    monkeypatch.setattr("mosaic.drill.tasks.time.sleep", slept.append)
     with transaction() as session:
         drills.begin(session, Unit(RUN, 1), Runner("id", "mosaic.drill.hog", "worker-2", 77))
     do(app, "hog", 1, 90.0)
@@ -109,7 +109,7 @@ def test_hog_is_slow_only_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_poison_kills_its_process(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     killed: list[tuple[int, int]] = []
-    monkeypatch.setattr("mosaic.tasks.drill.os.kill", lambda pid, number: killed.append((pid, number)))
+    monkeypatch.setattr("mosaic.drill.tasks.os.kill", lambda pid, number: killed.append((pid, number)))
     do(app, "poison", 1)
     assert killed == [(os.getpid(), signal.SIGKILL)]
 

@@ -18,7 +18,7 @@ from mosaic.gateway.live.feed import Feed
 from mosaic.gateway.live.job import JobFollower
 from mosaic.gateway.live.resume import parse_time
 from mosaic.gateway.live.sse import Event
-from mosaic.ledger import log_records, steering
+from mosaic.ledger import log_records, operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
 from mosaic.logs.pattern import check_pattern, matches
@@ -123,7 +123,7 @@ def test_jobs_stream_tells_of_new_jobs(browser: httpx.Client) -> None:
         job = browser.post("/api/jobs/render", json=VIEW).json()["job"]
         assert [one["job"] for one in next(stream).data] == [job]
         with transaction() as session:
-            steering.cancel(session, uuid.UUID(job))
+            operator_actions.cancel(session, uuid.UUID(job))
         assert [one["state"] for one in next(stream).data] == ["cancelled"]
 
 

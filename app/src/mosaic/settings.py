@@ -26,7 +26,7 @@ TASK_MODULES = (
     "mosaic.kinds.digest.task",
     "mosaic.tasks.upkeep",
     "mosaic.tasks.probe",
-    "mosaic.tasks.drill",
+    "mosaic.drill.tasks",
 )
 
 # Longer than the election of a new queue leader (1-5 s measured), shorter than a person's patience: 36 s.

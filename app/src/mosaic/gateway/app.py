@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mosaic import __version__, systemd
 from mosaic.config import Config, ConfigError
 from mosaic.gateway import (
+    auth_request,
     charts_api,
-    doors,
     errors,
     job_api,
     lab_api,
@@ -55,7 +55,7 @@ MODULES = (
     queues_api,
     periodic_api,
     charts_api,
-    doors,
+    auth_request,
     pages,
 )
 SECURITY_HEADERS = (

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from mosaic.gateway.rendering import templates, wants_page
+from mosaic.gateway.templating import templates, wants_page
 from mosaic.ledger.database import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from mosaic.gateway.live.job import JobFollower, follow
 from mosaic.gateway.live.resume import LatestSeen
 from mosaic.gateway.queries import IMMUTABLE
 from mosaic.gateway.schemas import MAX_TILES, AttemptList, Cancelled
-from mosaic.ledger import gallery, progress, steering
+from mosaic.ledger import gallery, operator_actions, progress
 from mosaic.ledger.database import engine, transaction
 
 router = APIRouter(prefix="/api/jobs/{job}", dependencies=[Depends(need_database)])
@@ -26,7 +26,7 @@ streams_router = APIRouter(prefix="/api/jobs/{job}")
 def cancel(job: str) -> Cancelled:
     """Cancel a running job: parts that are done stay, the others are not started any more."""
     with transaction() as session:
-        state = steering.cancel(session, job_id(job))
+        state = operator_actions.cancel(session, job_id(job))
     if state is None:
         raise unknown(job)
     return Cancelled(job=job_id(job), state=state)

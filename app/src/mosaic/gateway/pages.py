@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_next
 from mosaic.gateway.job_ids import job_id, unknown
 from mosaic.gateway.lab_api import need_database
-from mosaic.gateway.rendering import templates
+from mosaic.gateway.templating import templates
 from mosaic.kinds.render.assemble import TINTS
 from mosaic.kinds.render.presets import PRESETS
 from mosaic.ledger import jobs
@@ -26,8 +26,8 @@ MENU = (
     ("/periodic", "Periodic"),
     ("/charts", "Charts"),
 )
-#: What the web server opens to who is logged in here, see doors.py; the last two are the monitor's.
-DOORS = (("/rabbitmq/", "RabbitMQ"), ("/flower/", "Flower"), ("/prometheus/", "Prometheus"))
+#: What the web server opens to who is logged in here, see auth_request.py; the last two are the monitor's.
+GUARDED_PAGES = (("/rabbitmq/", "RabbitMQ"), ("/flower/", "Flower"), ("/prometheus/", "Prometheus"))
 TINT_COLOURS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in TINTS]
 
 
@@ -82,7 +82,7 @@ def shell(request: Request, page: str, title: str, **values: Any) -> Response:
         "page": page,
         "title": title,
         "menu": MENU,
-        "doors": DOORS if request.app.state.config.lab.prometheus_url else DOORS[:1],
+        "guarded_pages": GUARDED_PAGES if request.app.state.config.lab.prometheus_url else GUARDED_PAGES[:1],
         "current": values.pop("current", request.url.path),
         "tints": ",".join(TINT_COLOURS),
         "hosts": ",".join(request.app.state.watch.hosts),

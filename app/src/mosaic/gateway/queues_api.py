@@ -20,7 +20,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.lab_api import TheStreams, TheWatch
 from mosaic.gateway.live.sse import Event
 from mosaic.gateway.watch.queues import QueueList
-from mosaic.ledger import steering
+from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.logs.service import connect
 
@@ -103,13 +103,13 @@ def drop_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
 def _revive(letter: Letter) -> None:
     if letter.part is not None:
         with transaction() as session:
-            steering.revive(session, *letter.part)
+            operator_actions.revive(session, *letter.part)
 
 
 def _give_up(letter: Letter) -> None:
     if letter.part is not None:
         with transaction() as session:
-            steering.give_up(session, *letter.part, DROPPED)
+            operator_actions.give_up(session, *letter.part, DROPPED)
 
 
 def _with_broker(request: Request, work: Callable[[BlockingConnection], Result]) -> Result:

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from mosaic.config import Config
 from mosaic.gateway.desk import Desk
 from mosaic.gateway.errors import ApiError
-from mosaic.ledger import steering
+from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
 from PIL import Image
@@ -104,18 +104,18 @@ def test_small_picture_is_made_once(client: TestClient, app: Celery, publisher: 
 def test_failed_part_gets_another_chance(client: TestClient, app: Celery) -> None:
     job = submit(client)
     with transaction() as session:
-        steering.give_up(session, uuid.UUID(job), 2, "dropped")
+        operator_actions.give_up(session, uuid.UUID(job), 2, "dropped")
     assert client.get(f"/api/jobs/{job}").json()["error"] == "part 2: dropped"
     with transaction() as session:
-        steering.revive(session, uuid.UUID(job), 2)
+        operator_actions.revive(session, uuid.UUID(job), 2)
     shown = client.get(f"/api/jobs/{job}").json()
     assert (shown["state"], shown["error"], shown["parts"][2]["state"]) == ("running", None, "accepted")
     for index in range(6):
         app.tasks["mosaic.render.tile"].apply(args=(job, index))
     assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
     with transaction() as session:
-        steering.revive(session, uuid.UUID(job), 2)
-        steering.revive(session, uuid.UUID(int=5), 0)
+        operator_actions.revive(session, uuid.UUID(job), 2)
+        operator_actions.revive(session, uuid.UUID(int=5), 0)
     assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
 
 
@@ -188,7 +188,7 @@ def test_pages_have_a_frame_and_nothing_inline(client: TestClient, path: str) ->
 
 
 @pytest.mark.parametrize("monitor", ["", "https://monitor-1:9090/prometheus"])
-def test_pages_name_the_doors_that_there_are(
+def test_pages_link_to_the_guarded_pages_that_there_are(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, monitor: str
 ) -> None:
     lab = dataclasses.replace(config.lab, prometheus_url=monitor)
