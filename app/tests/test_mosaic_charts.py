@@ -11,8 +11,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from mosaic.config import Lab
-from mosaic.gateway import charts
-from mosaic.gateway.prometheus import Prometheus, PrometheusError
+from mosaic.gateway.charts import queries
+from mosaic.gateway.charts.prometheus import Prometheus, PrometheusError
 
 LAB = Lab(prometheus_url="https://monitor-1:9090/prometheus")
 
@@ -30,7 +30,7 @@ def success(data: Any) -> httpx.Response:
 
 
 def test_times_are_even_and_few() -> None:
-    times = charts.times(60, now=1_000_007.0)
+    times = queries.times(60, now=1_000_007.0)
     steps = {later - earlier for earlier, later in itertools.pairwise(times)}
     assert steps == {20}
     assert times[-1] == 1_000_000
@@ -49,7 +49,7 @@ def test_charts_have_a_line_for_each_label_and_gaps_where_nothing_was() -> None:
             ]
         return success({"resultType": "matrix", "result": series})
 
-    drawn = asyncio.run(charts.draw(prometheus(handle), 60))
+    drawn = asyncio.run(queries.draw(prometheus(handle), 60))
     assert drawn.monitored
     cpu = next(chart for chart in drawn.charts if chart.id == "cpu")
     assert [line.name for line in cpu.lines] == ["worker-1", "worker-2"]

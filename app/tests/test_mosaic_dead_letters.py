@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from mosaic import dead_letters
 from mosaic.dead_letters import GoneError, letter_of
-from mosaic.gateway import queues_api
+from mosaic.gateway.queues import dead_letters as routes
 from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from pika import BasicProperties
@@ -196,7 +196,7 @@ def test_letter_without_a_past_stays() -> None:
 def broker(monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
     """Put a broker behind the API."""
     fake = FakeBroker()
-    monkeypatch.setattr(queues_api, "connect", lambda *_: fake)
+    monkeypatch.setattr(routes, "connect", lambda *_: fake)
     return fake
 
 

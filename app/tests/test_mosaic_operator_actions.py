@@ -15,8 +15,8 @@ from conftest import RecordingPublisher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from mosaic.config import Config
-from mosaic.gateway.desk import Desk
 from mosaic.gateway.errors import ApiError
+from mosaic.gateway.jobs.admission import Admission
 from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
@@ -129,18 +129,18 @@ def test_full_lab_sends_away_with_a_sentence(client: TestClient) -> None:
         assert len(session.scalars(select(Job)).all()) == 2
 
 
-def test_desk_serves_some_keeps_some_waiting_and_sends_the_rest_away() -> None:
-    async def visit(desk: Desk, seconds: float) -> int:
+def test_admission_serves_some_lets_some_wait_and_refuses_the_rest() -> None:
+    async def visit(admission: Admission, seconds: float) -> int:
         try:
-            async with desk.place():
+            async with admission.place():
                 await asyncio.sleep(seconds)
         except ApiError as error:
             return error.status
         return 202
 
     async def scene(seconds: float) -> Counter[int]:
-        desk = Desk(8, 64, 0.2, "too many")
-        return Counter(await asyncio.gather(*(visit(desk, seconds) for _ in range(100))))
+        admission = Admission(8, 64, 0.2, "too many")
+        return Counter(await asyncio.gather(*(visit(admission, seconds) for _ in range(100))))
 
     assert asyncio.run(scene(0.001)) == {202: 72, 429: 28}
     assert asyncio.run(scene(0.5)) == {202: 8, 429: 92}
@@ -151,7 +151,7 @@ def test_nobody_waits_for_a_database_that_is_away(
 ) -> None:
     job = submit(client)
     published = len(publisher.calls)
-    monkeypatch.setattr("mosaic.gateway.watch.lab.LabWatch.database_is_away", True)
+    monkeypatch.setattr("mosaic.gateway.lab.watch.LabWatch.database_is_away", True)
     for path in ("/api/jobs", f"/api/jobs/{job}", f"/api/jobs/{job}/attempts", "/api/logs", "/api/beat"):
         answer = client.get(path)
         assert (answer.status_code, answer.json()["error"][:12]) == (503, "the database"), path
@@ -164,7 +164,7 @@ def test_nobody_waits_for_a_database_that_is_away(
 def test_no_broker_at_all_is_known_before_anything_is_entered(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mosaic.gateway.watch.lab.LabWatch.brokers_are_down", True)
+    monkeypatch.setattr("mosaic.gateway.lab.watch.LabWatch.brokers_are_down", True)
     answer = client.post("/api/jobs/render", json=VIEW)
     assert (answer.status_code, answer.json()["error"][:15]) == (503, "no broker is up")
     with transaction() as session:

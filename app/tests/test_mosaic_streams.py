@@ -13,11 +13,11 @@ import pytest
 from celery import Celery
 from conftest import RecordingPublisher
 from mosaic.config import Config
-from mosaic.gateway.live import logs
-from mosaic.gateway.live.feed import Feed
-from mosaic.gateway.live.job import JobFollower
-from mosaic.gateway.live.resume import parse_time
-from mosaic.gateway.live.sse import Event
+from mosaic.gateway.deps import parse_time
+from mosaic.gateway.feed import Feed
+from mosaic.gateway.jobs.stream import JobFollower
+from mosaic.gateway.logs import stream
+from mosaic.gateway.sse import Event
 from mosaic.ledger import log_records, operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
@@ -210,15 +210,15 @@ def test_log_stream_is_stored_records_then_new_ones_then_the_rest_after_a_cut(co
         return tails[-1]
 
     async def scene() -> None:
-        stream = logs.follow(open_tail, ["worker-1.info"], None)  # type: ignore[arg-type]
-        assert (await anext(stream)).data == {"patterns": ["worker-1.info"], "live": True}
-        stored = await anext(stream)
+        records = stream.follow(open_tail, ["worker-1.info"], None)  # type: ignore[arg-type]
+        assert (await anext(records)).data == {"patterns": ["worker-1.info"], "live": True}
+        stored = await anext(records)
         assert [record["message"] for record in stored.data] == ["old"]
         tails[0].take(entry("new", second=5))  # type: ignore[operator]
-        fresh = await anext(stream)
+        fresh = await anext(records)
         assert [record["message"] for record in fresh.data] == ["new"]
         assert fresh.id == "2026-11-01T12:00:05+00:00"
-        await stream.aclose()
+        await records.aclose()
         assert tails[0].stopped
 
     asyncio.run(scene())
@@ -226,9 +226,9 @@ def test_log_stream_is_stored_records_then_new_ones_then_the_rest_after_a_cut(co
         log_records.store(session, [entry("meanwhile", second=9), entry("long ago", second=0)])
 
     async def again() -> None:
-        stream = logs.follow(open_tail, ["#"], entry("", second=12).logged_at)  # type: ignore[arg-type]
-        await anext(stream)
-        assert [record["message"] for record in (await anext(stream)).data] == ["meanwhile"]
-        await stream.aclose()
+        records = stream.follow(open_tail, ["#"], entry("", second=12).logged_at)  # type: ignore[arg-type]
+        await anext(records)
+        assert [record["message"] for record in (await anext(records)).data] == ["meanwhile"]
+        await records.aclose()
 
     asyncio.run(again())

@@ -15,11 +15,11 @@ from conftest import PostgresServer
 from fastapi.testclient import TestClient
 from mosaic import proxy_state
 from mosaic.config import Config
-from mosaic.gateway.watch.brokers import BrokerLook
-from mosaic.gateway.watch.ledger import LedgerLook
-from mosaic.gateway.watch.queues import queue_list
-from mosaic.gateway.watch.rates import Rates
-from mosaic.gateway.watch.states import beat_state, broker_states, worker_states
+from mosaic.gateway.lab.brokers import BrokerLook
+from mosaic.gateway.lab.ledger import LedgerLook
+from mosaic.gateway.lab.rates import Rates
+from mosaic.gateway.lab.states import beat_state, broker_states, worker_states
+from mosaic.gateway.queues.states import queue_list
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT, WORKER, Life, Pulse

@@ -17,27 +17,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mosaic import __version__, systemd
 from mosaic.config import Config, ConfigError
-from mosaic.gateway import (
-    auth_request,
-    charts_api,
-    errors,
-    job_api,
-    lab_api,
-    logs_api,
-    pages,
-    periodic_api,
-    queries,
-    queues_api,
-    submissions,
-)
+from mosaic.gateway import auth_request, errors, pages
 from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, RequireLogin
-from mosaic.gateway.desk import Desk
+from mosaic.gateway.charts import routes as charts
+from mosaic.gateway.charts.prometheus import Prometheus
+from mosaic.gateway.jobs import pictures, submissions
+from mosaic.gateway.jobs import routes as jobs
+from mosaic.gateway.jobs.admission import Admission
+from mosaic.gateway.jobs.listing import LatestJobs
+from mosaic.gateway.lab import routes as lab
+from mosaic.gateway.lab.management import trust
+from mosaic.gateway.lab.watch import LabWatch
 from mosaic.gateway.limits import BodyLimit
-from mosaic.gateway.live.sse import Streams
-from mosaic.gateway.prometheus import Prometheus
-from mosaic.gateway.watch.jobs import LatestJobs
-from mosaic.gateway.watch.lab import LabWatch
-from mosaic.gateway.watch.management import trust
+from mosaic.gateway.logs import routes as logs
+from mosaic.gateway.periodic import routes as periodic
+from mosaic.gateway.queues import dead_letters
+from mosaic.gateway.queues import routes as queues
+from mosaic.gateway.sse import Streams
 from mosaic.publisher import Publisher
 
 CONTENT_POLICY = (
@@ -46,15 +42,16 @@ CONTENT_POLICY = (
 )
 # What anybody may send, without a login: a name, a password and where to go.
 LOGIN_BYTES = 16 * 1024
-MODULES = (
-    lab_api,
+FEATURES = (
+    lab,
     submissions,
-    queries,
-    logs_api,
-    job_api,
-    queues_api,
-    periodic_api,
-    charts_api,
+    jobs,
+    pictures,
+    logs,
+    queues,
+    dead_letters,
+    periodic,
+    charts,
     auth_request,
     pages,
 )
@@ -121,15 +118,14 @@ def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
     app.state.publisher = publisher
     app.state.config = config
     app.state.watch = watch
-    app.state.submissions = Desk(8, 64, 1.0, "too many jobs are being submitted at once")
+    app.state.submissions = Admission(8, 64, 1.0, "too many jobs are being submitted at once")
     # The largest picture takes some 100 MB until it is sent.
-    app.state.assemblies = Desk(2, 32, 10.0, "too many pictures are being put together at once")
+    app.state.assemblies = Admission(2, 32, 10.0, "too many pictures are being put together at once")
     app.state.max_running_jobs = settings.max_running_jobs
     app.state.credentials = Credentials(settings)
     app.state.throttle = LoginThrottle()
     errors.install(app)
-    # Streams first: their paths look like names of jobs.
-    for router in (queries.streams_router, job_api.streams_router, *(module.router for module in MODULES)):
+    for router in (jobs.stream_router, *(feature.router for feature in FEATURES)):
         app.include_router(router)
     app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
     # The last one added is the outermost: headers, session, login, limit. A body is read after login only.

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_next
-from mosaic.gateway.job_ids import job_id, unknown
-from mosaic.gateway.lab_api import need_database
+from mosaic.gateway.deps import need_database
+from mosaic.gateway.jobs.lookup import job_id, unknown
 from mosaic.gateway.templating import templates
 from mosaic.kinds.render.assemble import TINTS
 from mosaic.kinds.render.presets import PRESETS

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import math
-import uuid
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mosaic.kinds.render.view import View
-from mosaic.ledger.jobs import JobView, PartView
-from mosaic.ledger.progress import AttemptView
 
 DEFAULT_WIDTH_UNITS = 3.2
 # The width that zoom 1 shows.
@@ -83,118 +79,3 @@ def parse_sizes(text: str) -> tuple[int, ...]:
             raise ValueError(f"sizes must be whole numbers from 1 to {MAX_SIZE_EDGE}, separated by commas.")
         edges.append(int(item))
     return tuple(dict.fromkeys(edges))
-
-
-class Accepted(BaseModel):
-    """The answer to a submission."""
-
-    job: uuid.UUID
-    parts: int
-
-
-class PartAnswer(BaseModel):
-    """One part of a job."""
-
-    part: int
-    state: str
-    host: str | None
-    pid: int | None
-    attempts: int
-    started: datetime.datetime | None
-    ended: datetime.datetime | None
-    error: str | None
-
-    @classmethod
-    def of(cls, part: PartView) -> PartAnswer:
-        """Return the answer for a part as the ledger shows it."""
-        return cls(part=part.index, **{key: value for key, value in vars(part).items() if key != "index"})
-
-
-class JobSummary(BaseModel):
-    """A job without its parts."""
-
-    job: uuid.UUID
-    kind: str
-    state: str
-    created: datetime.datetime
-    seconds: float
-    total: int
-    done: int
-    by_host: dict[str, int]
-    error: str | None
-    params: dict[str, Any]
-
-    @classmethod
-    def of(cls, view: JobView) -> JobSummary:
-        """Return the answer for a job as the ledger shows it."""
-        return cls(**_job_fields(view))
-
-
-class JobAnswer(JobSummary):
-    """A job with its parts."""
-
-    parts: list[PartAnswer]
-
-    @classmethod
-    def of(cls, view: JobView) -> JobAnswer:
-        """Return the answer for a job as the ledger shows it."""
-        return cls(**_job_fields(view), parts=[PartAnswer.of(part) for part in view.parts])
-
-
-def _job_fields(view: JobView) -> dict[str, Any]:
-    return {
-        "job": view.id,
-        "kind": view.kind,
-        "state": view.state,
-        "created": view.created,
-        "seconds": view.seconds,
-        "total": view.total,
-        "done": view.done,
-        "by_host": view.by_host,
-        "error": view.error,
-        "params": view.params,
-    }
-
-
-class AttemptList(BaseModel):
-    """The latest attempts at a job's parts, newest first."""
-
-    attempts: list[AttemptView]
-
-
-class Cancelled(BaseModel):
-    """The answer to a cancellation: the state that the job now has."""
-
-    job: uuid.UUID
-    state: str
-
-
-class JobList(BaseModel):
-    """The latest jobs, newest first."""
-
-    jobs: list[JobSummary]
-
-
-class LogAnswer(BaseModel):
-    """One log record; `severity` is its syslog name."""
-
-    at: datetime.datetime
-    host: str
-    severity: str
-    unit: str
-    message: str
-
-
-class LogList(BaseModel):
-    """The latest log records, newest first."""
-
-    records: list[LogAnswer]
-
-
-class BeatAnswer(BaseModel):
-    """The latest beat tick: stored by a worker on `host`, sent by beat on `beat_host`."""
-
-    last_tick: datetime.datetime
-    age_seconds: float
-    host: str
-    beat_host: str

@@ -11,15 +11,15 @@ from typing import Any
 
 from mosaic import proxy_state
 from mosaic.config import Config
-from mosaic.gateway.live.feed import Feed
-from mosaic.gateway.prometheus import Prometheus, PrometheusError
-from mosaic.gateway.watch.brokers import BrokerWatch
-from mosaic.gateway.watch.ledger import LedgerWatch
-from mosaic.gateway.watch.management import trust
-from mosaic.gateway.watch.queues import QueueList, queue_list
-from mosaic.gateway.watch.rates import Rates
-from mosaic.gateway.watch.snapshot import DatabaseState, GatewayState, LabState, ProxyServer, Work
-from mosaic.gateway.watch.states import beat_state, broker_states, proxy_servers, worker_states
+from mosaic.gateway.charts.prometheus import Prometheus, PrometheusError
+from mosaic.gateway.feed import Feed
+from mosaic.gateway.lab.brokers import BrokerWatch
+from mosaic.gateway.lab.ledger import LedgerWatch
+from mosaic.gateway.lab.management import trust
+from mosaic.gateway.lab.rates import Rates
+from mosaic.gateway.lab.schemas import DatabaseState, GatewayState, LabState, ProxyServer, Work
+from mosaic.gateway.lab.states import beat_state, broker_states, proxy_servers, worker_states
+from mosaic.gateway.queues.states import QueueList, queue_list
 from mosaic.ledger.database import make_engine
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from mosaic.gateway.live.sse import Event
+from mosaic.gateway.sse import Event
 from mosaic.ledger import log_records
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry

@@ -1,4 +1,4 @@
-"""GET /api/periodic: what beat will send next, and what it sent last."""
+"""GET /api/periodic, /api/beat: what beat will send next, and what it sent last."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import datetime
 import time
 from collections.abc import AsyncGenerator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from mosaic.gateway.lab_api import TheStreams, TheWatch
-from mosaic.gateway.live.sse import Event
-from mosaic.gateway.watch.lab import LabWatch
-from mosaic.gateway.watch.snapshot import BeatState
+from mosaic.gateway.deps import TheStreams, TheWatch, need_database
+from mosaic.gateway.errors import ApiError
+from mosaic.gateway.lab.schemas import BeatState
+from mosaic.gateway.lab.watch import LabWatch
+from mosaic.gateway.sse import Event
+from mosaic.ledger import upkeep
+from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT
 from mosaic.ledger.periodic import Run
 
-router = APIRouter(prefix="/api/periodic")
+router = APIRouter(prefix="/api")
 
 PERIOD_SECONDS = 1.0
 
@@ -57,6 +60,15 @@ class PeriodicList(BaseModel):
     entries: list[PeriodicEntry]
 
 
+class BeatAnswer(BaseModel):
+    """The latest beat tick: stored by a worker on `host`, sent by beat on `beat_host`."""
+
+    last_tick: datetime.datetime
+    age_seconds: float
+    host: str
+    beat_host: str
+
+
 def schedule(watch: LabWatch) -> PeriodicList:
     """Return the schedule as beat gave it with its latest sign of life."""
     state, look = watch.feed.latest, watch.ledger.look
@@ -88,13 +100,13 @@ def _run(run: Run | None) -> LastRun | None:
     return LastRun(**{key: value for key, value in vars(run).items() if key != "task"})
 
 
-@router.get("")
+@router.get("/periodic")
 async def list_periodic(watch: TheWatch) -> PeriodicList:
     """List the periodic tasks."""
     return schedule(watch)
 
 
-@router.get("/events", response_class=Response)
+@router.get("/periodic/events", response_class=Response)
 async def follow_periodic(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the periodic tasks: an event `periodic` now and at each change."""
 
@@ -108,3 +120,15 @@ async def follow_periodic(watch: TheWatch, streams: TheStreams) -> Response:
             await asyncio.sleep(PERIOD_SECONDS)
 
     return streams.answer(events())
+
+
+@router.get("/beat", dependencies=[Depends(need_database)])
+def show_beat() -> BeatAnswer:
+    """Show the latest beat tick."""
+    with transaction() as session:
+        tick = upkeep.last_tick(session)
+    if tick is None:
+        raise ApiError(404, "beat has not ticked yet.")
+    return BeatAnswer(
+        last_tick=tick.at, age_seconds=tick.age_seconds, host=tick.host, beat_host=tick.beat_host
+    )

@@ -1,4 +1,4 @@
-"""Where dear requests queue for a place, so that a flood of them leaves the pages threads and memory."""
+"""Limits how many expensive requests run at once: a flood of them leaves threads and memory for pages."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.schemas import Accepted
-from mosaic.gateway.submit import submit
+from mosaic.gateway.jobs.schemas import Accepted
+from mosaic.gateway.jobs.submit import submit
 from mosaic.ledger.jobs import JobPlan
 
 
-class Desk:
-    """Some at a time are served, some wait for a moment, the rest are sent away."""
+class Admission:
+    """Some requests run, some wait for a moment, the rest are refused."""
 
-    def __init__(self, at_once: int, max_waiting: int, seconds: float, crowd: str) -> None:
-        """Serve `at_once`; `max_waiting` may wait, `seconds` each; `crowd` says why others are refused."""
+    def __init__(self, at_once: int, max_waiting: int, seconds: float, reason: str) -> None:
+        """Admit `at_once`; `max_waiting` may wait, `seconds` each; `reason` says why others are refused."""
         self._places = asyncio.Semaphore(at_once)
         self._max_waiting = max_waiting
         self._seconds = seconds
-        self._crowd = crowd
+        self._reason = reason
         self._waiting = 0
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place. Raises ApiError 429 when there are too many, or none came free in time."""
-        busy = ApiError(429, f"{self._crowd}; try again in a second.", {"Retry-After": "1"})
+        busy = ApiError(429, f"{self._reason}; try again in a second.", {"Retry-After": "1"})
         if self._waiting >= self._max_waiting:
             raise busy
         self._waiting += 1

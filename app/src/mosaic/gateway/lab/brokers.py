@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mosaic.config import Lab
-from mosaic.gateway.watch.management import Document, Management, ManagementError
+from mosaic.gateway.lab.management import Document, Management, ManagementError
 
 CHECK_SECONDS = 0.5
 ANSWER_SECONDS = 0.9

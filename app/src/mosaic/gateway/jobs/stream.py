@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from mosaic.gateway.live.sse import Event
-from mosaic.gateway.schemas import PartAnswer
+from mosaic.gateway.jobs.schemas import PartAnswer
+from mosaic.gateway.sse import Event
 from mosaic.ledger import jobs, progress
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import PartView

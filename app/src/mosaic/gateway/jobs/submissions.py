@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, File, Form, Request, UploadFile
 
-from mosaic.gateway.desk import TheSubmit
+from mosaic.gateway.deps import need_database
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.lab_api import need_database
-from mosaic.gateway.schemas import Accepted, RenderRequest, parse_sizes
+from mosaic.gateway.jobs.admission import TheSubmit
+from mosaic.gateway.jobs.schemas import Accepted
+from mosaic.gateway.schemas import RenderRequest, parse_sizes
 from mosaic.kinds.digest.plan import plan_digest
 from mosaic.kinds.render.plan import plan_render
 from mosaic.kinds.scale import pictures

@@ -8,6 +8,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
+from mosaic.ledger.models import RUNNING
 
 
 def job_id(job: str) -> uuid.UUID:
@@ -30,3 +31,10 @@ def find(job: str) -> JobView:
 def unknown(job: str) -> ApiError:
     """Return the answer to a question about a job that is not there."""
     return ApiError(404, f"there is no job {job[:64]}.")
+
+
+def no_result(view: JobView, what: str) -> str:
+    """Return the sentence that says why a job has no picture, or no result."""
+    if view.state == RUNNING and view.kind != "render":
+        return f"this job has no {what} yet: {view.done} of {view.total} parts are done."
+    return f"this job has no {what}: it is a {view.kind} job in state {view.state}."

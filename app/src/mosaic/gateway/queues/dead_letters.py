@@ -1,30 +1,26 @@
-"""Queues as the brokers count them, and the letters that died in them."""
+"""/api/dead-letters: what no consumer could finish; sent back or dropped, one at a time."""
 
 from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import pika.exceptions
-from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Path, Query
 from pika.adapters.blocking_connection import BlockingConnection
 from pydantic import BaseModel
 
 from mosaic import dead_letters
-from mosaic.config import Config
 from mosaic.dead_letters import GoneError, Letter
+from mosaic.gateway.deps import TheConfig
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.lab_api import TheStreams, TheWatch
-from mosaic.gateway.live.sse import Event
-from mosaic.gateway.watch.queues import QueueList
 from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.logs.service import connect
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api/dead-letters")
 
 DROPPED = "its message was dropped from the dead letters"
 PATIENCE_SECONDS = 3.0
@@ -62,41 +58,24 @@ class LetterList(BaseModel):
     letters: list[LetterAnswer]
 
 
-@router.get("/queues")
-async def list_queues(watch: TheWatch) -> QueueList:
-    """List the queues of the application as the brokers counted them last."""
-    return watch.queues.latest or QueueList(queues=[], reason="no broker was asked yet")
-
-
-@router.get("/queues/events", response_class=Response)
-async def follow_queues(watch: TheWatch, streams: TheStreams) -> Response:
-    """Follow the queues: an event `queues` now and at each change."""
-
-    async def events() -> AsyncGenerator[Event, None]:
-        async for queues in watch.queues.values():
-            yield Event(queues.model_dump(mode="json"), "queues")
-
-    return streams.answer(events())
-
-
-@router.get("/dead-letters")
-def list_dead_letters(request: Request, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> LetterList:
+@router.get("")
+def list_dead_letters(config: TheConfig, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> LetterList:
     """Look at dead letters; they stay where they are."""
-    letters, total = _with_broker(request, lambda connection: dead_letters.look(connection, limit))
+    letters, total = _with_broker(config, lambda connection: dead_letters.look(connection, limit))
     return LetterList(total=total, letters=[LetterAnswer.of(letter) for letter in letters])
 
 
-@router.post("/dead-letters/{handle}/retry")
-def retry_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
+@router.post("/{handle}/retry")
+def retry_dead_letter(config: TheConfig, handle: Handle) -> LetterAnswer:
     """Send a dead letter back to where it came from; a failed part of a job gets another chance."""
-    letter = _with_broker(request, lambda connection: dead_letters.retry(connection, handle, _revive))
+    letter = _with_broker(config, lambda connection: dead_letters.retry(connection, handle, _revive))
     return LetterAnswer.of(letter)
 
 
-@router.post("/dead-letters/{handle}/drop")
-def drop_dead_letter(request: Request, handle: Handle) -> LetterAnswer:
+@router.post("/{handle}/drop")
+def drop_dead_letter(config: TheConfig, handle: Handle) -> LetterAnswer:
     """Drop a dead letter for good; the part of a job that it asked for counts as failed."""
-    letter = _with_broker(request, lambda connection: dead_letters.drop(connection, handle, _give_up))
+    letter = _with_broker(config, lambda connection: dead_letters.drop(connection, handle, _give_up))
     return LetterAnswer.of(letter)
 
 
@@ -112,8 +91,7 @@ def _give_up(letter: Letter) -> None:
             operator_actions.give_up(session, *letter.part, DROPPED)
 
 
-def _with_broker(request: Request, work: Callable[[BlockingConnection], Result]) -> Result:
-    config: Config = request.app.state.config
+def _with_broker(config: TheConfig, work: Callable[[BlockingConnection], Result]) -> Result:
     if not _one_at_a_time.acquire(timeout=PATIENCE_SECONDS):
         raise ApiError(503, "somebody else looks at the dead letters; try again.", {"Retry-After": "2"})
     try:

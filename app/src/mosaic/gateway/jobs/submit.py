@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.schemas import Accepted
+from mosaic.gateway.jobs.schemas import Accepted
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan

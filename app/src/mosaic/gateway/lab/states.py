@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mosaic.gateway.watch.brokers import BrokerLook
-from mosaic.gateway.watch.ledger import LedgerLook
-from mosaic.gateway.watch.rates import Rates
-from mosaic.gateway.watch.snapshot import (
+from mosaic.gateway.lab.brokers import BrokerLook
+from mosaic.gateway.lab.ledger import LedgerLook
+from mosaic.gateway.lab.rates import Rates
+from mosaic.gateway.lab.schemas import (
     BeatState,
     BrokerState,
     InstanceState,

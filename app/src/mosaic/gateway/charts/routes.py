@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from mosaic.gateway.charts import ChartList, draw
+from mosaic.gateway.charts.prometheus import Alert, Prometheus, PrometheusError
+from mosaic.gateway.charts.queries import ChartList, draw
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.prometheus import Alert, Prometheus, PrometheusError
 
 router = APIRouter(prefix="/api")
 

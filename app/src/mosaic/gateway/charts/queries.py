@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from mosaic.gateway.prometheus import Prometheus, Series
+from mosaic.gateway.charts.prometheus import Prometheus, Series
 
 POINTS = 180
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from mosaic.gateway.live.sse import Event
-from mosaic.gateway.schemas import JobSummary
+from mosaic.gateway.jobs.schemas import JobSummary
+from mosaic.gateway.sse import Event
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import CANCELLED, DONE

@@ -1,0 +1,1 @@
+"""Jobs: submitted, listed, followed, cancelled, and their pictures."""

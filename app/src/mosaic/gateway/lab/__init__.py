@@ -1,0 +1,1 @@
+"""The lab's state: what is watched, and what follows from it."""

@@ -1,1 +1,0 @@
-"""Server-sent events: feeds, and the streams that carry them to browsers."""

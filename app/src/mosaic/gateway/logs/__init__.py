@@ -1,0 +1,1 @@
+"""Log records: stored ones, and new ones as they come."""

@@ -1,0 +1,1 @@
+"""Beat's schedule and its latest runs."""
