@@ -1,0 +1,114 @@
+"""make_durable: all of this package applied to an application."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+from weakref import WeakSet
+
+from celery import Celery, bootsteps, signals
+from celery.utils.imports import symbol_by_name
+
+from celery_durable import systemd
+from celery_durable.amqp import durable_amqp
+from celery_durable.pool import PoolCheck, exit_on_sigterm
+from celery_durable.settings import losing_settings, losing_tasks, settings_for
+
+logger = logging.getLogger("celery_durable")
+
+LAST_EVENTS_SECONDS = 0.5
+CELERY_EVENTS = "celery.app.events:Events"
+_apps: WeakSet[Celery] = WeakSet()
+
+
+def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
+    """Have `app` lose no accepted task on RabbitMQ; return it.
+
+    Call it where the application is made, before or after `config_from_object`, in producers, beat and
+    workers alike: the publisher decides by its own queues how a delayed task travels. What the application
+    sets itself stays, and is a warning where it loses tasks. `remote_control` keeps `celery inspect` and
+    `celery control`.
+
+    Prevents what the table in the README lists, a line for each setting; beside them: a pool process that
+    lives on after it was told to end (`kill-pool-child`), a worker that waits for events or delayed queues of
+    a broker that is away (`freeze-broker-follower`), expired messages that become dead letters, stored
+    results that run code. A queue that exists as a classic one is an error with its remedy, and the worker
+    exits with status 78.
+    """
+    if app in _apps:
+        return app
+    _apps.add(app)
+    own: Any = app  # celery-types does not know all of it
+    own.amqp_cls = durable_amqp(symbol_by_name(own.amqp_cls or "celery.app.amqp:AMQP"))
+    if own.events_cls in (None, CELERY_EVENTS):
+        own.events_cls = "celery_durable.events:BackgroundEvents"
+    # Both are made anew from these classes, should the application have used them already.
+    for name in ("amqp", "events"):
+        own.__dict__.pop(name, None)
+    app.loader.override_backends = {
+        "db": "celery_durable.backend:NoPickleDatabaseBackend",
+        "database": "celery_durable.backend:NoPickleDatabaseBackend",
+        **app.loader.override_backends,
+    }
+    app.steps["worker"].update({PoolCheck, Precheck})
+
+    def configure(sender: Celery, **_: Any) -> None:
+        sender.conf.update(settings_for(sender.conf, remote_control=remote_control))
+        for sentence in losing_settings(sender.conf):
+            logger.warning("%s", sentence)
+
+    app.on_after_configure.connect(configure, weak=False)
+    if own.configured:
+        configure(app)
+    return app
+
+
+class Precheck(bootsteps.Step):
+    """A step of every worker, before its pool starts: what its tasks lose, and drivers loaded in time."""
+
+    def create(self, parent: Any) -> None:
+        """Warn of tasks whose options lose them, and load the driver of the result backend.
+
+        A lost connection cancels running tasks, which writes to the result backend. When that had to load the
+        driver first, the worker stood still for 2 s in the middle of a fail-over.
+        """
+        for sentence in losing_tasks(parent.app):
+            logger.warning("%s", sentence)
+        url = getattr(parent.app.backend, "url", None)
+        if str(parent.app.conf.result_backend).startswith("db+") and url:
+            make_url = importlib.import_module("sqlalchemy").make_url
+            make_url(url).get_dialect().import_dbapi()
+
+
+# Celery's signals are global to the process: each receiver acts for durable applications alone.
+
+
+@signals.task_prerun.connect
+def _end_when_told(sender: Any = None, **_: Any) -> None:
+    if getattr(sender, "app", None) in _apps:
+        exit_on_sigterm()
+
+
+@signals.worker_ready.connect
+def _worker_is_ready(sender: Any, **_: Any) -> None:
+    if sender.app in _apps:
+        systemd.ready("consuming " + " ".join(sorted(sender.app.amqp.queues.consume_from)))
+        signals.worker_shutting_down.connect(_worker_is_stopping)
+
+
+def _worker_is_stopping(**_: Any) -> None:
+    systemd.stopping("finishing running tasks")
+
+
+@signals.worker_shutdown.connect
+def _send_last_events(sender: Any, **_: Any) -> None:
+    # Among them that this worker goes; readers would learn it from missing heartbeats only.
+    if sender.app in _apps and hasattr(sender.app.events, "sender"):
+        sender.app.events.sender.flush(LAST_EVENTS_SECONDS)
+
+
+@signals.beat_init.connect
+def _beat_is_ready(sender: Any, **_: Any) -> None:
+    if sender.app in _apps:
+        systemd.ready(f"{len(sender.scheduler.schedule)} periodic tasks")
