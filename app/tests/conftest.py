@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import psycopg
@@ -26,8 +26,9 @@ from mosaic.ledger.database import engine, make_engine
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import Base
 from mosaic.migrate import migrate
-from mosaic.publisher import Publisher, PublishError
 from sqlalchemy import Engine, text
+
+from celery_durable import Unconfirmed
 
 ROLES = (
     "CREATE ROLE mosaic_owner LOGIN",
@@ -156,14 +157,11 @@ class RecordingPublisher:
         self.calls: list[TaskCall] = []
         self.broken = False
 
-    def publish(self, calls: Sequence[TaskCall], seconds: float) -> None:
+    def __call__(self, calls: Sequence[TaskCall], _seconds: float) -> None:
         """Record the calls."""
         if self.broken:
-            raise PublishError(f"nothing confirmed in {seconds} s")
+            raise Unconfirmed(str(call.task_id) for call in calls)
         self.calls.extend(calls)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 @pytest.fixture
@@ -175,7 +173,7 @@ def publisher() -> RecordingPublisher:
 @pytest.fixture
 def anonymous(config: Config, publisher: RecordingPublisher) -> Iterator[TestClient]:
     """Yield a client that has not logged in."""
-    gateway = create_gateway(config, cast(Publisher, publisher))
+    gateway = create_gateway(config, publisher)
     with TestClient(gateway, base_url="https://console.lab", raise_server_exceptions=False) as client:
         yield client
 
@@ -190,7 +188,7 @@ def client(anonymous: TestClient) -> TestClient:
 @pytest.fixture
 def served(config: Config, publisher: RecordingPublisher) -> Iterator[str]:
     """Serve the gateway on loopback and yield its address; event streams need a real server."""
-    gateway = create_gateway(config, cast(Publisher, publisher))
+    gateway = create_gateway(config, publisher)
     settings = uvicorn.Config(gateway, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2)
     server = NotifyingServer(settings, gateway)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -229,6 +227,6 @@ def republished(monkeypatch: pytest.MonkeyPatch) -> list[TaskCall]:
     def collect(_app: Celery, new: list[TaskCall]) -> None:
         calls.extend(new)
 
-    monkeypatch.setattr("mosaic.tasks.base.publish_calls", collect)
-    monkeypatch.setattr("mosaic.tasks.upkeep.publish_calls", collect)
+    monkeypatch.setattr("mosaic.tasks.base.publish", collect)
+    monkeypatch.setattr("mosaic.tasks.upkeep.publish", collect)
     return calls

@@ -8,17 +8,12 @@ import uuid
 from typing import Any
 
 import pytest
-from celery import signals
-from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
 from mosaic.ledger import upkeep
 from mosaic.ledger.database import transaction
-from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, RETRIED, Attempt, DrillAttempt
-from mosaic.metrics import publishing
 from mosaic.metrics.ledger import LedgerMetrics
-from mosaic.publisher import PUBLISHER, Publisher
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry
 
 CONFIG = Config(
     host="gateway-1",
@@ -123,33 +118,3 @@ def test_the_latest_tick_is_told(follower: Follower) -> None:
         upkeep.record_tick(session, "t", "worker-1", "gateway-1")
     follower.update()
     assert follower.value("mosaic_beat_last_tick_timestamp_seconds") == pytest.approx(time.time(), abs=5)
-
-
-def published(name: str, publisher: str) -> float:
-    """A value of the publishing metrics now."""
-    return REGISTRY.get_sample_value(name, {"publisher": publisher}) or 0.0
-
-
-def test_the_publishers_confirms_are_measured() -> None:
-    publisher = Publisher(create_app(CONFIG))
-    count, total = (
-        published(f"mosaic_publish_confirm_seconds_{kind}", PUBLISHER) for kind in ("count", "sum")
-    )
-    lost = published("mosaic_publish_unconfirmed_total", PUBLISHER)
-    sent = time.monotonic() - 0.5
-    publisher._unconfirmed = {tag: (TaskCall("mosaic.render.tile", ()), sent) for tag in (1, 2, 3)}
-    publisher._on_ack(2, True)
-    publisher.close()
-    assert published("mosaic_publish_confirm_seconds_count", PUBLISHER) == count + 2
-    assert published("mosaic_publish_confirm_seconds_sum", PUBLISHER) == pytest.approx(total + 1.0, abs=0.2)
-    assert published("mosaic_publish_unconfirmed_total", PUBLISHER) == lost + 1
-
-
-def test_beats_confirms_are_measured_and_failures_counted() -> None:
-    publishing.measure_celery("test")
-    signals.before_task_publish.send("t", headers={"id": "1"})
-    signals.after_task_publish.send("t", headers={"id": "1"})
-    assert published("mosaic_publish_confirm_seconds_count", "test") == 1
-    signals.before_task_publish.send("t", headers={"id": "2"})  # fails
-    signals.before_task_publish.send("t", headers={"id": "3"})
-    assert published("mosaic_publish_unconfirmed_total", "test") == 1

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -67,27 +68,29 @@ def migrate() -> None:
 @main.command()
 def declare() -> None:
     """Declare exchanges, queues, bindings and the levels of delayed delivery."""
-    from kombu import Connection
+    from celery_durable import declare_queues
+    from mosaic import topology
+    from mosaic.celery import current_app
 
-    from mosaic.declare import declare_all
-
-    with Connection(load_config().broker.url, connect_timeout=5) as connection:
-        connection.ensure_connection(max_retries=3, interval_start=1, interval_step=1)
-        click.echo(f"declared: {declare_all(connection)} new")
+    new = declare_queues(current_app(), topology.shared_task_queues(), topology.plain_queues())
+    click.echo(f"declared: {new} new")
 
 
 @main.command()
 def gateway() -> None:
     """Serve the HTTP gateway on its unix socket."""
+    from celery_durable.metrics import measure_publishing
+
     from mosaic.celery import current_app
     from mosaic.gateway.app import serve
-    from mosaic.publisher import Publisher
+    from mosaic.publish import publish
 
     config = load_config()
     if config.gateway is None:
         raise ConfigError(f"{config_path()}: the table [gateway] is missing.")
     configure_logging()
-    serve(config, Publisher(current_app()))
+    measure_publishing("gateway")
+    serve(config, partial(publish, current_app()))
 
 
 main.add_command(drill)

@@ -8,32 +8,24 @@ from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from celery_durable import Unconfirmed
 from mosaic.ledger.jobs import TaskCall
-from mosaic.publisher import Publisher, PublishError
+from mosaic.publish import publish
 
-Publish = Callable[[TaskCall], None]
+Publish = Callable[[TaskCall], object]
 
-WINDOW_SECONDS = 40.0
-NOT_KNOWN = (PublishError, AMQPError, KombuError, OSError)
+NOT_KNOWN = (Unconfirmed, AMQPError, KombuError, OSError)
 
 
 def celery_publisher(app: Celery) -> Publish:
     """Return Celery's own way: `send_task` with the application's settings, whatever they are."""
 
-    def publish(call: TaskCall) -> None:
-        app.send_task(call.task, args=call.args, task_id=call.task_id)
-
-    return publish
+    return lambda call: app.send_task(call.task, args=call.args, task_id=call.task_id)
 
 
 def window_publisher(app: Celery) -> Publish:
     """Return the gateway's way, which gives up a silent connection by itself."""
-    publisher = Publisher(app)
-
-    def publish(call: TaskCall) -> None:
-        publisher.publish([call], WINDOW_SECONDS)
-
-    return publish
+    return lambda call: publish(app, [call])
 
 
 def publishers(profile: str) -> Mapping[str, Publish]:

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mosaic import __version__, systemd
+from celery_durable import systemd
+from mosaic import __version__
 from mosaic.config import Config, ConfigError
 from mosaic.gateway import auth_request, errors, pages
 from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, RequireLogin
@@ -25,6 +26,7 @@ from mosaic.gateway.jobs import pictures, submissions
 from mosaic.gateway.jobs import routes as jobs
 from mosaic.gateway.jobs.admission import Admission
 from mosaic.gateway.jobs.listing import LatestJobs
+from mosaic.gateway.jobs.submit import Publish
 from mosaic.gateway.lab import routes as lab
 from mosaic.gateway.lab.management import trust
 from mosaic.gateway.lab.watch import LabWatch
@@ -34,7 +36,6 @@ from mosaic.gateway.periodic import routes as periodic
 from mosaic.gateway.queues import dead_letters
 from mosaic.gateway.queues import routes as queues
 from mosaic.gateway.sse import Streams
-from mosaic.publisher import Publisher
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -92,8 +93,8 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
-    """Return the gateway; it closes `publisher` when it ends. Raises ConfigError without [gateway]."""
+def create_gateway(config: Config, publish: Publish) -> FastAPI:
+    """Return the gateway; `publish` publishes its tasks. Raises ConfigError without [gateway]."""
     settings = config.gateway
     if settings is None:
         raise ConfigError("the table [gateway] is missing.")
@@ -112,10 +113,9 @@ def create_gateway(config: Config, publisher: Publisher) -> FastAPI:
         await watch.stop()
         if prometheus is not None:
             await prometheus.close()
-        publisher.close()
 
     app = FastAPI(title="mosaic", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.publisher = publisher
+    app.state.publish = publish
     app.state.config = config
     app.state.watch = watch
     app.state.submissions = Admission(8, 64, 1.0, "too many jobs are being submitted at once")
@@ -171,9 +171,9 @@ class NotifyingServer(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-def serve(config: Config, publisher: Publisher) -> None:
+def serve(config: Config, publish: Publish) -> None:
     """Serve on the unix socket until SIGTERM; the proxy in front writes the access log."""
-    app = create_gateway(config, publisher)
+    app = create_gateway(config, publish)
     settings = uvicorn.Config(
         app,
         uds=config.gateway.socket if config.gateway else None,

@@ -19,7 +19,8 @@ from typing import Any
 import pika
 import pika.exceptions
 
-from mosaic import systemd, topology
+from celery_durable import systemd
+from mosaic import topology
 from mosaic.config import Config, ConfigError
 from mosaic.ledger.log_records import Entry
 from mosaic.logging_setup import SEVERITIES

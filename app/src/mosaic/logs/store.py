@@ -20,7 +20,8 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic, BasicProperties
 
-from mosaic import systemd, topology
+from celery_durable import systemd
+from mosaic import topology
 from mosaic.config import Config
 from mosaic.ledger import log_records
 from mosaic.ledger.database import DATABASE_AWAY, transaction

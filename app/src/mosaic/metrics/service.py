@@ -14,7 +14,7 @@ from typing import cast
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from mosaic import systemd
+from celery_durable import systemd
 from mosaic.config import ConfigError
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.metrics.ledger import LedgerMetrics

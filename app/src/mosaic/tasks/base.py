@@ -7,7 +7,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery, Task
+from celery import Task
 
 from mosaic.config import load_config
 from mosaic.ledger import periodic, work
@@ -15,6 +15,7 @@ from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, FAILED
 from mosaic.ledger.work import PartWork, Product, Runner
+from mosaic.publish import publish
 
 if TYPE_CHECKING:
     BaseTask = Task[Any, Any]
@@ -96,7 +97,7 @@ class PartTask(MosaicTask):
         with transaction() as session:
             due = work.finish(session, part, runner, product)
         if self.publishes_join:
-            publish_calls(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
+            publish(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
 
 
 class PeriodicTask(MosaicTask):
@@ -141,9 +142,3 @@ class PartlessTask(MosaicTask):
         with transaction() as session:
             work.end_partless(session, attempt, DONE)
         return result
-
-
-def publish_calls(app: Celery, calls: list[TaskCall]) -> None:
-    """Publish calls with confirms, waiting out an election of the queue's leader."""
-    for call in calls:
-        app.send_task(call.task, args=call.args)

@@ -9,7 +9,8 @@ from celery import shared_task
 from mosaic.config import load_config
 from mosaic.ledger import upkeep
 from mosaic.ledger.database import transaction
-from mosaic.tasks.base import PeriodicTask, publish_calls
+from mosaic.publish import publish
+from mosaic.tasks.base import PeriodicTask
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def sweep(self: PeriodicTask) -> None:
             return int(declared.message_count) == 0
 
         calls, gave_up = upkeep.sweep(session, load_config().upkeep, queue_is_empty)
-    publish_calls(self.app, calls)
+    publish(self.app, calls)
     if calls or gave_up:
         logger.warning("published %d lost parts again, gave up on %d", len(calls), gave_up)
 

@@ -61,7 +61,7 @@ CHARTS = (
         "ms",
         "publisher",
         "1000 * histogram_quantile(0.95,"
-        " sum by (le, publisher) (rate(mosaic_publish_confirm_seconds_bucket[1m])))",
+        " sum by (le, publisher) (rate(celery_publish_confirm_seconds_bucket[1m])))",
     ),
     Chart(
         "duration",

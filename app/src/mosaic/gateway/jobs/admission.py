@@ -55,7 +55,7 @@ async def take_place(request: Request) -> AsyncIterator[Submit]:
             503, "no broker is up; the job was not entered, try again in a moment.", {"Retry-After": "5"}
         )
     async with state.submissions.place():
-        yield partial(submit, state.publisher, max_running=state.max_running_jobs)
+        yield partial(submit, state.publish, max_running=state.max_running_jobs)
 
 
 async def take_assembly_place(request: Request) -> AsyncIterator[None]:

@@ -8,20 +8,24 @@ between, the job stays, and the sweep publishes it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 
+from celery_durable import Unconfirmed
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.jobs.schemas import Accepted
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
-from mosaic.ledger.jobs import JobPlan
-from mosaic.publisher import Publisher, PublishError
+from mosaic.ledger.jobs import JobPlan, TaskCall
 
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 3.5
 
 
-def submit(publisher: Publisher, plan: JobPlan, max_running: int) -> Accepted:
+Publish = Callable[[Sequence[TaskCall], float], None]  # as mosaic.publish, of an application
+
+
+def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
     """Enter `plan` and publish its tasks.
 
     Raises ApiError 429 when `max_running` jobs run already, 503 when the broker does not take the tasks.
@@ -35,8 +39,8 @@ def submit(publisher: Publisher, plan: JobPlan, max_running: int) -> Accepted:
             )
         job_id, calls = jobs.enter(session, plan)
     try:
-        publisher.publish(calls, PUBLISH_SECONDS)
-    except PublishError as error:
+        publish(calls, PUBLISH_SECONDS)
+    except Unconfirmed as error:
         logger.warning("withdrew job %s: %s", job_id, error)
         with transaction() as session:
             jobs.withdraw(session, job_id)

@@ -1,0 +1,21 @@
+"""Publishing the tasks of a job, each with its confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+
+from celery_durable import ConfirmWindow
+from mosaic.ledger.jobs import TaskCall
+
+PUBLISH_SECONDS = 40.0
+
+
+def publish(app: Celery, calls: Sequence[TaskCall], seconds: float = PUBLISH_SECONDS) -> None:
+    """Publish every call. Raises Unconfirmed after `seconds`; some calls may then be published."""
+    with ConfirmWindow(app, timeout=seconds) as window:
+        for call in calls:
+            options: dict[str, Any] = {"args": call.args, "task_id": call.task_id, "producer": window}
+            app.send_task(call.task, **options)
