@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.exceptions import Retry
-from mosaic.kinds.digest.plan import plan_digest
+from mosaic.kinds.digest.plan import plan as plan_digest
 from mosaic.kinds.digest.words import count_words
-from mosaic.kinds.render.plan import plan_render
-from mosaic.kinds.render.view import View
-from mosaic.kinds.scale.plan import plan_scale
+from mosaic.kinds.render.plan import RenderRequest
+from mosaic.kinds.render.plan import plan as plan_render
+from mosaic.kinds.scale.plan import job_plan as plan_scale
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, JobView, TaskCall
@@ -22,7 +22,7 @@ from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-VIEW = View(-0.6, 0.0, 3.2, 96, 64, 32, 60)
+VIEW = RenderRequest(width=96, height=64, tile=32, iterations=60)
 
 
 def enter(plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:

@@ -22,10 +22,10 @@ from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
 from mosaic import topology
+from mosaic.ledger.models import MAX_INDEX
 
 MAX_SEARCHED = 2000
 PREVIEW = 300
-MAX_INDEX = 2**31 - 1  # of the ledger's column
 # What the broker writes into a letter; a copy starts without its past.
 DEATH_HEADERS = ("x-death", "x-delivery-count", "x-acquired-count", "x-opt-rabbitmq-delivery-time")
 DEATH_PREFIXES = ("x-first-death-", "x-last-death-")

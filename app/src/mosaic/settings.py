@@ -13,6 +13,7 @@ from amqp.exceptions import MessageNacked
 
 from mosaic import topology
 from mosaic.config import Config
+from mosaic.kinds import KINDS
 
 HARD_TIME_LIMIT_SECONDS = 300
 SOFT_TIME_LIMIT_SECONDS = 240
@@ -20,10 +21,8 @@ TICK_SECONDS = 10
 SWEEP_SECONDS = 10
 PURGE_SECONDS = 600
 
-# Modules of function tasks; mosaic.celery registers the class-based one.
 TASK_MODULES = (
-    "mosaic.kinds.scale.task",
-    "mosaic.kinds.digest.task",
+    *(kind.task_module for kind in KINDS.values()),
     "mosaic.tasks.upkeep",
     "mosaic.tasks.probe",
     "mosaic.drill.tasks",

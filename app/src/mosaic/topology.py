@@ -1,8 +1,8 @@
 """Exchanges, queues and bindings: the one place that names them.
 
-    mosaic.tasks (topic)  --render-->  mosaic.render         --scale-->   mosaic.scale
-                          --digest-->  mosaic.digest         --upkeep-->  mosaic.upkeep
-                          --drill-->   mosaic.drill          --host.<hostname>-->  mosaic.host.<hostname>
+    mosaic.tasks (topic)  --render-->  mosaic.render         and so on for the other kinds of jobs
+                          --upkeep-->  mosaic.upkeep         --drill-->   mosaic.drill
+                          --host.<hostname>-->  mosaic.host.<hostname>
     mosaic.logs  (topic)  --#-->  mosaic.logs        routing key <host>.<severity>
     mosaic.dead  (topic)  --#-->  mosaic.dead        what no consumer could finish
 
@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from kombu import Exchange, Queue
 
+from mosaic.kinds import KINDS
+
 TASKS = "mosaic.tasks"
 LOGS = "mosaic.logs"
 DEAD = "mosaic.dead"
 
-RENDER_QUEUE = "mosaic.render"
-SCALE_QUEUE = "mosaic.scale"
-DIGEST_QUEUE = "mosaic.digest"
 UPKEEP_QUEUE = "mosaic.upkeep"
 DRILL_QUEUE = "mosaic.drill"
 
@@ -57,10 +56,9 @@ def host_queue(host: str) -> Queue:
 
 def shared_task_queues() -> tuple[Queue, ...]:
     """Return the queues of Celery tasks that any worker may consume."""
+    of_kinds = {kind.queue: kind.routing_key for kind in KINDS.values()}
     return (
-        _quorum_queue(RENDER_QUEUE, tasks_exchange, "render"),
-        _quorum_queue(SCALE_QUEUE, tasks_exchange, "scale"),
-        _quorum_queue(DIGEST_QUEUE, tasks_exchange, "digest"),
+        *(_quorum_queue(queue, tasks_exchange, key) for queue, key in of_kinds.items()),
         _quorum_queue(UPKEEP_QUEUE, tasks_exchange, "upkeep"),
         _quorum_queue(DRILL_QUEUE, tasks_exchange, "drill"),
     )
@@ -84,9 +82,7 @@ def exchanges() -> tuple[Exchange, ...]:
 def task_routes() -> dict[str, dict[str, str]]:
     """Return Celery's routes: task name pattern to queue."""
     return {
-        "mosaic.render.*": {"queue": RENDER_QUEUE},
-        "mosaic.scale.*": {"queue": SCALE_QUEUE},
-        "mosaic.digest.*": {"queue": DIGEST_QUEUE},
+        **{f"mosaic.{kind.name}.*": {"queue": kind.queue} for kind in KINDS.values()},
         "mosaic.upkeep.*": {"queue": UPKEEP_QUEUE},
         "mosaic.drill.*": {"queue": DRILL_QUEUE},
     }

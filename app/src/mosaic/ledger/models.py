@@ -38,6 +38,8 @@ RETRIED = "retried"
 LOST = "lost"
 DISCARDED = "discarded"
 
+MAX_INDEX = 2**31 - 1  # of a part in its job
+
 
 class Base(DeclarativeBase):
     """Names constraints, so that a migration can name them too."""
