@@ -101,6 +101,22 @@ def test_small_picture_is_made_once(client: TestClient, app: Celery, publisher: 
         assert len(session.scalars(select(Blob).where(Blob.role == "thumbnail")).all()) == 1
 
 
+def test_making_a_small_picture_needs_a_place_as_a_large_one_does(
+    client: TestClient, app: Celery, publisher: RecordingPublisher
+) -> None:
+    job = submit(client)
+    run_all(app, publisher)
+    state = cast(FastAPI, client.app).state
+    free, full = state.assemblies, Admission(1, 0, 0.1, "too many")
+    state.assemblies = full
+    for path in ("image", "thumbnail"):
+        assert client.get(f"/api/jobs/{job}/{path}").status_code == 429, path
+    state.assemblies = free
+    made = client.get(f"/api/jobs/{job}/thumbnail")
+    state.assemblies = full
+    assert client.get(f"/api/jobs/{job}/thumbnail").content == made.content, "a kept one needs none"
+
+
 def test_failed_part_gets_another_chance(client: TestClient, app: Celery) -> None:
     job = submit(client)
     with transaction() as session:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.deps import TheWatch, need_database
 from mosaic.gateway.errors import ApiError
@@ -61,10 +62,13 @@ def show_image(job: str, watch: TheWatch, tint: Literal["none", "host"] = "none"
 
 
 @router.get("/thumbnail", response_class=Response)
-def show_thumbnail(job: str) -> Response:
+async def show_thumbnail(request: Request, job: str) -> Response:
     """Return the small picture of a finished job."""
-    data = thumbnails.thumbnail(job_id(job))
+    data = await run_in_threadpool(thumbnails.kept, job_id(job))
     if data is None:
-        find(job)
+        async with request.app.state.assemblies.place():
+            data = await run_in_threadpool(thumbnails.make, job_id(job))
+    if data is None:
+        await run_in_threadpool(find, job)
         raise ApiError(404, "this job has no picture.")
     return Response(data, media_type="image/png", headers=IMMUTABLE)

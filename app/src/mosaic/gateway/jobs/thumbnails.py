@@ -15,12 +15,19 @@ ROLE = "thumbnail"
 EDGE = 320
 
 
-def thumbnail(job_id: uuid.UUID) -> bytes | None:
-    """Return the small picture (PNG within EDGE pixels) of a finished job; None: it has none."""
+def kept(job_id: uuid.UUID) -> bytes | None:
+    """Return the small picture that was made before."""
     with transaction() as session:
-        kept = jobs.blob(session, job_id, ROLE)
-        if kept is not None:
-            return kept.data
+        blob = jobs.blob(session, job_id, ROLE)
+    return blob.data if blob else None
+
+
+def make(job_id: uuid.UUID) -> bytes | None:
+    """Make and keep the small picture (PNG within EDGE pixels) of a finished job; None: it has no picture."""
+    with transaction() as session:
+        blob = jobs.blob(session, job_id, ROLE)
+        if blob is not None:  # another request made it meanwhile
+            return blob.data
         job = session.get(Job, job_id)
         if job is None or job.state != DONE or not kind_of(job.kind).picture:
             return None
