@@ -162,20 +162,6 @@ class LogRecord(Base):
     )
 
 
-class BeatTick(Base):
-    """One beat tick that went from beat over the broker and a worker to the database."""
-
-    __tablename__ = "beat_tick"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    task_id: Mapped[str]
-    host: Mapped[str]
-    beat_host: Mapped[str]
-    ticked_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (UniqueConstraint("task_id"), Index(None, "ticked_at"))
-
-
 class Heartbeat(Base):
     """The latest sign of life of one process of the application, e.g. `render@worker-1`; `kind` says of what.
 
