@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import io
 import uuid
 from collections import Counter
@@ -207,9 +206,9 @@ def test_pages_have_a_frame_and_nothing_inline(client: TestClient, path: str) ->
 def test_pages_link_to_the_guarded_pages_that_there_are(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, monitor: str
 ) -> None:
-    lab = dataclasses.replace(config.lab, prometheus_url=monitor)
+    lab = config.lab.model_copy(update={"prometheus_url": monitor})
     application = cast(FastAPI, client.app)
-    monkeypatch.setattr(application.state, "config", dataclasses.replace(config, lab=lab))
+    monkeypatch.setattr(application.state, "config", config.model_copy(update={"lab": lab}))
     page = client.get("/", headers=HTML).text
     assert 'href="/rabbitmq/"' in page
     assert [f'href="/{door}/"' in page for door in ("flower", "prometheus")] == [bool(monitor)] * 2

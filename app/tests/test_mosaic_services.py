@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import logging
@@ -209,7 +208,7 @@ def publish_to(port: int, seconds: float) -> float:
         broker=Broker(url=f"amqp://u:p@127.0.0.1:{port}/mosaic"),
         database=Database(url="postgresql+psycopg://u@/mosaic"),
     )
-    publisher = Publisher(create_app(dataclasses.replace(config)))
+    publisher = Publisher(create_app(config))
     started = time.monotonic()
     try:
         with pytest.raises(PublishError, match="2 messages stayed unconfirmed"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
@@ -52,7 +51,7 @@ def test_only_the_queue_of_a_host_expires() -> None:
 
 
 def test_two_hosts_differ_in_their_own_queue_only() -> None:
-    other = dataclasses.replace(CONFIG, host="gateway-1")
+    other = CONFIG.model_copy(update={"host": "gateway-1"})
     here, there = celery_settings(CONFIG), celery_settings(other)
     assert [q.name for q in here.pop("task_queues")[:-1]] == [q.name for q in there.pop("task_queues")[:-1]]
     assert here == there
@@ -89,8 +88,8 @@ def test_setting_that_keeps_tasks(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("heartbeat", [2, 3, 60])
 def test_a_worker_that_shuts_down_is_not_taken_for_dead(heartbeat: int) -> None:
-    broker = dataclasses.replace(CONFIG.broker, heartbeat=heartbeat)
-    settings = celery_settings(dataclasses.replace(CONFIG, broker=broker))
+    broker = CONFIG.broker.model_copy(update={"heartbeat": heartbeat})
+    settings = celery_settings(CONFIG.model_copy(update={"broker": broker}))
     assert 0 < settings["worker_soft_shutdown_timeout"] < 2 * heartbeat
 
 
