@@ -34,23 +34,41 @@ def test_secrets_are_not_in_the_representation() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"host": ""}, "host must be"),
-        ({"host": 3}, "host must be"),
-        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"host": ""}, "host must have at least 1 character"),
+        ({"host": 3}, "host must be a valid string"),
+        ({"colour": "red"}, "unknown key 'colour'; known are broker, database,"),
+        ({"a\nb": "red"}, "unknown key 'a\\nb'"),
         ({"broker": {}}, "broker.url is missing"),
-        ({"broker": {"url": 5}}, "broker.url must be of type str"),
+        ({"broker": {"url": 5}}, "broker.url must be a valid string"),
+        ({"broker": {"url": ""}}, "broker.url must have at least 1 character"),
         ({"broker": {"url": "amqps://broker-1"}}, "broker.url must start with amqp://"),
-        ({"broker": {"url": "amqp://a;amqp://b"}}, "one broker address"),
-        ({"broker": {"url": "amqp://a", "heartbeat": 0}}, "between 1 and 60"),
-        ({"broker": {"url": "amqp://a", "heartbeat": True}}, "broker.heartbeat must be of type int"),
-        ({"broker": {"url": "amqp://a", "port": 1}}, "unknown key broker.port"),
+        ({"broker": {"url": "amqp://a;amqp://b"}}, "broker.url must be one address"),
+        (
+            {"broker": {"url": "amqp://a", "heartbeat": 0}},
+            "broker.heartbeat must be greater than or equal",
+        ),
+        ({"broker": {"url": "amqp://a", "heartbeat": True}}, "broker.heartbeat must be a valid integer"),
+        (
+            {"broker": {"url": "amqp://a", "port": 1}},
+            "unknown key 'broker.port'; known are heartbeat, logs_url",
+        ),
         ({"database": {"url": "sqlite:///x"}}, "postgresql+psycopg://"),
         ({"database": "x"}, "the table [database] is missing"),
         ({"gateway": {"username": "lab"}}, "gateway.password is missing"),
-        ({"gateway": {**GATEWAY, "password": ""}}, "gateway.password must not be empty"),
-        ({"gateway": {**GATEWAY, "session_key": "short"}}, "at least 16 characters"),
-        ({"gateway": {**GATEWAY, "max_body_mb": 0}}, "between 1 and 1024"),
-        ({"upkeep": {"max_attempts": 0}}, "upkeep.max_attempts must be at least 1"),
+        ({"gateway": {**GATEWAY, "password": ""}}, "gateway.password must have at least 1 character"),
+        (
+            {"gateway": {**GATEWAY, "session_key": "short"}},
+            "gateway.session_key must have at least 16 characters",
+        ),
+        (
+            {"gateway": {**GATEWAY, "max_body_mb": 2000}},
+            "gateway.max_body_mb must be less than or equal",
+        ),
+        ({"gateway": {**GATEWAY, "max_body_mb": "5"}}, "gateway.max_body_mb must be a valid integer"),
+        ({"lab": {"brokers": "broker-1"}}, "lab.brokers must be a list"),
+        ({"lab": {"brokers": [1]}}, "lab.brokers.0 must be a valid string"),
+        ({"lab": {"prometheus_url": "ftp://x"}}, "lab.prometheus_url must start with http"),
+        ({"upkeep": {"max_attempts": 0}}, "upkeep.max_attempts must be greater than or equal"),
     ],
 )
 def test_wrong_value_gets_one_sentence(change: dict[str, object], sentence: str) -> None:
@@ -60,6 +78,22 @@ def test_wrong_value_gets_one_sentence(change: dict[str, object], sentence: str)
     assert sentence in message
     assert message.endswith(".")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [("host", "host is missing."), ("broker", "the table [broker] is missing.")],
+)
+def test_missing_table_or_key_is_named(missing: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({key: value for key, value in RIGHT.items() if key != missing})
+    assert str(caught.value) == sentence
+
+
+def test_wrong_value_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({**RIGHT, "broker": {"url": "http://user:secret@x"}})
+    assert "secret" not in str(caught.value)
 
 
 def test_missing_file_names_the_variable(tmp_path: Path) -> None:

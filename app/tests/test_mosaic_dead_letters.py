@@ -104,7 +104,7 @@ class FakeBroker:
 
 def handles(broker: FakeBroker) -> list[str]:
     """Return the handles of all letters."""
-    return [letter.handle for letter in dead_letters.look(broker, 10)[0]]  # type: ignore[arg-type]
+    return [letter.handle for letter in dead_letters.listed(broker, 10)[0]]  # type: ignore[arg-type]
 
 
 def test_letter_says_what_and_why() -> None:

@@ -8,13 +8,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.exceptions import Retry
-from mosaic.drill import dead_letters
+from click.testing import CliRunner
+from mosaic.cli import main
+from mosaic.config import Config
 from mosaic.drill.hold import Hold
 from mosaic.drill.ledger_file import LedgerFile
 from mosaic.drill.load import Load, Plan
@@ -24,6 +27,7 @@ from mosaic.ledger.drills import Unit
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.work import Runner
 from sqlalchemy.exc import OperationalError
+from test_mosaic_dead_letters import FakeBroker, properties
 
 RUN = "some-drill"
 
@@ -196,46 +200,13 @@ def test_load_enters_what_it_publishes(
     assert "published" in {event["event"] for event in events}
 
 
-class Message:
-    """A dead letter as kombu's channel gives it."""
-
-    def __init__(self, tag: int, task_id: str, reason: str) -> None:
-        self.delivery_tag = tag
-        death = {"reason": reason, "queue": "mosaic.drill", "count": 1}
-        self.headers = {"id": task_id, "x-death": [death]}
-
-
-class DeadQueue:
-    """A connection and its channel, with a queue of dead letters."""
-
-    def __init__(self, *messages: Message) -> None:
-        self._waiting = list(messages)
-        self.acknowledged: list[int] = []
-        self.returned: list[int] = []
-
-    def channel(self) -> DeadQueue:
-        return self
-
-    def basic_get(self, _queue: str) -> Message | None:
-        return self._waiting.pop(0) if self._waiting else None
-
-    def basic_ack(self, tag: int) -> None:
-        self.acknowledged.append(tag)
-
-    def basic_reject(self, tag: int, requeue: bool) -> None:
-        assert requeue
-        self.returned.append(tag)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def test_only_the_runs_own_dead_letters_are_taken() -> None:
-    queue = DeadQueue(
-        Message(1, "some-drill-12", "delivery_limit"),
-        Message(2, "another-drill-3", "rejected"),
-        Message(3, "0f8fad5b-d9cb-469f-a165-70867728950e", "rejected"),
-    )
-    found: Any = dead_letters.take(queue, RUN)  # type: ignore[arg-type]
-    assert [(letter.unit, letter.reason) for letter in found] == [(12, "delivery_limit")]
-    assert (queue.acknowledged, queue.returned) == ([1], [2, 3])
+def test_only_the_runs_own_dead_letters_are_taken(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = ["another-drill-3", "0f8fad5b-d9cb-469f-a165-70867728950e", f"{RUN}-more-4"]
+    ids = [f"{RUN}-12", *foreign, f"{RUN}-13"]
+    broker = FakeBroker(*((properties(own_id, queue="mosaic.drill", count=1), b"") for own_id in ids))
+    monkeypatch.setattr("mosaic.logs.service.connect", lambda *_, **__: nullcontext(broker))
+    result = CliRunner().invoke(main, ["drill", "dead", RUN])
+    assert result.exit_code == 0, result.output
+    died = {"reason": "delivery_limit", "queue": "mosaic.drill", "count": 1}
+    assert json.loads(result.stdout) == [{"unit": 12, **died}, {"unit": 13, **died}]
+    assert [one[0].headers["id"] for one in broker.messages] == foreign

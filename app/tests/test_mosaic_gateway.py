@@ -11,10 +11,11 @@ import pytest
 from celery import Celery
 from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
-from mosaic.ledger import jobs, log_records, upkeep
+from mosaic.ledger import jobs, log_records, periodic
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
 from mosaic.ledger.models import Job
+from mosaic.ledger.work import Runner
 from PIL import Image
 from sqlalchemy import select
 
@@ -189,7 +190,7 @@ def test_logs_are_newest_first_and_filtered(client: TestClient) -> None:
 def test_beat(client: TestClient) -> None:
     assert client.get("/api/beat").status_code == 404
     with transaction() as session:
-        upkeep.record_tick(session, "t", "worker-2", "gateway-1")
+        periodic.begin(session, Runner("t", periodic.TICK, "worker-2", 42), "gateway-1")
     beat = client.get("/api/beat").json()
     assert (beat["host"], beat["beat_host"]) == ("worker-2", "gateway-1")
     assert 0 <= beat["age_seconds"] < 5

@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from celery import Celery
 from celery.backends.database import models as celery_models
 from mosaic.config import Config, Upkeep
-from mosaic.ledger import jobs, upkeep, work
+from mosaic.ledger import jobs, periodic, upkeep, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 from mosaic.ledger.models import Attempt, Base, Job, Part
@@ -79,7 +79,7 @@ def test_migration_makes_what_the_models_say(owner_engine: Engine) -> None:
 
 
 def test_second_migration_changes_nothing(owner_engine: Engine) -> None:
-    assert migrate(owner_engine) == ("0003", False)
+    assert migrate(owner_engine) == ("0004", False)
 
 
 def test_application_role_may_not_create(config: Config) -> None:
@@ -266,16 +266,27 @@ def test_one_sweep_at_a_time() -> None:
     assert swept() == ([0], 0)
 
 
-def test_tick_is_stored_once_and_the_latest_is_shown() -> None:
+def test_only_the_latest_run_of_a_periodic_task_is_kept() -> None:
+    def begin(task_id: str, host: str) -> Runner:
+        runner = Runner(task_id, periodic.TICK, host, 42)
+        with transaction() as session:
+            periodic.begin(session, runner, "gateway-1")
+        return runner
+
+    def latest() -> periodic.Run:
+        with transaction() as session:
+            return periodic.latest(session)[periodic.TICK]
+
+    first = begin("tick-1", "worker-1")
+    second = begin("tick-2", "worker-2")
     with transaction() as session:
-        assert upkeep.last_tick(session) is None
-        upkeep.record_tick(session, "tick-1", "worker-1", "gateway-1")
-        upkeep.record_tick(session, "tick-1", "worker-2", "gateway-1")
+        periodic.end(session, first, "failed", "too late to be told")
+    run = latest()
+    assert (run.host, run.beat_host, run.outcome, run.seconds) == ("worker-2", "gateway-1", None, None)
+    assert 0 <= run.age < 5
     with transaction() as session:
-        tick = upkeep.last_tick(session)
-    assert tick is not None
-    assert (tick.host, tick.beat_host) == ("worker-1", "gateway-1")
-    assert 0 <= tick.age_seconds < 5
+        periodic.end(session, second, "done", "")
+    assert (latest().outcome, latest().error) == ("done", None)
 
 
 def test_purge_removes_what_is_old_and_ended() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import time
 import uuid
 from typing import Any
 
 import pytest
 from mosaic.config import Broker, Config, Database
-from mosaic.ledger import upkeep
+from mosaic.ledger import periodic
 from mosaic.ledger.database import transaction
-from mosaic.ledger.models import DONE, RETRIED, Attempt, DrillAttempt
+from mosaic.ledger.models import DONE, RETRIED, Attempt, DrillAttempt, PeriodicRun
+from mosaic.ledger.work import Runner
 from mosaic.metrics.ledger import LedgerMetrics
 from prometheus_client import CollectorRegistry
+from sqlalchemy import update
 
 CONFIG = Config(
     host="gateway-1",
@@ -115,6 +116,11 @@ def test_drills_are_counted_too(follower: Follower) -> None:
 def test_the_latest_tick_is_told(follower: Follower) -> None:
     assert follower.value("mosaic_beat_last_tick_timestamp_seconds") == 0
     with transaction() as session:
-        upkeep.record_tick(session, "t", "worker-1", "gateway-1")
+        for task in (periodic.TICK, "mosaic.upkeep.sweep"):
+            periodic.begin(session, Runner("t", task, "worker-1", 1), "gateway-1")
+        long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+        session.execute(
+            update(PeriodicRun).where(PeriodicRun.task == periodic.TICK).values(started_at=long_ago)
+        )
     follower.update()
-    assert follower.value("mosaic_beat_last_tick_timestamp_seconds") == pytest.approx(time.time(), abs=5)
+    assert follower.value("mosaic_beat_last_tick_timestamp_seconds") == pytest.approx(long_ago.timestamp())

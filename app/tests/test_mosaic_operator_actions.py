@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import io
 import uuid
 from collections import Counter
@@ -101,6 +100,22 @@ def test_small_picture_is_made_once(client: TestClient, app: Celery, publisher: 
         assert len(session.scalars(select(Blob).where(Blob.role == "thumbnail")).all()) == 1
 
 
+def test_making_a_small_picture_needs_a_place_as_a_large_one_does(
+    client: TestClient, app: Celery, publisher: RecordingPublisher
+) -> None:
+    job = submit(client)
+    run_all(app, publisher)
+    state = cast(FastAPI, client.app).state
+    free, full = state.assemblies, Admission(1, 0, 0.1, "too many")
+    state.assemblies = full
+    for path in ("image", "thumbnail"):
+        assert client.get(f"/api/jobs/{job}/{path}").status_code == 429, path
+    state.assemblies = free
+    made = client.get(f"/api/jobs/{job}/thumbnail")
+    state.assemblies = full
+    assert client.get(f"/api/jobs/{job}/thumbnail").content == made.content, "a kept one needs none"
+
+
 def test_failed_part_gets_another_chance(client: TestClient, app: Celery) -> None:
     job = submit(client)
     with transaction() as session:
@@ -191,9 +206,9 @@ def test_pages_have_a_frame_and_nothing_inline(client: TestClient, path: str) ->
 def test_pages_link_to_the_guarded_pages_that_there_are(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, monitor: str
 ) -> None:
-    lab = dataclasses.replace(config.lab, prometheus_url=monitor)
+    lab = config.lab.model_copy(update={"prometheus_url": monitor})
     application = cast(FastAPI, client.app)
-    monkeypatch.setattr(application.state, "config", dataclasses.replace(config, lab=lab))
+    monkeypatch.setattr(application.state, "config", config.model_copy(update={"lab": lab}))
     page = client.get("/", headers=HTML).text
     assert 'href="/rabbitmq/"' in page
     assert [f'href="/{door}/"' in page for door in ("flower", "prometheus")] == [bool(monitor)] * 2

@@ -8,8 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
-from mosaic.kinds.scale import pictures
-from mosaic.kinds.scale.pictures import MAX_PIXELS, PictureError, check_picture, contact_sheet, scale
+from mosaic.kinds.scale.pictures import MAX_PIXELS, PictureError, check_picture, scale
+from mosaic.kinds.scale.sheet import EDGE, MARGIN, contact_sheet
 from PIL import Image
 
 
@@ -132,4 +132,4 @@ def test_contact_sheet_holds_every_picture() -> None:
     sheet = decoded(contact_sheet(items)).convert("RGB")
     present = {colour for _, colour in sheet.getcolors(1_000_000)}  # type: ignore[union-attr]
     assert set(colours) <= present
-    assert sheet.width == 3 * (pictures.SHEET_EDGE + pictures.SHEET_MARGIN) + pictures.SHEET_MARGIN
+    assert sheet.width == 3 * (EDGE + MARGIN) + MARGIN

@@ -8,7 +8,9 @@ import math
 
 import numpy as np
 import pytest
-from mosaic.kinds.render.assemble import TINTS, assemble, host_tints
+from mosaic.gateway.tints import TINTS, host_tints
+from mosaic.kinds.png import to_png
+from mosaic.kinds.render.assemble import picture, thumbnail
 from mosaic.kinds.render.mandelbrot import PALETTE_SIZE, colour, escape_times, make_palette, render_png
 from mosaic.kinds.render.presets import PRESETS
 from mosaic.kinds.render.view import Tile, View
@@ -103,7 +105,7 @@ def test_imaginary_part_grows_upwards() -> None:
 def test_tiles_join_to_the_picture_rendered_at_once() -> None:
     palette = make_palette()
     tiles = [(index, render_png(WHOLE, index, palette), None) for index in range(WHOLE.tiles)]
-    assembled = np.asarray(Image.open(io.BytesIO(assemble(WHOLE, tiles))))
+    assembled = np.asarray(Image.open(io.BytesIO(picture(WHOLE.params(), tiles))))
     at_once = colour(escape_times(WHOLE, Tile(0, 0, WHOLE.width, WHOLE.height)), palette)
     np.testing.assert_array_equal(assembled, at_once)
 
@@ -118,10 +120,31 @@ def test_inside_is_black_and_the_palette_full() -> None:
 
 def test_missing_tiles_leave_the_background() -> None:
     palette = make_palette()
-    picture = Image.open(io.BytesIO(assemble(WHOLE, [(0, render_png(WHOLE, 0, palette), "worker-1")])))
-    assert picture.size == (160, 112)
-    assert picture.getpixel((159, 111)) == (28, 30, 36)
-    assert picture.getpixel((1, 1)) != (28, 30, 36)
+    shown = Image.open(io.BytesIO(picture(WHOLE.params(), [(0, render_png(WHOLE, 0, palette), "worker-1")])))
+    assert shown.size == (160, 112)
+    assert shown.getpixel((159, 111)) == (28, 30, 36)
+    assert shown.getpixel((1, 1)) != (28, 30, 36)
+
+
+def test_thumbnail_is_the_picture_made_smaller() -> None:
+    palette = make_palette()
+    tiles = [(index, render_png(WHOLE, index, palette), None) for index in range(WHOLE.tiles) if index != 7]
+    small = Image.open(io.BytesIO(thumbnail(WHOLE.params(), tiles, 80)))
+    whole = Image.open(io.BytesIO(picture(WHOLE.params(), tiles)))
+    wanted = np.asarray(whole.resize((80, 56), Image.Resampling.BOX), dtype=int)
+    assert np.abs(np.asarray(small, dtype=int) - wanted).max() <= 1
+    assert Image.open(io.BytesIO(thumbnail(WHOLE.params(), tiles, 1000))).size == (160, 112)
+
+
+@pytest.mark.parametrize("tile", [16, 48, 512])
+def test_thumbnail_has_no_gap_between_tiles(tile: int) -> None:
+    view = View(-0.6, 0.0, 3.2, 700, 333, tile, 1)
+    white = [
+        (index, to_png(Image.new("RGB", (view.cut(index).width, view.cut(index).height), "white")), None)
+        for index in range(view.tiles)
+    ]
+    small = Image.open(io.BytesIO(thumbnail(view.params(), white, 320)))
+    assert (small.size, small.getextrema()) == ((320, 152), ((255, 255),) * 3)
 
 
 def test_hosts_are_told_apart_by_tint() -> None:
@@ -131,9 +154,9 @@ def test_hosts_are_told_apart_by_tint() -> None:
     file = io.BytesIO()
     grey.save(file, "PNG")
     tiles = [(0, file.getvalue(), "worker-1"), (1, file.getvalue(), "worker-2"), (2, file.getvalue(), None)]
-    picture = Image.open(io.BytesIO(assemble(WHOLE, tiles, tints)))
+    shown = Image.open(io.BytesIO(picture(WHOLE.params(), tiles, tints)))
     for x, wanted in ((5, TINTS[0]), (37, TINTS[1]), (69, (128, 128, 128))):
-        np.testing.assert_allclose(np.asarray(picture)[5, x], wanted, atol=2)
+        np.testing.assert_allclose(np.asarray(shown)[5, x], wanted, atol=2)
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)

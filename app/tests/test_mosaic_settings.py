@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
 from celery import Celery
 from celery.app.defaults import DEFAULTS
+from celery_durable.settings import SETTINGS, losing_settings, losing_tasks
 from kombu import Queue
 from mosaic import topology
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
-from mosaic.settings import PUBLISH_RETRY_POLICY, celery_settings
+from mosaic.settings import celery_settings
 
 CONFIG = Config(
     host="worker-1",
@@ -30,7 +30,6 @@ def test_every_queue_is_a_durable_quorum_queue_on_a_topic_exchange(queue: Queue)
     assert not queue.auto_delete
     assert queue.exchange.type == "topic"
     assert queue.exchange.durable
-    assert queue.exchange in topology.exchanges()
 
 
 def test_queue_names_are_those_of_the_contract() -> None:
@@ -52,7 +51,7 @@ def test_only_the_queue_of_a_host_expires() -> None:
 
 
 def test_two_hosts_differ_in_their_own_queue_only() -> None:
-    other = dataclasses.replace(CONFIG, host="gateway-1")
+    other = CONFIG.model_copy(update={"host": "gateway-1"})
     here, there = celery_settings(CONFIG), celery_settings(other)
     assert [q.name for q in here.pop("task_queues")[:-1]] == [q.name for q in there.pop("task_queues")[:-1]]
     assert here == there
@@ -62,45 +61,13 @@ def test_settings_know_no_unknown_name() -> None:
     assert [name for name in celery_settings(CONFIG) if name not in DEFAULTS] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("task_acks_late", True),
-        ("task_reject_on_worker_lost", True),
-        ("task_create_missing_queues", False),
-        ("task_default_queue_type", "quorum"),
-        ("broker_transport_options", {"confirm_publish": True, "read_timeout": 6}),
-        ("broker_channel_error_retry", True),
-        ("worker_enable_remote_control", False),
-        ("worker_send_task_events", True),
-        ("broker_connection_max_retries", None),
-        ("broker_connection_retry_on_startup", True),
-        ("worker_cancel_long_running_tasks_on_connection_loss", True),
-        ("worker_prefetch_multiplier", 1),
-        ("accept_content", ["json"]),
-        ("task_serializer", "json"),
-        ("result_serializer", "json"),
-        ("database_create_tables_at_setup", False),
-    ],
-)
-def test_setting_that_keeps_tasks(name: str, value: object) -> None:
-    assert celery_settings(CONFIG)[name] == value
-
-
-@pytest.mark.parametrize("heartbeat", [2, 3, 60])
-def test_a_worker_that_shuts_down_is_not_taken_for_dead(heartbeat: int) -> None:
-    broker = dataclasses.replace(CONFIG.broker, heartbeat=heartbeat)
-    settings = celery_settings(dataclasses.replace(CONFIG, broker=broker))
-    assert 0 < settings["worker_soft_shutdown_timeout"] < 2 * heartbeat
-
-
-def test_publishing_outlasts_an_election() -> None:
-    policy = PUBLISH_RETRY_POLICY
-    waits = [
-        min(policy["interval_max"], policy["interval_start"] + policy["interval_step"] * attempt)
-        for attempt in range(policy["max_retries"])
-    ]
-    assert 20 < sum(waits) < 60
+def test_what_keeps_tasks_is_left_to_the_library() -> None:
+    ours = set(celery_settings(CONFIG)) & {setting.name for setting in SETTINGS}
+    assert ours == {"broker_heartbeat"}
+    app = _loaded()
+    assert losing_settings(app.conf) == []
+    assert losing_tasks(app) == []
+    assert app.conf.task_acks_late
 
 
 def _loaded() -> Celery:

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.exceptions import Retry
-from mosaic.kinds.digest.plan import plan_digest
+from mosaic.kinds.digest.plan import plan as plan_digest
 from mosaic.kinds.digest.words import count_words
-from mosaic.kinds.render.plan import plan_render
-from mosaic.kinds.render.view import View
-from mosaic.kinds.scale.plan import plan_scale
-from mosaic.ledger import jobs
+from mosaic.kinds.render.plan import RenderRequest
+from mosaic.kinds.render.plan import plan as plan_render
+from mosaic.kinds.scale.plan import job_plan as plan_scale
+from mosaic.ledger import jobs, periodic
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, JobView, TaskCall
-from mosaic.ledger.models import Attempt, BeatTick
+from mosaic.ledger.models import Attempt
 from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-VIEW = View(-0.6, 0.0, 3.2, 96, 64, 32, 60)
+VIEW = RenderRequest(width=96, height=64, tile=32, iterations=60)
 
 
 def enter(plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
@@ -178,4 +178,5 @@ def test_tick_and_purge(app: Celery) -> None:
     run(app, TaskCall("mosaic.upkeep.tick", ()))
     assert run(app, TaskCall("mosaic.upkeep.purge", ())).state == "SUCCESS"
     with transaction() as session:
-        assert session.scalars(select(BeatTick.host)).all() == ["worker-1"]
+        tick = periodic.latest(session)[periodic.TICK]
+    assert (tick.host, tick.outcome) == ("worker-1", "done")

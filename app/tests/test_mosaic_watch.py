@@ -23,7 +23,7 @@ from mosaic.gateway.queues.states import queue_list
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT, WORKER, Life, Pulse
-from mosaic.ledger.upkeep import Tick
+from mosaic.ledger.periodic import TICK, Run
 from mosaic.worker import heartbeat
 from mosaic.worker.heartbeat import HeartbeatThread
 
@@ -36,9 +36,9 @@ def life(name: str, age: float = 0.5, stopped: bool = False, kind: str = WORKER,
     return Life(name, kind, name.partition("@")[2], 100, NOW, age, stopped, {**DETAILS, **details})
 
 
-def look(*lives: Life, tick: Tick | None = None) -> LedgerLook:
+def look(*lives: Life, tick: Run | None = None) -> LedgerLook:
     """Return a look of this moment."""
-    return LedgerLook(time.monotonic(), 0.004, list(lives), tick, {}, 0, 0, 0, 3)
+    return LedgerLook(time.monotonic(), 0.004, list(lives), {TICK: tick} if tick else {}, 0, 0, 0, 3)
 
 
 def states(
@@ -76,7 +76,7 @@ def test_without_the_database_nobody_knows() -> None:
 
 def test_silence_goes_on_while_the_database_is_asked_again() -> None:
     """A look of two seconds ago says nothing about now."""
-    old = LedgerLook(time.monotonic() - 2, 0.01, [life("render@worker-1", age=0.5)], None, {}, 0, 0, 0, 1)
+    old = LedgerLook(time.monotonic() - 2, 0.01, [life("render@worker-1", age=0.5)], {}, 0, 0, 0, 1)
     (worker,) = worker_states(("worker-1",), old, True, Rates())
     assert worker.state == "down"
 
@@ -126,7 +126,7 @@ def test_broker_by_its_check_and_the_cluster() -> None:
     ],
 )
 def test_beat(lives: list[Life], tick_age: float, state: str) -> None:
-    tick = Tick(NOW, tick_age, "worker-2", "gateway-1")
+    tick = Run(TICK, "gateway-1", "worker-2", 42, NOW, tick_age, 0.01, "done", None)
     assert beat_state(look(*lives, tick=tick), True).state == state
 
 

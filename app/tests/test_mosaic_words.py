@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from mosaic.kinds.digest.plan import MAX_SHARDS, plan_digest
+from mosaic.kinds.digest.plan import MAX_SHARDS, plan
 from mosaic.kinds.digest.words import count_words, merge, report, shards
 
 TEXT = "The quick brown fox. The lazy dog's bone; Straße STRASSE!\nnaïve na\u0131ve don\u2019t 42 x_y\t" * 50
@@ -42,9 +42,9 @@ def test_report_breaks_ties_by_alphabet() -> None:
 
 @pytest.mark.parametrize("length", [1, 10, 10_000, 5_000_000])
 def test_plan_has_shards_for_several_hosts_but_not_too_many(length: int) -> None:
-    plan = plan_digest(("word " * (length // 5 + 1))[:length])
-    assert 1 <= len(plan.parts) - 1 <= MAX_SHARDS + 1
-    assert [part.joins for part in plan.parts] == [False] * (len(plan.parts) - 1) + [True]
-    assert b"".join(blob.data for blob in plan.blobs).decode() == ("word " * (length // 5 + 1))[:length]
+    planned = plan(("word " * (length // 5 + 1))[:length])
+    assert 1 <= len(planned.parts) - 1 <= MAX_SHARDS + 1
+    assert [part.joins for part in planned.parts] == [False] * (len(planned.parts) - 1) + [True]
+    assert b"".join(blob.data for blob in planned.blobs).decode() == ("word " * (length // 5 + 1))[:length]
     if length >= 10_000:
-        assert len(plan.parts) >= 6
+        assert len(planned.parts) >= 6

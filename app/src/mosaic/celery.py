@@ -37,14 +37,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-@signals.import_modules.connect
-def _register_class_tasks(sender: Celery, **_: Any) -> None:
-    # Imported here, so that a producer, which needs task names only, does without numpy.
-    from mosaic.kinds.render.task import RenderTile
-
-    sender.register_task(RenderTile())
-
-
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     configure_logging(loglevel if isinstance(loglevel, int) else logging.INFO)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import click
+import pika.exceptions
 from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,8 +34,9 @@ class Commands(click.Group):
         except SQLAlchemyError as error:
             cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             _fail(f"the database says no: {cause}; check database.url in {config_path()}.", 1)
-        except (AMQPError, KombuError, OSError) as error:
-            _fail(f"the broker does not answer: {error}; check broker.url and the proxy on this host.", 1)
+        except (AMQPError, KombuError, pika.exceptions.AMQPError, OSError) as error:
+            cause = str(error) or type(error).__name__
+            _fail(f"the broker does not answer: {cause}; check broker.url and the proxy on this host.", 1)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -1,97 +1,116 @@
-"""The configuration of one host: a TOML file, read once, checked key by key."""
+"""The configuration of one host: a TOML file, read once."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 DEFAULT_PATH = Path("/etc/mosaic/mosaic.toml")
 PATH_VARIABLE = "MOSAIC_CONFIG"
-
-Section = TypeVar("Section")
 
 
 class ConfigError(Exception):
     """The configuration is missing or wrong; the message is one sentence with its remedy."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Broker:
-    """Where RabbitMQ is reached, and as whom."""
+def _address(*starts: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if url and not url.startswith(starts):
+            raise ValueError(f"must start with {' or '.join(starts)}")
+        if url.startswith("amqp:") and ";" in url:
+            raise ValueError("must be one address; fail-over is the proxy's")
+        return url
 
-    url: str = dataclasses.field(repr=False)
-    logs_url: str = dataclasses.field(default="", repr=False)
-    heartbeat: int = 10
-    #: Statistics socket of this host's proxy; empty: the console does not show it.
+    return AfterValidator(check)
+
+
+# The proxy on this host speaks TLS for it.
+_AMQP = _address("amqp://")
+Text = Annotated[str, Field(min_length=1)]
+Secret = Annotated[str, Field(repr=False)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Broker(_Table):
+    """Where RabbitMQ is reached, and as whom. Without `logs_url` this host ships no log records.
+
+    `heartbeat` is in seconds. `proxy_socket` is the statistics socket of this host's proxy; empty: the
+    console does not show it.
+    """
+
+    url: Annotated[Text, Field(repr=False), _AMQP]
+    logs_url: Annotated[Secret, _AMQP] = ""
+    heartbeat: Annotated[int, Field(ge=1, le=60)] = 10
     proxy_socket: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Database:
+class Database(_Table):
     """Where PostgreSQL is reached: a SQLAlchemy URL of the psycopg driver."""
 
-    url: str = dataclasses.field(repr=False)
+    url: Annotated[Text, Field(repr=False), _address("postgresql+psycopg://")]
 
 
-@dataclasses.dataclass(frozen=True)
-class Gateway:
+class Gateway(_Table):
     """Login, session signing and socket of the HTTP gateway."""
 
-    username: str
-    password: str = dataclasses.field(repr=False)
-    session_key: str = dataclasses.field(repr=False)
-    socket: str = "/run/mosaic/gateway.sock"
-    max_body_mb: int = 32
-    max_running_jobs: int = 300
+    username: Text
+    password: Annotated[Text, Field(repr=False)]
+    session_key: Annotated[str, Field(min_length=16, repr=False)]
+    socket: Text = "/run/mosaic/gateway.sock"
+    max_body_mb: Annotated[int, Field(ge=1, le=1024)] = 32
+    max_running_jobs: AtLeastOne = 300
 
 
-@dataclasses.dataclass(frozen=True)
-class Lab:
-    """What the console watches: the hosts by name, and how a gateway looks at brokers and at the monitor.
+class Lab(_Table):
+    """What the console watches: the hosts by name, and how a gateway reaches brokers and the monitor.
 
-    `monitor_user` may look at the brokers' management API and change nothing. `prometheus_url` is empty where
+    `monitor_user` may read the brokers' management API and change nothing. `prometheus_url` is empty where
     no monitor is set up.
     """
 
-    brokers: tuple[str, ...] = ()
-    workers: tuple[str, ...] = ()
+    brokers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    workers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     check_port: int = 5670
     management_port: int = 15671
     monitor_user: str = "monitor"
-    monitor_password: str = dataclasses.field(default="", repr=False)
+    monitor_password: Secret = ""
     vhost: str = "mosaic"
     ca_file: str = "/etc/warren/pki/ca.pem"
-    prometheus_url: str = ""
+    prometheus_url: Annotated[str, _address("http://", "https://")] = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Upkeep:
+class Upkeep(_Table):
     """When the sweep publishes a part again, and how long records are kept.
 
     `accepted_seconds`: accepted and not started, its queue empty. `running_seconds`: started and neither
     done nor failed; above the hard time limit of a task. `max_attempts`: starts after which a part fails.
     """
 
-    accepted_seconds: int = 20
-    running_seconds: int = 330
-    max_attempts: int = 10
-    keep_days: int = 7
+    accepted_seconds: AtLeastOne = 20
+    running_seconds: AtLeastOne = 330
+    max_attempts: AtLeastOne = 10
+    keep_days: AtLeastOne = 7
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(_Table):
     """All of the file; `gateway` is absent on hosts that serve no HTTP."""
 
-    host: str
+    host: Text
     broker: Broker
     database: Database
     gateway: Gateway | None = None
-    upkeep: Upkeep = dataclasses.field(default_factory=Upkeep)
-    lab: Lab = dataclasses.field(default_factory=Lab)
+    upkeep: Upkeep = Upkeep()
+    lab: Lab = Lab()
 
 
 def config_path() -> Path:
@@ -108,100 +127,38 @@ def load_config() -> Config:
 def read_config(path: Path) -> Config:
     """Read and check the file at `path`. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_config(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: write it, or name another with {PATH_VARIABLE}.") from None
     except PermissionError:
         raise ConfigError(f"{path} may not be read by this user: run as root or in group mosaic.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}): replace it by a UTF-8 text file.") from error
-    try:
-        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-    try:
-        return parse_config(table)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
 def parse_config(table: dict[str, Any]) -> Config:
     """Turn a parsed TOML table into a Config. Raises ConfigError."""
-    known = {"host", "broker", "database", "gateway", "upkeep", "lab"}
-    for key in sorted(table.keys() - known):
-        raise ConfigError(f"unknown key {key!r}; known are {', '.join(sorted(known))}.")
-    host = table.get("host")
-    if not isinstance(host, str) or not host.strip():
-        raise ConfigError("host must be this node's name, a text that is not empty.")
-    config = Config(
-        host=host,
-        broker=_section(Broker, table, "broker"),
-        database=_section(Database, table, "database"),
-        gateway=_section(Gateway, table, "gateway") if "gateway" in table else None,
-        upkeep=_section(Upkeep, table, "upkeep") if "upkeep" in table else Upkeep(),
-        lab=_section(Lab, table, "lab") if "lab" in table else Lab(),
-    )
-    _check_values(config)
-    return config
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(_sentence(dict(error.errors(include_url=False)[0]))) from None
 
 
-def _section(kind: type[Section], table: dict[str, Any], name: str) -> Section:
-    values = table.get(name)
-    if not isinstance(values, dict):
-        raise ConfigError(f"the table [{name}] is missing.")
-    hints = get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            raise ConfigError(f"unknown key {name}.{key}; known are {', '.join(sorted(fields))}.")
-    for key, field in fields.items():
-        if key not in values and field.default is dataclasses.MISSING:
-            raise ConfigError(f"{name}.{key} is missing.")
-    return kind(**{key: _value(f"{name}.{key}", value, hints[key]) for key, value in values.items()})
-
-
-def _value(name: str, value: Any, hint: Any) -> Any:
-    if hint == tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(f"{name} must be a list of texts.")
-        return tuple(value)
-    if type(value) is not hint:
-        raise ConfigError(f"{name} must be of type {hint.__name__}.")
-    return value
-
-
-def _check_values(config: Config) -> None:
-    for name, url in (("broker.url", config.broker.url), ("broker.logs_url", config.broker.logs_url)):
-        _require(
-            not url or url.startswith("amqp://"),
-            f"{name} must start with amqp:// (the proxy on this host speaks TLS for it).",
-        )
-        _require(";" not in url, f"{name} must name one broker address; fail-over is the proxy's.")
-    _require(bool(config.broker.url), "broker.url must not be empty.")
-    _require(
-        config.database.url.startswith("postgresql+psycopg://"),
-        "database.url must start with postgresql+psycopg://.",
-    )
-    _require(1 <= config.broker.heartbeat <= 60, "broker.heartbeat must be between 1 and 60 seconds.")
-    for field in dataclasses.fields(config.upkeep):
-        _require(getattr(config.upkeep, field.name) >= 1, f"upkeep.{field.name} must be at least 1.")
-    if config.gateway is not None:
-        _check_gateway(config.gateway)
-    url = config.lab.prometheus_url
-    _require(
-        not url or url.startswith(("http://", "https://")),
-        "lab.prometheus_url must start with http:// or https://, or be empty.",
-    )
-
-
-def _check_gateway(gateway: Gateway) -> None:
-    for key in ("username", "password", "session_key", "socket"):
-        _require(bool(getattr(gateway, key)), f"gateway.{key} must not be empty.")
-    _require(len(gateway.session_key) >= 16, "gateway.session_key must have at least 16 characters.")
-    _require(1 <= gateway.max_body_mb <= 1024, "gateway.max_body_mb must be between 1 and 1024.")
-    _require(gateway.max_running_jobs >= 1, "gateway.max_running_jobs must be at least 1.")
-
-
-def _require(is_right: bool, sentence: str) -> None:
-    if not is_right:
-        raise ConfigError(sentence)
+def _sentence(error: dict[str, Any]) -> str:
+    *tables, key = error["loc"]
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        kinds = {kind.__name__.lower(): kind for kind in _Table.__subclasses__()}
+        table = kinds[tables[0] if tables else "config"]
+        return f"unknown key {name!r}; known are {', '.join(sorted(table.model_fields))}."
+    if not tables and key != "host":
+        return f"the table [{key}] is missing."
+    if error["type"] == "missing":
+        return f"{name} is missing."
+    # Pydantic begins with what it speaks of: Input, String or Value error.
+    message = re.sub(r"^(\w+ should |Value error, must )", "must ", error["msg"])
+    return f"{name} {message.replace('valid tuple', 'list')}."

@@ -1,9 +1,9 @@
-"""Dead letters: looked at, sent back to where they came from, or dropped, one at a time.
+"""Dead letters: listed, sent back to where they came from, or dropped.
 
 A letter is taken with an acknowledgement that is owed, and acknowledged only when its copy is confirmed by
 the broker: whoever dies in between leaves it where it was. It may then exist twice, which the application's
-tasks bear (their effects are idempotent); it is never lost. Every look gives the letters back, so the queue
-must not count deliveries (policy `mosaic-dead`).
+tasks bear (their effects are idempotent); it is never lost. Listing takes the letters and gives them back, so
+the queue must not count deliveries (policy `mosaic-dead`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import datetime
 import hashlib
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +23,10 @@ from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
 from mosaic import topology
+from mosaic.ledger.models import MAX_INDEX
 
 MAX_SEARCHED = 2000
 PREVIEW = 300
-MAX_INDEX = 2**31 - 1  # of the ledger's column
 # What the broker writes into a letter; a copy starts without its past.
 DEATH_HEADERS = ("x-death", "x-delivery-count", "x-acquired-count", "x-opt-rabbitmq-delivery-time")
 DEATH_PREFIXES = ("x-first-death-", "x-last-death-")
@@ -39,12 +40,13 @@ class GoneError(Exception):
 class Letter:
     """A message that no consumer could finish.
 
-    `handle` tells it from others; `reason` is RabbitMQ's word; `count` how often it died for it in `queue`;
-    `at` in seconds since 1970; `exchange` and `routing_key` are where it was published to; `part` is
-    (job, index) of a job's task.
+    `handle` tells it from others; `id` is the task's or the message's own; `reason` is RabbitMQ's word;
+    `count` how often it died for it in `queue`; `at` in seconds since 1970; `exchange` and `routing_key` are
+    where it was published to; `part` is (job, index) of a job's task.
     """
 
     handle: str
+    id: str
     name: str
     reason: str
     queue: str
@@ -64,7 +66,7 @@ class _Held:
     body: bytes
 
 
-def look(connection: BlockingConnection, limit: int) -> tuple[list[Letter], int]:
+def listed(connection: BlockingConnection, limit: int) -> tuple[list[Letter], int]:
     """Return up to `limit` letters, and how many there are. Raises pika's errors."""
     with _channel(connection) as channel:
         waiting = channel.queue_declare(topology.DEAD, passive=True).method.message_count
@@ -98,6 +100,15 @@ def drop(connection: BlockingConnection, handle: str, prepare: Callable[[Letter]
         prepare(held.letter)
         channel.basic_ack(held.tag)
     return held.letter
+
+
+def drop_all(connection: BlockingConnection, wanted: Callable[[Letter], bool]) -> list[Letter]:
+    """Drop every letter that is wanted and return them. Raises pika's errors."""
+    with _channel(connection) as channel:
+        found = [held for held in _take(channel, sys.maxsize) if wanted(held.letter)]
+        for held in found:
+            channel.basic_ack(held.tag)
+    return [held.letter for held in found]
 
 
 @contextmanager
@@ -138,6 +149,7 @@ def letter_of(properties: BasicProperties, body: bytes) -> Letter:
     own_id = str(headers.get("id") or properties.message_id or "")
     return Letter(
         handle=_handle(own_id, death, body),
+        id=own_id,
         name=str(headers.get("task") or properties.app_id or properties.content_type or "message"),
         reason=str(death.get("reason", "unknown")),
         queue=str(death.get("queue", "")),

@@ -1,8 +1,8 @@
 """Exchanges, queues and bindings: the one place that names them.
 
-    mosaic.tasks (topic)  --render-->  mosaic.render         --scale-->   mosaic.scale
-                          --digest-->  mosaic.digest         --upkeep-->  mosaic.upkeep
-                          --drill-->   mosaic.drill          --host.<hostname>-->  mosaic.host.<hostname>
+    mosaic.tasks (topic)  --render-->  mosaic.render         and so on for the other kinds of jobs
+                          --upkeep-->  mosaic.upkeep         --drill-->   mosaic.drill
+                          --host.<hostname>-->  mosaic.host.<hostname>
     mosaic.logs  (topic)  --#-->  mosaic.logs        routing key <host>.<severity>
     mosaic.dead  (topic)  --#-->  mosaic.dead        what no consumer could finish
 
@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from kombu import Exchange, Queue
 
+from celery_durable import quorum_queue
+from mosaic.kinds import KINDS
+
 TASKS = "mosaic.tasks"
 LOGS = "mosaic.logs"
 DEAD = "mosaic.dead"
 
-RENDER_QUEUE = "mosaic.render"
-SCALE_QUEUE = "mosaic.scale"
-DIGEST_QUEUE = "mosaic.digest"
 UPKEEP_QUEUE = "mosaic.upkeep"
 DRILL_QUEUE = "mosaic.drill"
 
@@ -32,17 +32,6 @@ logs_exchange = Exchange(LOGS, type="topic", durable=True)
 dead_exchange = Exchange(DEAD, type="topic", durable=True)
 
 
-def _quorum_queue(name: str, exchange: Exchange, routing_key: str, expires: float | None = None) -> Queue:
-    return Queue(
-        name,
-        exchange=exchange,
-        routing_key=routing_key,
-        durable=True,
-        expires=expires,
-        queue_arguments={"x-queue-type": "quorum"},
-    )
-
-
 def host_routing_key(host: str) -> str:
     """Return the routing key that reaches the workers of `host` and no other."""
     return f"host.{host}"
@@ -50,19 +39,18 @@ def host_routing_key(host: str) -> str:
 
 def host_queue(host: str) -> Queue:
     """Return the queue of one host, removed by the broker an hour after its last consumer left."""
-    return _quorum_queue(
+    return quorum_queue(
         f"mosaic.host.{host}", tasks_exchange, host_routing_key(host), HOST_QUEUE_EXPIRES_SECONDS
     )
 
 
 def shared_task_queues() -> tuple[Queue, ...]:
     """Return the queues of Celery tasks that any worker may consume."""
+    of_kinds = {kind.queue: kind.routing_key for kind in KINDS.values()}
     return (
-        _quorum_queue(RENDER_QUEUE, tasks_exchange, "render"),
-        _quorum_queue(SCALE_QUEUE, tasks_exchange, "scale"),
-        _quorum_queue(DIGEST_QUEUE, tasks_exchange, "digest"),
-        _quorum_queue(UPKEEP_QUEUE, tasks_exchange, "upkeep"),
-        _quorum_queue(DRILL_QUEUE, tasks_exchange, "drill"),
+        *(quorum_queue(queue, tasks_exchange, key) for queue, key in of_kinds.items()),
+        quorum_queue(UPKEEP_QUEUE, tasks_exchange, "upkeep"),
+        quorum_queue(DRILL_QUEUE, tasks_exchange, "drill"),
     )
 
 
@@ -73,20 +61,13 @@ def task_queues(host: str) -> tuple[Queue, ...]:
 
 def plain_queues() -> tuple[Queue, ...]:
     """Return the queues that Celery does not know: log records and dead letters."""
-    return (_quorum_queue(LOGS, logs_exchange, "#"), _quorum_queue(DEAD, dead_exchange, "#"))
-
-
-def exchanges() -> tuple[Exchange, ...]:
-    """Return every exchange of the application."""
-    return (tasks_exchange, logs_exchange, dead_exchange)
+    return (quorum_queue(LOGS, logs_exchange, "#"), quorum_queue(DEAD, dead_exchange, "#"))
 
 
 def task_routes() -> dict[str, dict[str, str]]:
     """Return Celery's routes: task name pattern to queue."""
     return {
-        "mosaic.render.*": {"queue": RENDER_QUEUE},
-        "mosaic.scale.*": {"queue": SCALE_QUEUE},
-        "mosaic.digest.*": {"queue": DIGEST_QUEUE},
+        **{f"mosaic.{kind.name}.*": {"queue": kind.queue} for kind in KINDS.values()},
         "mosaic.upkeep.*": {"queue": UPKEEP_QUEUE},
         "mosaic.drill.*": {"queue": DRILL_QUEUE},
     }

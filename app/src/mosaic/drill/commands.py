@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import re
@@ -85,14 +84,23 @@ def ledger(run: str) -> None:
 @_run
 def dead(run: str) -> None:
     """Take the run's dead letters out of their queue and print them, as JSON."""
-    from kombu import Connection
+    from mosaic import dead_letters
+    from mosaic.logs.service import connect
 
-    from mosaic.drill import dead_letters
-
-    with Connection(load_config().broker.url, connect_timeout=5) as connection:
-        connection.ensure_connection(max_retries=3, interval_start=1, interval_step=1)
-        letters = dead_letters.take(connection, run)
-    click.echo(json.dumps([dataclasses.asdict(letter) for letter in letters]))
+    own = re.compile(rf"{run}-\d+")
+    broker = load_config().broker
+    with connect(broker.url, broker.heartbeat, "drill-dead", attempts=4) as connection:
+        letters = dead_letters.drop_all(connection, lambda letter: bool(own.fullmatch(letter.id)))
+    answer = [
+        {
+            "unit": int(letter.id.removeprefix(f"{run}-")),
+            "reason": letter.reason,
+            "queue": letter.queue,
+            "count": letter.count,
+        }
+        for letter in letters
+    ]
+    click.echo(json.dumps(answer))
 
 
 def _attempt(attempt: Any) -> dict[str, Any]:

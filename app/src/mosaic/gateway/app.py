@@ -22,7 +22,7 @@ from mosaic.gateway import auth_request, errors, pages
 from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, RequireLogin
 from mosaic.gateway.charts import routes as charts
 from mosaic.gateway.charts.prometheus import Prometheus
-from mosaic.gateway.jobs import pictures, submissions
+from mosaic.gateway.jobs import pictures, submit
 from mosaic.gateway.jobs import routes as jobs
 from mosaic.gateway.jobs.admission import Admission
 from mosaic.gateway.jobs.listing import LatestJobs
@@ -36,6 +36,7 @@ from mosaic.gateway.periodic import routes as periodic
 from mosaic.gateway.queues import dead_letters
 from mosaic.gateway.queues import routes as queues
 from mosaic.gateway.sse import Streams
+from mosaic.kinds import KINDS
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -45,7 +46,7 @@ CONTENT_POLICY = (
 LOGIN_BYTES = 16 * 1024
 FEATURES = (
     lab,
-    submissions,
+    submit,
     jobs,
     pictures,
     logs,
@@ -127,6 +128,8 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     errors.install(app)
     for router in (jobs.stream_router, *(feature.router for feature in FEATURES)):
         app.include_router(router)
+    for kind in KINDS.values():
+        app.mount(f"/static/kinds/{kind.name}", Static(directory=kind.static, check_dir=False))
     app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
     # The last one added is the outermost: headers, session, login, limit. A body is read after login only.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20, by_path={"/login": LOGIN_BYTES})

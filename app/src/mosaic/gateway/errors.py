@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from mosaic.gateway.templating import templates, wants_page
+from mosaic.kinds.kind import RequestError
 from mosaic.ledger.database import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,18 @@ def validation_sentence(error: dict[str, Any]) -> str:
     return sentence_of(f"{place}: {message[:1].lower()}{message[1:]}")
 
 
+def http_sentence(request: Request, error: HTTPException) -> str:
+    """Return one sentence for an error of the framework."""
+    sentence = sentence_of(str(error.detail))
+    if error.status_code == 404 and error.detail == "Not Found":
+        return f"there is nothing at {request.url.path}."
+    if error.status_code == 405:
+        return f"{request.method} is not possible at {request.url.path}."
+    if error.status_code == 400 and "parsing the body" in sentence:
+        return "the body cannot be read: it is malformed."
+    return sentence
+
+
 def install(app: FastAPI) -> None:
     """Make `app` answer every error in the one shape."""
 
@@ -76,21 +89,18 @@ def install(app: FastAPI) -> None:
     async def api_error(request: Request, error: ApiError) -> Response:
         return answer(request, error.status, error.sentence, error.headers)
 
+    @app.exception_handler(RequestError)
+    async def request_error(_request: Request, error: RequestError) -> JSONResponse:
+        return error_response(error.status, str(error))
+
     @app.exception_handler(RequestValidationError)
     async def validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
         return error_response(422, validation_sentence(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        sentence = sentence_of(str(error.detail))
-        if error.status_code == 404 and error.detail == "Not Found":
-            sentence = f"there is nothing at {request.url.path}."
-        if error.status_code == 405:
-            sentence = f"{request.method} is not possible at {request.url.path}."
-        if error.status_code == 400 and "parsing the body" in sentence:
-            sentence = "the body cannot be read: it is malformed."
         headers = dict(error.headers) if error.headers else None
-        return answer(request, error.status_code, sentence, headers)
+        return answer(request, error.status_code, http_sentence(request, error), headers)
 
     async def database_error(request: Request, error: Exception) -> Response:
         logger.error("the database does not answer: %s", error)

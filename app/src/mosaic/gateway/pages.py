@@ -11,8 +11,8 @@ from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_
 from mosaic.gateway.deps import need_database
 from mosaic.gateway.jobs.lookup import job_id, unknown
 from mosaic.gateway.templating import templates
-from mosaic.kinds.render.assemble import TINTS
-from mosaic.kinds.render.presets import PRESETS
+from mosaic.gateway.tints import TINTS
+from mosaic.kinds import KINDS, kind_of
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.logging_setup import SEVERITIES
@@ -76,8 +76,8 @@ def logout(request: Request) -> Response:
     return RedirectResponse("/login", 303)
 
 
-def shell(request: Request, page: str, title: str, **values: Any) -> Response:
-    """Return the page of template and module `page`, in the frame that all pages share."""
+def shell(request: Request, page: str, title: str, template: str = "", **values: Any) -> Response:
+    """Return the page of script `page`, and template `page` or another, in the frame that all pages share."""
     context = {
         "page": page,
         "title": title,
@@ -88,7 +88,7 @@ def shell(request: Request, page: str, title: str, **values: Any) -> Response:
         "hosts": ",".join(request.app.state.watch.hosts),
         **values,
     }
-    return templates.TemplateResponse(request, f"{page}.html", context)
+    return templates.TemplateResponse(request, template or f"{page}.html", context)
 
 
 @router.get("/")
@@ -101,7 +101,9 @@ async def lab(request: Request) -> Response:
 async def jobs_page(request: Request) -> Response:
     """Show forms, finished pictures, and the latest jobs."""
     settings = request.app.state.config.gateway
-    return shell(request, "jobs", "Jobs", presets=PRESETS, max_body_mb=settings.max_body_mb)
+    kinds = list(KINDS.values())
+    captions = {kind.name: kind.caption for kind in kinds if kind.picture}
+    return shell(request, "jobs", "Jobs", kinds=kinds, captions=captions, max_body_mb=settings.max_body_mb)
 
 
 @router.get("/jobs/{job}", dependencies=[Depends(need_database)])
@@ -112,7 +114,8 @@ def job_page(request: Request, job: str) -> Response:
     if view is None:
         raise unknown(job)
     title = f"{view.kind.capitalize()} of {view.created:%H:%M:%S} UTC"
-    return shell(request, "job", title, current="/jobs", job=view)
+    kind = kind_of(view.kind)
+    return shell(request, "job", title, kind.template("result"), current="/jobs", job=view, kind=kind)
 
 
 @router.get("/queues")

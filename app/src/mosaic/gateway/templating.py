@@ -8,8 +8,9 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 
 from mosaic import __version__
+from mosaic.kinds import kind
 
-templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates = Jinja2Templates([Path(__file__).parent / "templates", kind.FOLDER])
 templates.env.globals["version"] = __version__
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy import Engine, create_engine, event
@@ -14,8 +15,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from mosaic.config import load_config
-from mosaic.settings import DATABASE_CONNECT_ARGUMENTS
 
+# A database host that is gone is noticed within 15 s. Seconds, the last one milliseconds.
+CONNECT_ARGUMENTS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15000,
+}
 # The database is away, or has ended the session: nothing is wrong with what was asked of it.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
@@ -28,7 +36,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         max_overflow=10,
         pool_timeout=5,
         pool_pre_ping=True,
-        connect_args=DATABASE_CONNECT_ARGUMENTS,
+        connect_args=CONNECT_ARGUMENTS,
     )
     event.listen(made, "handle_error", _name_ended_session, retval=True)
     return made

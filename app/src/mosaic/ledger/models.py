@@ -38,6 +38,8 @@ RETRIED = "retried"
 LOST = "lost"
 DISCARDED = "discarded"
 
+MAX_INDEX = 2**31 - 1  # of a part in its job
+
 
 class Base(DeclarativeBase):
     """Names constraints, so that a migration can name them too."""
@@ -158,20 +160,6 @@ class LogRecord(Base):
         Index(None, "logged_at"),
         Index(None, "host", "logged_at"),
     )
-
-
-class BeatTick(Base):
-    """One beat tick that went from beat over the broker and a worker to the database."""
-
-    __tablename__ = "beat_tick"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    task_id: Mapped[str]
-    host: Mapped[str]
-    beat_host: Mapped[str]
-    ticked_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (UniqueConstraint("task_id"), Index(None, "ticked_at"))
 
 
 class Heartbeat(Base):

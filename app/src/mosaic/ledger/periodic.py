@@ -12,16 +12,20 @@ from sqlalchemy.orm import Session
 from mosaic.ledger.models import PeriodicRun
 from mosaic.ledger.work import ERROR_LENGTH, Runner
 
+# Its run shows that beat, broker, workers and database work together.
+TICK = "mosaic.upkeep.tick"
+
 
 @dataclass(frozen=True)
 class Run:
-    """The latest run of a task; `seconds` until its end, None while it runs."""
+    """The latest run of a task; `age` in seconds since its start, `seconds` to its end, None before."""
 
     task: str
     beat_host: str
     host: str
     pid: int
     started: datetime.datetime
+    age: float
     seconds: float | None
     outcome: str | None
     error: str | None
@@ -57,6 +61,7 @@ def end(session: Session, runner: Runner, outcome: str, error: str) -> None:
 
 def latest(session: Session) -> dict[str, Run]:
     """Return the latest run of each task, by the task's name."""
+    age_of = func.extract("epoch", func.clock_timestamp() - PeriodicRun.started_at)
     return {
         row.task: Run(
             task=row.task,
@@ -64,9 +69,10 @@ def latest(session: Session) -> dict[str, Run]:
             host=row.host,
             pid=row.pid,
             started=row.started_at,
+            age=round(float(age), 3),
             seconds=(row.ended_at - row.started_at).total_seconds() if row.ended_at else None,
             outcome=row.outcome,
             error=row.error,
         )
-        for row in session.scalars(select(PeriodicRun))
+        for row, age in session.execute(select(PeriodicRun, age_of))
     }

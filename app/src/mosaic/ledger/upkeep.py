@@ -1,14 +1,12 @@
-"""What beat keeps in order: ticks, parts nobody works on, records past their time."""
+"""What beat keeps in order: parts nobody works on, records past their time."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 
 from mosaic.config import Upkeep
@@ -18,7 +16,6 @@ from mosaic.ledger.models import (
     DONE,
     RUNNING,
     Attempt,
-    BeatTick,
     DrillAttempt,
     Heartbeat,
     Job,
@@ -33,36 +30,6 @@ SWEEP_LIMIT = 500
 PATIENCE_SECONDS = 900
 # A host that was taken out of the lab is shown as silent until then.
 FORGET_HEARTBEAT_SECONDS = 1800
-
-
-@dataclass(frozen=True)
-class Tick:
-    """The latest tick: when it was stored, by which worker host, sent by which beat host."""
-
-    at: datetime.datetime
-    age_seconds: float
-    host: str
-    beat_host: str
-
-
-def record_tick(session: Session, task_id: str, host: str, beat_host: str) -> None:
-    """Store a tick once, however often its message is delivered."""
-    session.execute(
-        upsert(BeatTick)
-        .values(task_id=task_id, host=host, beat_host=beat_host)
-        .on_conflict_do_nothing(index_elements=["task_id"])
-    )
-
-
-def last_tick(session: Session) -> Tick | None:
-    """Return the latest tick, or None before the first."""
-    age = func.extract("epoch", func.clock_timestamp() - BeatTick.ticked_at)
-    row = session.execute(
-        select(BeatTick.ticked_at, age, BeatTick.host, BeatTick.beat_host)
-        .order_by(BeatTick.ticked_at.desc())
-        .limit(1)
-    ).first()
-    return Tick(row[0], round(float(row[1]), 3), row[2], row[3]) if row else None
 
 
 def sweep(
@@ -124,13 +91,12 @@ def _give_up(session: Session, part: Part) -> None:
 
 
 def purge(session: Session, rules: Upkeep) -> int:
-    """Delete jobs, attempts, log records and ticks older than `keep_days`; return how many rows."""
+    """Delete jobs, attempts and log records older than `keep_days`; return how many rows."""
     limit = _ago(rules.keep_days * 86400)
     deletions = (
         delete(Job).where(Job.created_at < limit, Job.state != RUNNING),
         delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
         delete(LogRecord).where(LogRecord.logged_at < limit),
-        delete(BeatTick).where(BeatTick.ticked_at < limit),
         delete(DrillAttempt).where(DrillAttempt.started_at < limit),
         delete(Heartbeat).where(Heartbeat.seen_at < _ago(FORGET_HEARTBEAT_SECONDS)),
     )

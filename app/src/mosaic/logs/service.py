@@ -20,9 +20,11 @@ class Stop(Exception):  # noqa: N818  ends a loop; nothing went wrong
     """The service was told to end."""
 
 
-def connect(url: str, heartbeat: int, name: str) -> pika.BlockingConnection:
-    """Connect once; `name` is what the management page shows. Raises pika's and socket errors."""
+def connect(url: str, heartbeat: int, name: str, attempts: int = 1) -> pika.BlockingConnection:
+    """Connect; `name` is what the management page shows. Raises pika's and socket errors."""
     parameters = pika.URLParameters(url)
+    parameters.connection_attempts = attempts
+    parameters.retry_delay = 1
     parameters.heartbeat = heartbeat
     parameters.socket_timeout = 4
     parameters.stack_timeout = 8

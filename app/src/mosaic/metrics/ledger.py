@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy import func, literal, select, union_all
 from sqlalchemy.orm import Session
 
-from mosaic.ledger.models import DONE, Attempt, BeatTick, DrillAttempt
+from mosaic.ledger.models import DONE, Attempt, DrillAttempt, PeriodicRun
+from mosaic.ledger.periodic import TICK
 
 # A row appears when its transaction commits, which is later than the time in it: the database ends
 # transactions that are idle for 10 s.
@@ -66,7 +67,7 @@ class LedgerMetrics:
         )
         self._tick = Gauge(
             "mosaic_beat_last_tick_timestamp_seconds",
-            "When the latest tick of beat was stored, in seconds since the epoch.",
+            "When a worker began the latest tick of beat, in seconds since the epoch.",
             registry=registry,
         )
         self.up = Gauge(
@@ -79,7 +80,7 @@ class LedgerMetrics:
         if self._since is None:
             self._since = now
         fresh = [ended for ended in _ended(session, self._since) if ended.key not in self._seen]
-        tick = session.scalar(select(func.max(BeatTick.ticked_at)))
+        tick = session.scalar(select(PeriodicRun.started_at).where(PeriodicRun.task == TICK))
         for ended in fresh:
             self._count(ended)
         if tick is not None:

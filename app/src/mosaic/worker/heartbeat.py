@@ -18,8 +18,8 @@ import psycopg
 from sqlalchemy import make_url
 
 from mosaic.ledger import heartbeats
+from mosaic.ledger.database import CONNECT_ARGUMENTS
 from mosaic.ledger.heartbeats import Pulse
-from mosaic.settings import DATABASE_CONNECT_ARGUMENTS
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def connect(url: str) -> psycopg.Connection:
     parsed = make_url(url)
     _, arguments = parsed.get_dialect()().create_connect_args(parsed)
     return psycopg.connect(
-        **{**DATABASE_CONNECT_ARGUMENTS, **arguments, "connect_timeout": 2, "options": OPTIONS},
+        **{**CONNECT_ARGUMENTS, **arguments, "connect_timeout": 2, "options": OPTIONS},
         autocommit=True,
     )
 

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Annotated
-
-from fastapi import Depends, Request
 
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.jobs.schemas import Accepted
-from mosaic.gateway.jobs.submit import submit
-from mosaic.ledger.jobs import JobPlan
 
 
 class Admission:
@@ -45,24 +38,3 @@ class Admission:
             yield
         finally:
             self._places.release()
-
-
-async def take_place(request: Request) -> AsyncIterator[Submit]:
-    """Return the way to submit, to be used while a place is held. Raises ApiError 429 or 503."""
-    state = request.app.state
-    if state.watch.brokers_are_down:
-        raise ApiError(
-            503, "no broker is up; the job was not entered, try again in a moment.", {"Retry-After": "5"}
-        )
-    async with state.submissions.place():
-        yield partial(submit, state.publish, max_running=state.max_running_jobs)
-
-
-async def take_assembly_place(request: Request) -> AsyncIterator[None]:
-    """Hold a place among those for whom a picture is put together. Raises ApiError 429."""
-    async with request.app.state.assemblies.place():
-        yield
-
-
-Submit = Callable[[JobPlan], Accepted]
-TheSubmit = Annotated[Submit, Depends(take_place)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from mosaic.gateway.errors import ApiError
+from mosaic.kinds import kind_of
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
@@ -33,8 +34,17 @@ def unknown(job: str) -> ApiError:
     return ApiError(404, f"there is no job {job[:64]}.")
 
 
-def no_result(view: JobView, what: str) -> str:
-    """Return the sentence that says why a job has no picture, or no result."""
-    if view.state == RUNNING and view.kind != "render":
+def no_picture(view: JobView) -> str:
+    """Return the sentence that says why a job has no picture."""
+    return _missing(view, "picture", bool(kind_of(view.kind).picture))
+
+
+def no_result(view: JobView) -> str:
+    """Return the sentence that says why a job has no result."""
+    return _missing(view, "result", kind_of(view.kind).has_result)
+
+
+def _missing(view: JobView, what: str, comes: bool) -> str:
+    if view.state == RUNNING and comes:
         return f"this job has no {what} yet: {view.done} of {view.total} parts are done."
     return f"this job has no {what}: it is a {view.kind} job in state {view.state}."

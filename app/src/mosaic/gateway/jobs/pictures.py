@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.deps import TheWatch, need_database
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.jobs.admission import take_assembly_place
-from mosaic.gateway.jobs.lookup import find, job_id, no_result
-from mosaic.gateway.schemas import MAX_TILES
-from mosaic.kinds.render.assemble import assemble, host_tints
-from mosaic.kinds.render.view import View
-from mosaic.ledger import gallery, jobs
-from mosaic.ledger.database import engine, transaction
-from mosaic.ledger.models import DONE
+from mosaic.gateway.jobs import thumbnails
+from mosaic.gateway.jobs.lookup import find, job_id, no_picture
+from mosaic.gateway.tints import host_tints
+from mosaic.kinds import kind_of
+from mosaic.ledger import jobs
+from mosaic.ledger.database import transaction
+from mosaic.ledger.models import DONE, MAX_INDEX
 
 router = APIRouter(prefix="/api/jobs/{job}", dependencies=[Depends(need_database)])
 
@@ -25,8 +26,14 @@ IMMUTABLE = {"Cache-Control": "private, max-age=86400, immutable"}
 CHANGING = {"Cache-Control": "no-store"}
 
 
+async def take_assembly_place(request: Request) -> AsyncIterator[None]:
+    """Hold a place among those for whom a picture is put together. Raises ApiError 429."""
+    async with request.app.state.assemblies.place():
+        yield
+
+
 @router.get("/tiles/{index}.png", response_class=Response)
-def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_TILES)]) -> Response:
+def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_INDEX)]) -> Response:
     """Return one tile, or one size of a scaling; it never changes once it is there."""
     with transaction() as session:
         data = jobs.part_picture(session, job_id(job), index)
@@ -40,27 +47,28 @@ def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_TILES)]
 def show_image(job: str, watch: TheWatch, tint: Literal["none", "host"] = "none") -> Response:
     """Return the picture: the tiles so far, tinted by host if asked; the contact sheet of a scaling."""
     view = find(job)
-    with transaction() as session:
-        if view.kind == "render":
-            tiles = jobs.blobs(session, view.id, "tile")
-        else:
-            tiles = jobs.blobs(session, view.id, "sheet")
-    if view.kind == "render":
-        tints = host_tints([*watch.hosts, *view.by_host]) if tint == "host" else None
-        data = assemble(View.from_params(view.params), tiles, tints)
-        # Colours of hosts change when hosts come and go.
-        is_final = view.state == DONE and tints is None
-        return Response(data, media_type="image/png", headers=IMMUTABLE if is_final else CHANGING)
-    if not tiles:
-        raise ApiError(404, no_result(view, "picture"))
-    return Response(tiles[0][1], media_type="image/png", headers=IMMUTABLE)
+    kind = kind_of(view.kind)
+    data = None
+    tints = host_tints([*watch.hosts, *view.by_host]) if tint == "host" else None
+    if kind.picture:
+        with transaction() as session:
+            blobs = jobs.blobs(session, view.id, kind.picture_role)
+        data = kind.load(kind.picture).picture(view.params, blobs, tints)
+    if data is None:
+        raise ApiError(404, no_picture(view))
+    # Colours of hosts change when hosts come and go.
+    is_final = view.state == DONE and tints is None
+    return Response(data, media_type="image/png", headers=IMMUTABLE if is_final else CHANGING)
 
 
 @router.get("/thumbnail", response_class=Response)
-def show_thumbnail(job: str) -> Response:
+async def show_thumbnail(request: Request, job: str) -> Response:
     """Return the small picture of a finished job."""
-    data = gallery.thumbnail(engine(), job_id(job))
+    data = await run_in_threadpool(thumbnails.kept, job_id(job))
     if data is None:
-        find(job)
+        async with request.app.state.assemblies.place():
+            data = await run_in_threadpool(thumbnails.make, job_id(job))
+    if data is None:
+        await run_in_threadpool(find, job)
         raise ApiError(404, "this job has no picture.")
     return Response(data, media_type="image/png", headers=IMMUTABLE)

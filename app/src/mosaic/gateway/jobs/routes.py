@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -14,9 +14,9 @@ from mosaic.gateway.jobs.listing import LatestJobs
 from mosaic.gateway.jobs.lookup import find, job_id, no_result, unknown
 from mosaic.gateway.jobs.schemas import AttemptList, Cancelled, JobAnswer, JobList, JobSummary
 from mosaic.gateway.jobs.stream import JobFollower, follow
-from mosaic.gateway.schemas import MAX_TILES
 from mosaic.ledger import jobs, operator_actions, progress
 from mosaic.ledger.database import transaction
+from mosaic.ledger.models import MAX_INDEX
 
 router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
 # Served while the database is away too. To be included first: `events` looks like the name of a job.
@@ -56,7 +56,7 @@ def cancel(job: str) -> Cancelled:
 @router.get("/{job}/attempts")
 def list_attempts(
     job: str,
-    part: Annotated[int | None, Query(ge=0, le=MAX_TILES)] = None,
+    part: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> AttemptList:
     """List the attempts at a job's parts, or at one of them, the latest first."""
@@ -69,14 +69,12 @@ def list_attempts(
 
 @router.get("/{job}/result")
 def show_result(job: str) -> JSONResponse:
-    """Return the result of a digest, or the sizes of a scaling."""
+    """Return the result of a job, e.g. the words of a digest or the sizes of a scaling."""
     view = find(job)
-    result: dict[str, Any] | None = None
-    if view.kind != "render":
-        with transaction() as session:
-            result = jobs.result(session, view.id)
+    with transaction() as session:
+        result = jobs.result(session, view.id)
     if result is None:
-        raise ApiError(404, no_result(view, "result"))
+        raise ApiError(404, no_result(view))
     return JSONResponse(result)
 
 

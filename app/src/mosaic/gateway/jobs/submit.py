@@ -1,4 +1,4 @@
-"""Entering a job and publishing its tasks.
+"""POST /api/jobs/<kind>: entering a job and publishing its tasks.
 
 The job is committed first: a task never runs ahead of its part. If the broker does not confirm in time the
 job is withdrawn and the client told so; tasks that did get out find no part and end. If the gateway dies in
@@ -8,11 +8,18 @@ between, the job stays, and the sweep publishes it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
 
 from celery_durable import Unconfirmed
+from mosaic.gateway.deps import need_database
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.jobs.schemas import Accepted
+from mosaic.kinds import KINDS
+from mosaic.kinds.kind import Kind
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, TaskCall
@@ -21,8 +28,9 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 3.5
 
-
+Submit = Callable[[JobPlan], Accepted]
 Publish = Callable[[Sequence[TaskCall], float], None]  # as mosaic.publish, of an application
+router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
 
 
 def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
@@ -50,3 +58,34 @@ def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
             {"Retry-After": "5"},
         ) from error
     return Accepted(job=job_id, parts=len(plan.parts))
+
+
+async def admitted(request: Request) -> AsyncIterator[Submit]:
+    """Yield the way to submit, to be used while a place is held. Raises ApiError 429 or 503."""
+    state = request.app.state
+    if state.watch.brokers_are_down:
+        raise ApiError(
+            503, "no broker is up; the job was not entered, try again in a moment.", {"Retry-After": "5"}
+        )
+    async with state.submissions.place():
+        yield partial(submit, state.publish, max_running=state.max_running_jobs)
+
+
+def _add_route(kind: Kind) -> None:
+    planned = Depends(kind.load("plan").plan)
+
+    def submit_job(submit_plan: Annotated[Submit, Depends(admitted)], plan: JobPlan = planned) -> Accepted:
+        return submit_plan(plan)
+
+    router.add_api_route(
+        f"/{kind.name}",
+        submit_job,
+        methods=["POST"],
+        status_code=202,
+        name=kind.name,
+        description=kind.summary,
+    )
+
+
+for _kind in KINDS.values():
+    _add_route(_kind)

@@ -18,11 +18,10 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mosaic.ledger import heartbeats, periodic, upkeep
+from mosaic.ledger import heartbeats, periodic
 from mosaic.ledger.heartbeats import Life
 from mosaic.ledger.models import ACCEPTED, RUNNING, Job, Part
 from mosaic.ledger.periodic import Run
-from mosaic.ledger.upkeep import Tick
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,6 @@ class LedgerLook:
     at: float
     seconds: float
     lives: list[Life]
-    tick: Tick | None
     runs: dict[str, Run]
     running_jobs: int
     waiting_parts: int
@@ -107,14 +105,12 @@ class LedgerWatch:
             )
             running = session.scalar(select(func.count()).select_from(Job).where(Job.state == RUNNING))
             lives = heartbeats.read(session)
-            tick = upkeep.last_tick(session)
             runs = periodic.latest(session)
         now = time.monotonic()
         return LedgerLook(
             at=now,
             seconds=round(now - started, 4),
             lives=lives,
-            tick=tick,
             runs=runs,
             running_jobs=int(running or 0),
             waiting_parts=parts.get(ACCEPTED, 0),

@@ -70,7 +70,7 @@ class DatabaseState(BaseModel):
 
 
 class BeatState(BaseModel):
-    """Beat; `tick` is when its latest tick was stored, by worker `tick_host`."""
+    """Beat; `tick` is when a worker, on `tick_host`, began its latest tick."""
 
     state: State
     reason: str

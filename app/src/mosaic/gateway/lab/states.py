@@ -19,6 +19,7 @@ from mosaic.gateway.lab.schemas import (
     WorkerState,
 )
 from mosaic.ledger.heartbeats import BEAT, WORKER, Life
+from mosaic.ledger.periodic import TICK
 
 # Signs come each second. One that is this late has missed its turn by more than a busy machine explains.
 SILENT_SECONDS = 2.25
@@ -145,7 +146,7 @@ def beat_state(look: LedgerLook | None, answers: bool) -> BeatState:
     """Return how beat stands, by its sign of life and by its latest tick."""
     lives = [life for life in look.lives if life.kind == BEAT] if look else []
     life = min(lives, key=lambda one: one.age, default=None)
-    tick = look.tick if look else None
+    tick = look.runs.get(TICK) if look else None
     state: State
     if not answers or look is None:
         state, reason = "unknown", NO_DATABASE
@@ -155,7 +156,7 @@ def beat_state(look: LedgerLook | None, answers: bool) -> BeatState:
         state, reason = "down", "stopped"
     elif life.age + time.monotonic() - look.at > SILENT_SECONDS:
         state, reason = "down", "no sign of life"
-    elif tick is None or tick.age_seconds > TICK_LATE_SECONDS:
+    elif tick is None or tick.age > TICK_LATE_SECONDS:
         state, reason = "late", "its ticks do not arrive"
     else:
         state, reason = "up", ""
@@ -163,6 +164,6 @@ def beat_state(look: LedgerLook | None, answers: bool) -> BeatState:
         state=state,
         reason=reason,
         host=life.host if life else None,
-        tick=tick.at if tick else None,
+        tick=tick.started if tick else None,
         tick_host=tick.host if tick else None,
     )

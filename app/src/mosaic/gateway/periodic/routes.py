@@ -16,7 +16,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.lab.schemas import BeatState
 from mosaic.gateway.lab.watch import LabWatch
 from mosaic.gateway.sse import Event
-from mosaic.ledger import upkeep
+from mosaic.ledger import periodic
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT
 from mosaic.ledger.periodic import Run
@@ -61,7 +61,7 @@ class PeriodicList(BaseModel):
 
 
 class BeatAnswer(BaseModel):
-    """The latest beat tick: stored by a worker on `host`, sent by beat on `beat_host`."""
+    """The latest beat tick: begun by a worker on `host`, sent by beat on `beat_host`."""
 
     last_tick: datetime.datetime
     age_seconds: float
@@ -97,7 +97,7 @@ def schedule(watch: LabWatch) -> PeriodicList:
 def _run(run: Run | None) -> LastRun | None:
     if run is None:
         return None
-    return LastRun(**{key: value for key, value in vars(run).items() if key != "task"})
+    return LastRun(**{key: value for key, value in vars(run).items() if key not in ("task", "age")})
 
 
 @router.get("/periodic")
@@ -126,9 +126,7 @@ async def follow_periodic(watch: TheWatch, streams: TheStreams) -> Response:
 def show_beat() -> BeatAnswer:
     """Show the latest beat tick."""
     with transaction() as session:
-        tick = upkeep.last_tick(session)
+        tick = periodic.latest(session).get(periodic.TICK)
     if tick is None:
         raise ApiError(404, "beat has not ticked yet.")
-    return BeatAnswer(
-        last_tick=tick.at, age_seconds=tick.age_seconds, host=tick.host, beat_host=tick.beat_host
-    )
+    return BeatAnswer(last_tick=tick.started, age_seconds=tick.age, host=tick.host, beat_host=tick.beat_host)

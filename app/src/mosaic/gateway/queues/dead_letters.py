@@ -25,7 +25,7 @@ router = APIRouter(prefix="/api/dead-letters")
 DROPPED = "its message was dropped from the dead letters"
 PATIENCE_SECONDS = 3.0
 Result = TypeVar("Result")
-# Two looks at once would each see what the other does not hold.
+# Two requests at once would each see what the other does not hold.
 _one_at_a_time = threading.Lock()
 
 Handle = Annotated[str, Path(pattern=r"^[0-9a-f]{24}$")]
@@ -48,7 +48,9 @@ class LetterAnswer(BaseModel):
     def of(cls, letter: Letter) -> LetterAnswer:
         """Return the answer for a letter."""
         at = None if letter.at is None else datetime.datetime.fromtimestamp(letter.at, datetime.UTC)
-        return cls(at=at, **{key: value for key, value in vars(letter).items() if key not in ("at", "part")})
+        return cls(
+            at=at, **{key: value for key, value in vars(letter).items() if key not in ("at", "id", "part")}
+        )
 
 
 class LetterList(BaseModel):
@@ -60,8 +62,8 @@ class LetterList(BaseModel):
 
 @router.get("")
 def list_dead_letters(config: TheConfig, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> LetterList:
-    """Look at dead letters; they stay where they are."""
-    letters, total = _with_broker(config, lambda connection: dead_letters.look(connection, limit))
+    """List dead letters; they stay where they are."""
+    letters, total = _with_broker(config, lambda connection: dead_letters.listed(connection, limit))
     return LetterList(total=total, letters=[LetterAnswer.of(letter) for letter in letters])
 
 
@@ -93,7 +95,9 @@ def _give_up(letter: Letter) -> None:
 
 def _with_broker(config: TheConfig, work: Callable[[BlockingConnection], Result]) -> Result:
     if not _one_at_a_time.acquire(timeout=PATIENCE_SECONDS):
-        raise ApiError(503, "somebody else looks at the dead letters; try again.", {"Retry-After": "2"})
+        raise ApiError(
+            503, "the dead letters are in use by another request; try again.", {"Retry-After": "2"}
+        )
     try:
         connection = connect(config.broker.url, config.broker.heartbeat, f"dead-letters@{config.host}")
         try:

@@ -1,17 +1,14 @@
 // One job as it goes on: its picture or result, its hosts, its attempts.
 
 import { find, h, reconcile, seconds, sentence, swatch, time } from "./dom.js";
-import { follow, getJson, postJson, request } from "./net.js";
-import { Picture } from "./picture.js";
-import { picker } from "./picker.js";
+import { follow, getJson, request } from "./net.js";
 import { complain, say } from "./shell.js";
-import { inside } from "./view.js";
 
-const { job: id, kind } = find("job").dataset;
+const { job: id, script } = find("job").dataset;
 const params = JSON.parse(find("job").dataset.params);
-const picture = kind === "render" ? new Picture(find("canvas"), id, params) : null;
+// What the kind of job shows: `tiles` and `parts` as they come, `done` at the end, each if it has it.
+const result = script ? (await import(script)).begin({ id, params }) : {};
 let job = null;
-let picked = null;
 
 function legend() {
   reconcile(find("legend"), Object.entries(job.by_host), ([host]) => host, ([host, parts]) =>
@@ -28,26 +25,7 @@ function describe() {
   find("problem").textContent = job.error ? sentence(job.error) : "";
   find("problem").hidden = !job.error;
   find("cancel").hidden = job.state !== "running";
-  find("download").hidden = kind === "digest" || job.state !== "done";
-}
-
-function download() {
-  const tinted = picture?.tinted ? "?tint=host" : "";
-  find("download").href = `/api/jobs/${id}/image${tinted}`;
-}
-
-async function showSheet() {
-  const image = find("sheet");
-  image.src = `/api/jobs/${id}/image`;
-  image.hidden = false;
-}
-
-async function showWords() {
-  const result = await getJson(`/api/jobs/${id}/result`);
-  const most = result.top[0]?.[1] ?? 1;
-  find("words").replaceChildren(...result.top.slice(0, 20).map(([word, uses]) =>
-    h("li", {}, h("span", {}, word), h("meter", { max: most, value: uses, "aria-label": `${word}: ${uses}` }), h("b", {}, String(uses)))));
-  find("sum").textContent = `${result.words.toLocaleString()} words, ${result.distinct.toLocaleString()} of them different`;
+  if (find("download")) find("download").hidden = job.state !== "done";
 }
 
 let asking = false;
@@ -85,7 +63,7 @@ function attemptRow(one) {
 }
 
 function takeParts(parts) {
-  picture?.take(parts.filter((part) => part.state === "done"));
+  result.parts?.(parts);
   refreshAttempts();
 }
 
@@ -99,12 +77,11 @@ function takeJob(summary) {
   // A picture that grows has no place for what comes at the end.
   if (find("waiting")) find("waiting").hidden = true;
   if (job.state !== "done") return;
-  if (kind === "scale") showSheet();
-  if (kind === "digest") showWords().catch(complain);
+  Promise.resolve(result.done?.(job)).catch(complain);
 }
 
-const stream = follow(`/api/jobs/${id}/events${picture ? "?tiles=true" : ""}`, {
-  tiles: (tiles) => picture.receive(tiles),
+const stream = follow(`/api/jobs/${id}/events${result.tiles ? "?tiles=true" : ""}`, {
+  tiles: (tiles) => result.tiles(tiles),
   parts: takeParts,
   job: takeJob,
   gone: () => { stream.close(); say("this job is not there any more."); },
@@ -115,28 +92,3 @@ find("cancel").addEventListener("click", async () => {
   await request(`/api/jobs/${id}/cancel`, { method: "POST" }).catch(complain);
   find("cancel").disabled = false;
 });
-
-if (picture) {
-  const tint = find("tint");
-  picture.tint = tint.checked;
-  download();
-  tint.addEventListener("change", () => { picture.tint = tint.checked; download(); });
-  document.addEventListener("theme", () => picture.paint());
-  picker(find("canvas").parentElement, find("canvas"), (box, bykey) => {
-    const view = { x: params.center_x, y: params.center_y, width: params.width_units };
-    picked = inside(bykey && picked ? picked : view, box, params.width / params.height);
-    find("closer").hidden = false;
-    find("closer-text").textContent = `${(params.width_units / picked.width).toPrecision(3)}× closer`;
-  });
-  find("again").addEventListener("click", async () => {
-    const body = { center_x: picked.x, center_y: picked.y, width_units: picked.width };
-    for (const key of ["width", "height", "tile", "iterations"]) body[key] = params[key];
-    try {
-      location.assign(`/jobs/${(await postJson("/api/jobs/render", body)).job}`);
-    } catch (error) {
-      complain(error);
-    }
-  });
-} else {
-  download();
-}

@@ -7,6 +7,9 @@ import { complain } from "./shell.js";
 
 const PICTURES = 12;
 
+// What is written below a picture, by kind: {key} stands for a value of the job's parameters.
+const captions = JSON.parse(find("gallery").dataset.captions);
+const caption = (job) => captions[job.kind].replace(/\{(\w+)\}/g, (_, key) => [job.params[key]].flat().join(", "));
 const words = { running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
 
 function picture(job) {
@@ -14,7 +17,7 @@ function picture(job) {
   return h("li", { class: "tilecard" },
     h("a", { href: `/jobs/${job.job}`, class: "thumb", "aria-label": `Open the ${name}` },
       h("img", { src: `/api/jobs/${job.job}/thumbnail`, alt: "", loading: "lazy", width: 320, height: 224 })),
-    h("p", {}, h("span", {}, job.kind === "render" ? `${job.params.width} × ${job.params.height}` : `${job.params.sizes.length} sizes`),
+    h("p", {}, h("span", {}, caption(job)),
       h("a", { href: `/api/jobs/${job.job}/image`, download: `mosaic-${job.job.slice(0, 8)}.png`, "aria-label": `Download the ${name}` }, "PNG")));
 }
 
@@ -41,7 +44,7 @@ function row(job) {
 }
 
 function show(jobs) {
-  const pictures = jobs.filter((job) => job.state === "done" && job.kind !== "digest").slice(0, PICTURES);
+  const pictures = jobs.filter((job) => job.state === "done" && job.kind in captions).slice(0, PICTURES);
   reconcile(find("gallery"), pictures, (job) => job.job, picture);
   find("no-pictures").hidden = pictures.length > 0;
   reconcile(find("jobs"), jobs, (job) => job.job, row);

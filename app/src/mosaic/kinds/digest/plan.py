@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Depends, Request
+
 from mosaic.kinds.digest import words
+from mosaic.kinds.kind import RequestError
 from mosaic.ledger.jobs import JobPlan, PlannedBlob, PlannedPart
 
 SHARD_CHARACTERS = 256 * 1024
@@ -10,7 +15,21 @@ MAX_SHARDS = 64
 MIN_SHARDS = 6
 
 
-def plan_digest(text: str) -> JobPlan:
+async def text_body(request: Request) -> str:
+    """Return the body as text. Raises RequestError when it is not UTF-8, not text/plain, or empty."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "text/plain":
+        raise RequestError("send the text as text/plain in UTF-8.", 415)
+    try:
+        text = (await request.body()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the text is not UTF-8 (byte {error.start}).") from None
+    if not text.strip():
+        raise RequestError("the text is empty.")
+    return text
+
+
+def plan(text: Annotated[str, Depends(text_body)]) -> JobPlan:
     """Return the plan of a word count: enough shards for several hosts, not too many to merge."""
     size = min(SHARD_CHARACTERS, max(1, len(text) // MIN_SHARDS))
     size = max(size, len(text) // MAX_SHARDS)

@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from PIL import Image, ImageOps
 
+from mosaic.kinds.kind import JobBlob, Tints
+from mosaic.kinds.png import open_png, to_png
 from mosaic.kinds.render.view import View
-from mosaic.kinds.scale.pictures import to_png
 
 BACKGROUND = (28, 30, 36)
 SHADE = (10, 10, 14)
 WHITENING = 0.75
-# Told apart by colour-blind people too (Okabe and Ito); a ninth host takes the first again.
-TINTS = (
-    (86, 180, 233),
-    (230, 159, 0),
-    (0, 158, 115),
-    (204, 121, 167),
-    (240, 228, 66),
-    (213, 94, 0),
-    (0, 114, 178),
-    (153, 153, 153),
-)
 
 
-def host_tints(hosts: Iterable[str]) -> dict[str, tuple[int, int, int]]:
-    """Return a tint for each host, by the hosts' alphabetical order."""
-    return {host: TINTS[place % len(TINTS)] for place, host in enumerate(sorted(set(hosts)))}
-
-
-def assemble(
-    view: View,
-    tiles: Sequence[tuple[int, bytes, str | None]],
-    tints: Mapping[str, tuple[int, int, int]] | None = None,
-) -> bytes:
-    """Return the picture as PNG from (index, PNG, host); missing tiles stay in the background colour."""
-    picture = Image.new("RGB", (view.width, view.height), BACKGROUND)
+def picture(params: Mapping[str, Any], tiles: Iterable[JobBlob], tints: Tints | None = None) -> bytes:
+    """Return the picture of a job; missing tiles stay in the background colour."""
+    view = View.from_params(params)
+    canvas = Image.new("RGB", (view.width, view.height), BACKGROUND)
     for index, data, host in tiles:
         place = view.cut(index)
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            tile = image.convert("RGB")
+        tile = open_png(data)
         if tints is not None and host is not None and host in tints:
             # Light and shade of the tile in the host's hue; a blend would leave amber looking like orange.
             tile = ImageOps.colorize(tile.convert("L"), SHADE, _whitened(tints[host]), mid=tints[host])
-        picture.paste(tile, (place.left, place.top))
-    return to_png(picture)
+        canvas.paste(tile, (place.left, place.top))
+    return to_png(canvas)
+
+
+def thumbnail(params: Mapping[str, Any], tiles: Iterable[JobBlob], edge: int) -> bytes:
+    """Return the picture within `edge` pixels, from tiles that were made smaller one by one.
+
+    The whole picture, which may take 100 MB, is never in memory.
+    """
+    view = View.from_params(params)
+    share = min(1.0, edge / max(view.width, view.height))
+    size = (max(1, round(view.width * share)), max(1, round(view.height * share)))
+    canvas = Image.new("RGB", size, BACKGROUND)
+    for index, data, _ in tiles:
+        place = view.cut(index)
+        left, right = round(place.left * share), round((place.left + place.width) * share)
+        top, bottom = round(place.top * share), round((place.top + place.height) * share)
+        if right > left and bottom > top:
+            small = open_png(data).resize((right - left, bottom - top), Image.Resampling.BOX)
+            canvas.paste(small, (left, top))
+    return to_png(canvas)
 
 
 def _whitened(colour: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mosaic.kinds.png import to_png
 from mosaic.kinds.render.view import Tile, View
 
 # Far beyond 2, so that the fraction of an iteration is smooth.
@@ -80,6 +79,4 @@ def colour(times: NDArray[np.float64], palette: NDArray[np.uint8]) -> NDArray[np
 def render_png(view: View, index: int, palette: NDArray[np.uint8]) -> bytes:
     """Return a tile of the view as PNG; the same bytes on every host with the same libraries."""
     pixels = colour(escape_times(view, view.cut(index)), palette)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
-    return file.getvalue()
+    return to_png(Image.fromarray(pixels))

@@ -1,10 +1,11 @@
-"""Rendering: one task a tile, as a class that keeps its palette."""
+"""Rendering: one task a tile, with a base class of its own that keeps the palette."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
 import numpy as np
+from celery import shared_task
 from numpy.typing import NDArray
 
 from mosaic.kinds.render.mandelbrot import make_palette, render_png
@@ -13,21 +14,19 @@ from mosaic.ledger.work import PartWork, Product
 from mosaic.tasks.base import PartTask
 
 
-class RenderTile(PartTask):
-    """Renders the tile that has the part's index.
+class RenderTask(PartTask):
+    """There is one task object a process, so what it keeps is computed once in each."""
 
-    There is one task object a process, so what it keeps is computed once in each.
-    """
-
-    name = "mosaic.render.tile"
+    abstract = True
 
     @cached_property
     def palette(self) -> NDArray[np.uint8]:
         """The colours of all tiles."""
         return make_palette()
 
-    def run(self, part: PartWork) -> Product:
-        """Return the tile as PNG."""
-        view = View.from_params(part.job_params)
-        png = render_png(view, part.index, self.palette)
-        return Product(role="tile", content_type="image/png", data=png)
+
+@shared_task(bind=True, base=RenderTask, name="mosaic.render.tile")
+def tile(self: RenderTask, part: PartWork) -> Product:
+    """Render the tile that has the part's index, as PNG."""
+    png = render_png(View.from_params(part.job_params), part.index, self.palette)
+    return Product(role="tile", content_type="image/png", data=png)

@@ -1,19 +1,17 @@
-"""Uploaded pictures: checked before they are decoded, scaled, put on a contact sheet."""
+"""Uploaded pictures: checked before they are decoded, and scaled."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mosaic.kinds.png import to_png
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 # One limit in one place: check_picture refuses before anything is decoded; Pillow's own would differ.
 Image.MAX_IMAGE_PIXELS = None
-SHEET_EDGE = 240
-SHEET_MARGIN = 16
-SHEET_LABEL = 20
 
 
 class PictureError(ValueError):
@@ -74,31 +72,3 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _extrema(image: Image.Image) -> tuple[float, float]:
     low, high = image.getextrema()
     return float(low), float(high)  # type: ignore[arg-type]
-
-
-def to_png(image: Image.Image) -> bytes:
-    """Return the picture as PNG without metadata."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def contact_sheet(pictures: Sequence[tuple[str, bytes]]) -> bytes:
-    """Return one PNG that shows (label, PNG) pairs side by side, each fitted into a cell."""
-    cell = SHEET_EDGE + SHEET_MARGIN
-    width = max(1, len(pictures)) * cell + SHEET_MARGIN
-    height = SHEET_EDGE + SHEET_LABEL + 2 * SHEET_MARGIN
-    sheet = Image.new("RGB", (width, height), (24, 26, 32))
-    draw = ImageDraw.Draw(sheet)
-    for place, (label, data) in enumerate(pictures):
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            thumbnail = image.convert("RGBA")
-        thumbnail.thumbnail((SHEET_EDGE, SHEET_EDGE), Image.Resampling.LANCZOS)
-        left = SHEET_MARGIN + place * cell
-        spot = (
-            left + (SHEET_EDGE - thumbnail.width) // 2,
-            SHEET_MARGIN + (SHEET_EDGE - thumbnail.height) // 2,
-        )
-        sheet.paste(thumbnail, spot, thumbnail)
-        draw.text((left, SHEET_MARGIN + SHEET_EDGE + 4), label, fill=(220, 224, 232))
-    return to_png(sheet)

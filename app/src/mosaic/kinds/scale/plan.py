@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from fastapi import File, Form, UploadFile
+
+from mosaic.kinds.kind import RequestError
+from mosaic.kinds.scale import pictures
 from mosaic.ledger.jobs import JobPlan, PlannedBlob, PlannedPart
 
+DEFAULT_SIZES = (64, 128, 256, 512, 1024)
+MAX_SIZES = 12
+MAX_SIZE_EDGE = 4096
 
-def plan_scale(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
-    """Return the plan of a scaling to squares of `edges` pixels."""
+
+def plan(file: Annotated[UploadFile, File()], sizes: Annotated[str, Form()] = "") -> JobPlan:
+    """Return the plan of a scaling to squares of `sizes` pixels. Raises RequestError."""
+    data = file.file.read()
+    try:
+        edges = parse_sizes(sizes)
+        _, _, kind = pictures.check_picture(data)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    return job_plan(data, f"image/{kind.lower()}", edges)
+
+
+def job_plan(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
+    """Return the plan of a scaling of a checked picture."""
     parts = [PlannedPart("mosaic.scale.size", {"edge": edge}) for edge in edges]
     parts.append(PlannedPart("mosaic.scale.sheet", {}, joins=True))
     return JobPlan(
@@ -18,3 +38,18 @@ def plan_scale(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
         [PlannedBlob("source", 0, content_type, data)],
         first_task="mosaic.scale.fan_out",
     )
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return edge lengths from a comma-separated list, the default for an empty one. Raises ValueError."""
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
+        return DEFAULT_SIZES
+    if len(items) > MAX_SIZES:
+        raise ValueError(f"{len(items)} sizes are asked for; at most {MAX_SIZES} are made.")
+    edges = []
+    for item in items:
+        if not item.isascii() or not item.isdigit() or len(item) > 6 or not 1 <= int(item) <= MAX_SIZE_EDGE:
+            raise ValueError(f"sizes must be whole numbers from 1 to {MAX_SIZE_EDGE}, separated by commas.")
+        edges.append(int(item))
+    return tuple(dict.fromkeys(edges))

@@ -12,6 +12,7 @@ from typing import Any
 from celery import chord, shared_task
 
 from mosaic.kinds.scale import pictures
+from mosaic.kinds.scale.sheet import contact_sheet
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product
@@ -63,5 +64,5 @@ def sheet(part: PartWork) -> Product:
         sizes = jobs.blobs(session, part.job_id, "size")
         results = jobs.part_results(session, part.job_id)
     labels = [f"{item['width']} x {item['height']}" for item in results]
-    png = pictures.contact_sheet([(label, data) for label, (_, data, _) in zip(labels, sizes, strict=True)])
+    png = contact_sheet([(label, data) for label, (_, data, _) in zip(labels, sizes, strict=True)])
     return Product(result={"sizes": results}, role="sheet", content_type="image/png", data=png)

@@ -1,8 +1,8 @@
 // A rendered picture on a canvas: each tile is painted where it belongs when its part is done. It comes with the news
 // of its part, or is fetched; many at once, as of a job that was done before, are cut out of the whole picture.
 
-import { tint } from "./dom.js";
-import { request } from "./net.js";
+import { tint } from "/static/dom.js";
+import { request } from "/static/net.js";
 
 const LOADS_AT_ONCE = 8;
 const CUT_FROM = 16;

@@ -1,0 +1,49 @@
+"""The contact sheet of a scaling, which is the picture of its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from mosaic.kinds.kind import JobBlob
+from mosaic.kinds.png import open_png, to_png
+
+EDGE = 240
+MARGIN = 16
+LABEL = 20
+
+
+def contact_sheet(pictures: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return one PNG that shows (label, PNG) pairs side by side, each fitted into a cell."""
+    cell = EDGE + MARGIN
+    width = max(1, len(pictures)) * cell + MARGIN
+    height = EDGE + LABEL + 2 * MARGIN
+    sheet = Image.new("RGB", (width, height), (24, 26, 32))
+    draw = ImageDraw.Draw(sheet)
+    for place, (label, data) in enumerate(pictures):
+        small = open_png(data, "RGBA")
+        small.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS)
+        left = MARGIN + place * cell
+        spot = (
+            left + (EDGE - small.width) // 2,
+            MARGIN + (EDGE - small.height) // 2,
+        )
+        sheet.paste(small, spot, small)
+        draw.text((left, MARGIN + EDGE + 4), label, fill=(220, 224, 232))
+    return to_png(sheet)
+
+
+def picture(_params: Mapping[str, Any], sheets: Sequence[JobBlob], _tints: object) -> bytes | None:
+    """Return the sheet once it is there."""
+    return sheets[0][1] if sheets else None
+
+
+def thumbnail(_params: Mapping[str, Any], sheets: Sequence[JobBlob], edge: int) -> bytes | None:
+    """Return the sheet within `edge` pixels."""
+    if not sheets:
+        return None
+    small = open_png(sheets[0][1])
+    small.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    return to_png(small)
