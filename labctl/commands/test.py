@@ -8,20 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from labctl import (
-    ansible,
-    checks,
-    context,
-    devtools,
-    junit,
-    linters,
-    molecule,
-    pythons,
-    side_by_side,
-    trial,
-    vagrant,
-)
-from labctl.cases import Cases
+from labctl import ansible, context, side_by_side
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
 from labctl.host import engine
@@ -29,6 +16,8 @@ from labctl.paths import ROOT, LabPaths, lab_paths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
+from labctl.testing import checks, devtools, junit, linters, molecule, pythons, trial, vagrant
+from labctl.testing.cases import Cases
 
 TEST_LAB = "warren-test"
 USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice

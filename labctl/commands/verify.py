@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from labctl import ansible, checks
+from labctl import ansible
 from labctl import context as lab_context
 from labctl.context import Context
+from labctl.testing import checks
 
 
 def environment(context: Context) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from labctl import bootstrap, checks, junit
+from labctl import bootstrap
 from labctl.commands import access, demo, play, status, verify
 from labctl.console_api import Console, Progress
 from labctl.context import Context
@@ -18,6 +18,7 @@ from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.substrates.containers import DockerSubstrate
+from labctl.testing import checks, junit
 
 
 def lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

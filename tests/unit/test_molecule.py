@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from labctl import molecule
 from labctl.errors import UsageError
 from labctl.paths import ROOT
+from labctl.testing import molecule
 from labctl.topology import load
 
 BASE = Path(ROOT, ".config", "molecule", "config.yml")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labctl.devtools import PROMTOOL
+from labctl.testing.devtools import PROMTOOL
 from tests.unit.rendering import PLAYBOOKS, Rendered, addresses, hosts_of
 
 EXPORTERS = {

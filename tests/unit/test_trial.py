@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labctl import trial
+from labctl.testing import trial
 
 
 def test_machines_are_the_hosts_of_the_inventory_each_once() -> None:

@@ -1,4 +1,4 @@
-"""Pytest plugin: one JSON line per test on the real stdout, as labctl.checks reads it."""
+"""Pytest plugin: one JSON line per test on the real stdout, as labctl.testing.checks reads it."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from labctl import ansible, process
-from labctl.junit import Case
 from labctl.paths import ROOT, LabPaths, lab_paths
 from labctl.screen import Screen
+from labctl.testing.junit import Case
 
 _SHOWN_LINES = 40
 

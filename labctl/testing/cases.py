@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from labctl.errors import LabError
-from labctl.junit import Case
 from labctl.screen import Screen
+from labctl.testing.junit import Case
 
 
 class Cases:

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from labctl import devtools, junit, process, report
-from labctl.cases import Cases
+from labctl import process, report
 from labctl.commands import box, demo, down, drill, status, up, verify
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
@@ -18,6 +17,8 @@ from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.substrates.cleanup import remove_state
 from labctl.substrates.hosts import HostSubstrate
+from labctl.testing import devtools, junit
+from labctl.testing.cases import Cases
 
 LAB = "warren-test-vm"
 INVENTORY = ROOT / "inventories" / "trial"

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible, devtools, failures, junit, process, topology
-from labctl.cases import Cases
+from labctl import ansible, failures, process, topology
 from labctl.commands import box, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
@@ -18,6 +17,8 @@ from labctl.host import engine, network
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.substrates.hosts import HostSubstrate
+from labctl.testing import devtools, junit
+from labctl.testing.cases import Cases
 
 LAB = "warren-test-vagrant"
 INVENTORY = ROOT / "inventories" / "vagrant"

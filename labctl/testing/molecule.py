@@ -14,14 +14,15 @@ from queue import SimpleQueue
 
 from rich.table import Table
 
-from labctl import ansible, failures, images, junit, process, side_by_side, topology
+from labctl import ansible, failures, images, process, side_by_side, topology
 from labctl.errors import UsageError
 from labctl.host import checks, engine
-from labctl.junit import Case
 from labctl.lock import exclusive
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.state import make_private
+from labctl.testing import junit
+from labctl.testing.junit import Case
 
 # Short ones that show what a whole lab cannot; every run of the tests has them.
 USUAL = ("broker_proxy", "pki", "postgresql")

@@ -103,7 +103,7 @@ def run(
         "-m",
         "pytest",
         "-p",
-        "labctl.plugins.pytest_progress",
+        "labctl.testing.pytest_progress",
         "-p",
         "no:cacheprovider",
     ]
