@@ -15,8 +15,8 @@ import docker.errors
 from labctl import ansible, keys, process, side_by_side, state
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
-from labctl.host import network, root
 from labctl.lock import exclusive
+from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.substrates import cleanup

@@ -15,8 +15,8 @@ import docker.errors
 from labctl import images, keys, process, side_by_side, topology
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
-from labctl.host import engine, root
 from labctl.lock import exclusive
+from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 

@@ -11,9 +11,9 @@ import docker.errors
 from labctl import ansible, keys
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
-from labctl.host import dockerd, engine
 from labctl.images import BAKE_LAB
 from labctl.lock import exclusive
+from labctl.machine import dockerd, engine
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup

@@ -11,7 +11,7 @@ from pathlib import Path
 from labctl import ansible, context, side_by_side
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
-from labctl.host import engine
+from labctl.machine import engine
 from labctl.paths import ROOT, LabPaths, lab_paths
 from labctl.screen import Screen
 from labctl.substrates import cleanup

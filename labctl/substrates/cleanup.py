@@ -70,7 +70,7 @@ def _label(paths: LabPaths) -> dict[str, str | list[str] | bool]:
 
 def main() -> None:
     """Remove the lab of LAB_NAME, and print how much that was."""
-    from labctl.host import engine
+    from labctl.machine import engine
 
     try:
         paths = lab_paths()

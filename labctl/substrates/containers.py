@@ -9,7 +9,7 @@ from docker.models.containers import Container
 
 from labctl import ansible, console_api, images, keys, state, topology
 from labctl.errors import LabError, UsageError
-from labctl.host import checks, engine, network
+from labctl.machine import checks, engine, network
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made

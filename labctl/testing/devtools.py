@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labctl.errors import UsageError
 from labctl.failures import registry_unreachable
-from labctl.host import root
+from labctl.machine import root
 from labctl.paths import ROOT
 from labctl.screen import Screen
 

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from labctl import ansible, failures, images, process, side_by_side, topology
 from labctl.errors import UsageError
-from labctl.host import checks, engine
 from labctl.lock import exclusive
+from labctl.machine import checks, engine
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.state import make_private

@@ -13,7 +13,7 @@ from labctl import ansible, failures, process, topology
 from labctl.commands import box, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
-from labctl.host import engine, network
+from labctl.machine import engine, network
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.substrates.hosts import HostSubstrate

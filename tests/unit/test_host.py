@@ -14,7 +14,7 @@ import pytest
 
 from labctl import state, topology
 from labctl.errors import UsageError
-from labctl.host import checks, dockerd, engine, network, root
+from labctl.machine import checks, dockerd, engine, network, root
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 

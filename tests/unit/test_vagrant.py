@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from labctl.errors import UsageError
-from labctl.host import root
+from labctl.machine import root
 from labctl.paths import ROOT
 from labctl.screen import Screen
 from labctl.testing import devtools

@@ -16,7 +16,7 @@ import docker.errors
 import requests
 
 from labctl.errors import UsageError
-from labctl.host import dockerd, root
+from labctl.machine import dockerd, root
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 

@@ -10,7 +10,7 @@ import docker
 
 from labctl import state
 from labctl.errors import UsageError
-from labctl.host.checks import port_is_free
+from labctl.machine.checks import port_is_free
 from labctl.paths import LabPaths
 from labctl.topology import Topology
 

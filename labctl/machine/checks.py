@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from labctl.errors import UsageError
-from labctl.host import root
+from labctl.machine import root
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import docker
 
-from labctl.host import root
+from labctl.machine import root
 from labctl.paths import LabPaths
 from labctl.state import make_private, write_private
 
