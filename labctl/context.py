@@ -36,7 +36,7 @@ def make(*, json: bool = False) -> Context:
     A lab on another inventory is named after that inventory's folder, unless LAB_NAME says otherwise.
     """
     from labctl.substrates.containers import DockerSubstrate
-    from labctl.substrates.hosts import HostSubstrate
+    from labctl.substrates.ssh import HostSubstrate
 
     chosen = os.environ.get("LAB_INVENTORY", "")
     inventory = Path(chosen).resolve()

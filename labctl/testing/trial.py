@@ -16,7 +16,7 @@ from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.substrates.cleanup import remove_state
-from labctl.substrates.hosts import HostSubstrate
+from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit
 from labctl.testing.cases import Cases
 

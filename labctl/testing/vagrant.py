@@ -16,7 +16,7 @@ from labctl.errors import LabError
 from labctl.machine import engine, network
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
-from labctl.substrates.hosts import HostSubstrate
+from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit
 from labctl.testing.cases import Cases
 
