@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from labctl import bootstrap
-from labctl.commands import access, demo, play, status, verify
+from labctl.commands import access, demo, run, status, verify
 from labctl.console_api import Console, Progress
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
@@ -64,10 +64,10 @@ def test_help_names_every_command() -> None:
 
 def test_an_unknown_playbook_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"no playbook 'nope'; there are .*site.*substrate/create"):
-        play._find(ROOT / "playbooks", "nope")
-    assert play._find(ROOT / "playbooks", "site") == ROOT / "playbooks" / "site.yml"
+        run._find(ROOT / "playbooks", "nope")
+    assert run._find(ROOT / "playbooks", "site") == ROOT / "playbooks" / "site.yml"
     with pytest.raises(UsageError):
-        play._find(ROOT / "playbooks", "../ansible.cfg")
+        run._find(ROOT / "playbooks", "../ansible.cfg")
 
 
 def test_a_demo_by_one_host_is_a_no(tmp_path: Path) -> None:
