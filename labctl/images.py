@@ -20,7 +20,7 @@ from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.substrates import cleanup
-from labctl.topology import Topology, groups_of
+from labctl.topology.model import Topology, groups_of
 
 BAKE_LAB = "warren-bake"
 # They are installed in one run: the application's wheel is built once for all of them.

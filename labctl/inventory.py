@@ -6,7 +6,7 @@ from typing import Any
 
 from labctl.paths import LabPaths
 from labctl.state import console_url
-from labctl.topology import GROUPS, Node, Topology
+from labctl.topology.model import GROUPS, Node, Topology
 
 
 def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:

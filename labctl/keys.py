@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from labctl import topology
 from labctl.errors import UsageError
 from labctl.paths import ROOT
+from labctl.topology import declaration
+from labctl.topology import model as topology
 
 KEY_LENGTH = 12
 ROLE_PARTS = (
@@ -140,7 +141,7 @@ def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
 def main() -> None:
     """Print, as JSON, which images belong to the present recipes: {"node": name, <kind>: name, ...}."""
     try:
-        images = {"node": node_image()} | {kind: image(kind) for kind in topology.load().kinds}
+        images = {"node": node_image()} | {kind: image(kind) for kind in declaration.load().kinds}
     except UsageError as error:
         sys.exit(str(error))
     print(json.dumps(images))

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labctl import topology
 from labctl.errors import UsageError
 from labctl.paths import DEFAULT_LAB, LabPaths, lab_paths
+from labctl.topology import declaration
+from labctl.topology.model import Topology
 
 VERSION = 1
 
@@ -85,20 +86,20 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def current_topology(paths: LabPaths | None = None) -> topology.Topology:
+def current_topology(paths: LabPaths | None = None) -> Topology:
     """The topology of a lab as it is in force: topology.yml, moved to what lab.json remembers.
 
     With LAB_BAKE=1 it is one host per group, unpublished.
     """
     paths = paths or lab_paths()
-    declared = topology.load()
+    declared = declaration.load()
     state = read(paths)
     if state is not None:
         declared = declared.moved_to(state.network, state.published)
     return declared.for_bake() if os.environ.get("LAB_BAKE") == "1" else declared
 
 
-def console_url(lab: topology.Topology) -> str:
+def console_url(lab: Topology) -> str:
     """Address of the console on this machine, "" when no gateway publishes 443."""
     for node in lab.group("gateways"):
         for port in node.publish:

@@ -12,13 +12,14 @@ from pathlib import Path
 import docker
 import docker.errors
 
-from labctl import images, keys, process, side_by_side, topology
+from labctl import images, keys, process, side_by_side
 from labctl.errors import LabError, UsageError
 from labctl.failures import registry_unreachable
 from labctl.lock import exclusive
 from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
+from labctl.topology import declaration
 
 PROVIDERS = ("docker", "libvirt", "virtualbox")
 NAME = "warren"
@@ -52,7 +53,7 @@ def ensure_box(paths: LabPaths, provider: str, screen: Screen) -> Path:
 def ensure_images(paths: LabPaths, screen: Screen) -> None:
     """Make `warren-vagrant`, and `warren-vagrant:<group>` with that group installed, for the Vagrantfile."""
     client = engine.ensure(paths, screen)
-    declared = topology.load(topology.TOPOLOGY_FILE)
+    declared = declaration.load(declaration.TOPOLOGY_FILE)
     images.ensure(paths, declared, declared.kinds, client, screen)
     bases = {"latest": keys.node_image()} | {kind: keys.image(kind) for kind in declared.kinds}
     if not images.exists(client, bases["latest"]):

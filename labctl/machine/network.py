@@ -12,7 +12,7 @@ from labctl import state
 from labctl.errors import UsageError
 from labctl.machine.checks import port_is_free
 from labctl.paths import LabPaths
-from labctl.topology import Topology
+from labctl.topology.model import Topology
 
 FIRST_FREE_PORT = 18443
 

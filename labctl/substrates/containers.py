@@ -7,13 +7,14 @@ from functools import cached_property
 import docker
 from docker.models.containers import Container
 
-from labctl import ansible, console_api, images, keys, state, topology
+from labctl import ansible, console_api, images, keys, state
 from labctl.errors import LabError, UsageError
 from labctl.machine import checks, engine, network
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made
-from labctl.topology import Node, Topology
+from labctl.topology import declaration
+from labctl.topology.model import GROUPS, Node, Topology, kinds
 
 _SILENCE = (
     "table inet lab_off {"
@@ -39,7 +40,7 @@ class DockerSubstrate:
 
     def groups(self) -> dict[str, list[str]]:
         lab = self.topology()
-        return {group: [node.name for node in lab.group(group)] for group in topology.GROUPS}
+        return {group: [node.name for node in lab.group(group)] for group in GROUPS}
 
     def url(self) -> str:
         return state.console_url(self.topology())
@@ -48,7 +49,7 @@ class DockerSubstrate:
         return console_api.password(self._paths)
 
     def make(self, screen: Screen) -> Made:
-        declared = topology.load()
+        declared = declaration.load()
         self.client = engine.ensure(self._paths, screen)
         checks.inotify(len(declared.nodes), screen)
         present = self.containers()
@@ -61,7 +62,7 @@ class DockerSubstrate:
             return Made(0, len(lab.nodes))
         missing = [node for node in lab.nodes if node.name not in present]
         self._check_machine(asleep, missing)
-        images.ensure(self._paths, declared, topology.kinds(missing), self.client, screen)
+        images.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
             run = ansible.playbook(
                 self._paths,
@@ -154,7 +155,7 @@ class DockerSubstrate:
             )
 
     def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not images.exists(self.client, keys.image(kind)) for kind in topology.kinds(missing))
+        cold = any(not images.exists(self.client, keys.image(kind)) for kind in kinds(missing))
         checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
         checks.memory(sum(node.memory_mb for node in asleep))
         checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
@@ -163,7 +164,7 @@ class DockerSubstrate:
         """Image of each kind: the wanted one where a node is missing, else that of its nodes."""
         result: dict[str, str] = {}
         for kind in lab.kinds:
-            if kind in topology.kinds(missing):
+            if kind in kinds(missing):
                 result[kind] = keys.image(kind)
             else:
                 result[kind] = present[lab.first(kind).name].labels["warren.image"]

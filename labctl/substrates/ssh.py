@@ -18,7 +18,7 @@ from labctl.errors import LabError, UsageError
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made, distinct
-from labctl.topology import GROUPS
+from labctl.topology.model import GROUPS
 
 BOOT_S = 120.0
 ANSWER_S = 5.0

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 from rich.table import Table
 
-from labctl import ansible, failures, images, process, side_by_side, topology
+from labctl import ansible, failures, images, process, side_by_side
 from labctl.errors import UsageError
 from labctl.lock import exclusive
 from labctl.machine import checks, engine
@@ -23,6 +23,7 @@ from labctl.screen import Screen
 from labctl.state import make_private
 from labctl.testing import junit
 from labctl.testing.junit import Case
+from labctl.topology import declaration
 
 # Short ones that show what a whole lab cannot; every run of the tests has them.
 USUAL = ("broker_proxy", "pki", "postgresql")
@@ -106,7 +107,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 def prepare(screen: Screen) -> None:
     """Make the groups' images, so that a scenario's nodes need not be installed again and again."""
     paths = LabPaths(PLACES[0].lab)
-    declared = topology.load()
+    declared = declaration.load()
     client = engine.ensure(paths, screen)
     images.ensure(paths, declared, declared.kinds, client, screen)
 

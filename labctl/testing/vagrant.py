@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible, failures, process, topology
+from labctl import ansible, failures, process
 from labctl.commands import box, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
@@ -19,6 +19,7 @@ from labctl.screen import Screen, Step
 from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit
 from labctl.testing.cases import Cases
+from labctl.topology import declaration
 
 LAB = "warren-test-vagrant"
 INVENTORY = ROOT / "inventories" / "vagrant"
@@ -63,7 +64,7 @@ class Cycle:
         if self._folder.exists():
             self._destroy()
         box.ensure_images(self._paths, self._screen)
-        usual = topology.load(topology.TOPOLOGY_FILE).network
+        usual = declaration.load(declaration.TOPOLOGY_FILE).network
         self._network = network.free(self._paths, usual, engine.require())
 
     def _up(self) -> None:

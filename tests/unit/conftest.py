@@ -7,9 +7,9 @@ import json
 import pytest
 import yaml
 
-from labctl import topology
 from labctl.inventory import inventory
 from labctl.paths import LabPaths
+from labctl.topology import declaration
 from tests.unit.rendering import DOCKER, Rendered, render
 
 ODD = {"brokers": 1, "workers": 5, "gateways": 2, "databases": 1, "monitors": 1}
@@ -25,10 +25,10 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     """All files of a lab with one broker, five workers, two gateways and a monitor."""
     folder = tmp_path_factory.mktemp("odd-inventory")
-    content = yaml.safe_load(topology.TOPOLOGY_FILE.read_text())
+    content = yaml.safe_load(declaration.TOPOLOGY_FILE.read_text())
     for group, count in ODD.items():
         content["groups"][group]["count"] = count
-    data = json.dumps(inventory(LabPaths("odd", root=folder), topology.parse(content)))
+    data = json.dumps(inventory(LabPaths("odd", root=folder), declaration.parse(content)))
     script = folder / "nodes"
     script.write_text(f"#!/bin/sh\ncat <<'END'\n{data}\nEND\n")
     script.chmod(0o755)

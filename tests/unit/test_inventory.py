@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from labctl.paths import ROOT
-from labctl.topology import GROUPS
+from labctl.topology.model import GROUPS
 
 SCRIPT = ROOT / "inventories" / "docker" / "nodes.py"
 

@@ -11,7 +11,7 @@ import yaml
 from labctl.errors import UsageError
 from labctl.paths import ROOT
 from labctl.testing import molecule
-from labctl.topology import load
+from labctl.topology.declaration import load
 
 BASE = Path(ROOT, ".config", "molecule", "config.yml")
 
