@@ -12,9 +12,10 @@ from functools import partial
 import docker
 import docker.errors
 
-from labctl import ansible, keys, process, side_by_side, state
+from labctl import keys, process, side_by_side, state
+from labctl.ansible import playbooks
+from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
-from labctl.failures import registry_unreachable
 from labctl.lock import exclusive
 from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
@@ -96,7 +97,7 @@ def _bake(
     network.settle(bake, declared, client)
 
     def play(playbook: str, step: Step, *arguments: str) -> None:
-        ansible.playbook(
+        playbooks.run(
             bake,
             playbook,
             step,

@@ -13,8 +13,8 @@ import docker
 import docker.errors
 
 from labctl import images, keys, process, side_by_side
+from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
-from labctl.failures import registry_unreachable
 from labctl.lock import exclusive
 from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths

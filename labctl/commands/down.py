@@ -8,7 +8,8 @@ import shutil
 import docker
 import docker.errors
 
-from labctl import ansible, keys
+from labctl import keys
+from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.images import BAKE_LAB
@@ -22,7 +23,7 @@ from labctl.substrates import cleanup
 def command(context: Context, *, everything: bool) -> int:
     """Remove containers, volumes, network and state of the lab; with everything also images and caches."""
     paths, screen = context.paths, context.screen
-    if context.substrate.inventory != ansible.DOCKER_INVENTORY:
+    if context.substrate.inventory != playbooks.DOCKER_INVENTORY:
         raise UsageError("These hosts were not made by ./lab; remove them with the tool that made them.")
     client = _client(paths, screen)
     if client is not None:
@@ -47,7 +48,7 @@ def remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None
         before = cleanup.count(paths, client)
         if before.containers:
             with contextlib.suppress(LabError):  # what is left over goes by label
-                ansible.playbook(paths, "substrate/destroy.yml", step)
+                playbooks.run(paths, "substrate/destroy.yml", step)
         step.update("what is left")
         cleanup.sweep(paths, client)
         cleanup.remove_state(paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labctl import ansible
+from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.errors import UsageError
 from labctl.lock import exclusive
@@ -16,7 +16,7 @@ def command(context: Context, name: str, arguments: list[str]) -> int:
     folder = ROOT / "playbooks"
     file = _find(folder, name)
     with exclusive(context.paths, "run"), context.screen.step(f"run {file.relative_to(folder)}") as step:
-        run = ansible.playbook(
+        run = playbooks.run(
             context.paths,
             str(file.relative_to(folder)),
             step,

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from labctl import ansible, report
 from labctl import context as lab_context
+from labctl import report
+from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.substrates.base import distinct
 
@@ -23,7 +24,7 @@ def read(context: Context) -> dict[str, Any]:
     answers: dict[str, str] = {}
     if hosts:
         with context.screen.step("ask the nodes") as step:
-            run = ansible.playbook(
+            run = playbooks.run(
                 context.paths,
                 "status.yml",
                 step,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from labctl import ansible, context, side_by_side
+from labctl import context, side_by_side
+from labctl.ansible import playbooks
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
 from labctl.machine import engine
@@ -76,7 +77,7 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
     source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
-    environment = ansible.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
+    environment = playbooks.environment(LabPaths(TEST_LAB), mitogen=False, extra=source)
     own = pythons.own()
     other = pythons.other(lab_paths().cache, screen)
 

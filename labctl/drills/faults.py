@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from labctl import ansible
+from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.drills.model import Fault
 from labctl.errors import LabError
@@ -62,9 +62,9 @@ class Faults:
         return min(times, default=started)
 
 
-def play(context: Context, step: Step, playbook: str, variables: dict[str, object]) -> ansible.Run:
+def play(context: Context, step: Step, playbook: str, variables: dict[str, object]) -> playbooks.Run:
     """Run one of playbooks/drills. Raises LabError when it fails."""
-    return ansible.playbook(
+    return playbooks.run(
         context.paths,
         f"drills/{playbook}",
         step,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from labctl.ansible.failures import registry_unreachable
 from labctl.errors import UsageError
-from labctl.failures import registry_unreachable
 from labctl.screen import Screen
 
 _APT_OPTIONS = ("-o", "DPkg::Lock::Timeout=300", "--no-install-recommends")

@@ -7,7 +7,8 @@ from functools import cached_property
 import docker
 from docker.models.containers import Container
 
-from labctl import ansible, console_api, images, keys, state
+from labctl import console_api, images, keys, state
+from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
 from labctl.machine import checks, engine, network
 from labctl.paths import LabPaths
@@ -26,7 +27,7 @@ _SILENCE = (
 class DockerSubstrate:
     """Containers `<lab>-<node>` made by playbooks/substrate/create.yml from inventories/topology.yml."""
 
-    inventory = ansible.DOCKER_INVENTORY
+    inventory = playbooks.DOCKER_INVENTORY
 
     def __init__(self, paths: LabPaths) -> None:
         self._paths = paths
@@ -64,7 +65,7 @@ class DockerSubstrate:
         self._check_machine(asleep, missing)
         images.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
-            run = ansible.playbook(
+            run = playbooks.run(
                 self._paths,
                 "substrate/create.yml",
                 step,

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible, console_api, remote
+from labctl import console_api, remote
+from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
 from labctl.paths import LabPaths
 from labctl.screen import Screen
@@ -46,7 +47,7 @@ class HostSubstrate:
             check=False,
             capture_output=True,
             text=True,
-            env=ansible.environment(self._paths, mitogen=False),
+            env=playbooks.environment(self._paths, mitogen=False),
         )
         if done.returncode != 0:
             raise UsageError(f"Inventory {self._inventory} cannot be read: {_cause(done.stderr)}")
@@ -122,7 +123,7 @@ class HostSubstrate:
         gateway = next(iter(self.groups()["gateways"]), "localhost")
         words = ["ansible", "--inventory", str(self._inventory), gateway, "--one-line"]
         words += ["--module-name", "ansible.builtin.debug", "--args", "var=lab_secrets.console_password"]
-        environment = ansible.environment(self._paths, mitogen=False, extra={"ANSIBLE_FORCE_COLOR": "0"})
+        environment = playbooks.environment(self._paths, mitogen=False, extra={"ANSIBLE_FORCE_COLOR": "0"})
         done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
         found = re.search(r'"lab_secrets.console_password": "([^"]{16,})"', done.stdout)
         if found is None:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from labctl.ansible.failures import registry_unreachable
 from labctl.errors import UsageError
-from labctl.failures import registry_unreachable
 from labctl.machine import root
 from labctl.paths import ROOT
 from labctl.screen import Screen

@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from labctl import ansible, process
+from labctl import process
+from labctl.ansible import playbooks
 from labctl.paths import ROOT, LabPaths, lab_paths
 from labctl.screen import Screen
 from labctl.testing.junit import Case
@@ -35,7 +36,7 @@ def _existing(*names: str) -> list[str]:
 
 def run(paths: LabPaths, screen: Screen, prefix: str = "") -> list[Case]:
     """Run the linters whose name begins so; a failed one's findings are shown and kept in its case."""
-    environment = ansible.environment(paths, mitogen=False)
+    environment = playbooks.environment(paths, mitogen=False)
     environment["NO_COLOR"] = "1"
     cases: list[Case] = []
     for name, command in commands().items():

@@ -14,7 +14,8 @@ from queue import SimpleQueue
 
 from rich.table import Table
 
-from labctl import ansible, failures, images, process, side_by_side
+from labctl import images, process, side_by_side
+from labctl.ansible import failures, playbooks
 from labctl.errors import UsageError
 from labctl.lock import exclusive
 from labctl.machine import checks, engine
@@ -183,7 +184,7 @@ def command(name: str) -> list[str]:
 
 def environment(name: str, place: Place) -> dict[str, str]:
     """Environment of a scenario in a place, with the accelerator of ./lab and no settings of this shell."""
-    result = ansible.environment(LabPaths(place.lab))
+    result = playbooks.environment(LabPaths(place.lab))
     kept = {key: value for key, value in result.items() if not key.startswith(_OF_THE_SHELL)}
     skipped = {"ANSIBLE_SKIP_TAGS": "install"} if name in _INSTALLED else {}
     return kept | skipped | {"LAB_MOLECULE": place.lab, "LAB_NETWORK": place.network}

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labctl import ansible, failures, process
+from labctl import process
+from labctl.ansible import failures, playbooks
 from labctl.commands import box, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
@@ -106,7 +107,7 @@ class Cycle:
                 lines.append(line)
                 _show(line, step)
 
-            environment = ansible.environment(self._paths, mitogen=False, extra=extra)
+            environment = playbooks.environment(self._paths, mitogen=False, extra=extra)
             step.ok = process.stream(["vagrant", *words], on_line, environment=environment) == 0
         log = self._reports / "vagrant.log"
         with log.open("a", encoding="utf-8") as file:

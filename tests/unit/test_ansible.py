@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from labctl import ansible
+from labctl.ansible import playbooks
+from labctl.ansible.failures import Failure, explain, refusals, registry_unreachable
 from labctl.errors import LabError
-from labctl.failures import Failure, explain, refusals, registry_unreachable
 from labctl.paths import LabPaths
 from labctl.screen import Step
 
@@ -22,18 +22,18 @@ PLAY = """---
   connection: local
   tasks:
     - name: Say something
-      ansible.builtin.command: echo hello
+      playbooks.builtin.command: echo hello
       changed_when: inventory_hostname == 'b'
     - name: Keep quiet
-      ansible.builtin.command: echo hunter2
+      playbooks.builtin.command: echo hunter2
       no_log: true
       changed_when: false
     - name: Fail and go on
-      ansible.builtin.command: /bin/false
+      playbooks.builtin.command: /bin/false
       ignore_errors: true
       changed_when: false
     - name: Loop
-      ansible.builtin.command: "test {{ item }} != bad"
+      playbooks.builtin.command: "test {{ item }} != bad"
       loop: [good, bad]
       changed_when: false
       when: inventory_hostname == fails | default('')
@@ -49,12 +49,11 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabPaths:
     )
     monkeypatch.setattr(ansible, "ROOT", tmp_path)
     monkeypatch.setenv("LAB_MITOGEN", "0")
-    (tmp_path / "labctl").symlink_to(Path(ansible.__file__).parent)
     return LabPaths("x", tmp_path)
 
 
-def run(paths: LabPaths, **variables: object) -> ansible.Run:
-    return ansible.playbook(
+def run(paths: LabPaths, **variables: object) -> playbooks.Run:
+    return playbooks.run(
         paths, "play.yml", Step("test"), inventory=paths.root / "hosts", variables=variables, keep_stdout=True
     )
 
@@ -65,7 +64,7 @@ def test_a_run_counts_changes_and_writes_a_private_log(paths: LabPaths) -> None:
     assert {host: numbers["ignored"] for host, numbers in done.recap.items()} == {"a": 1, "b": 1}
     assert stat.S_IMODE(done.log.stat().st_mode) == 0o600
     log = done.log.read_text(encoding="utf-8")
-    assert "TASK Say something (ansible.builtin.command)" in log
+    assert "TASK Say something (playbooks.builtin.command)" in log
     assert "changed: b" in log
     assert "hunter2" not in log
 
@@ -88,7 +87,7 @@ def test_a_playbook_that_cannot_start_says_why(paths: LabPaths) -> None:
 
 def test_odd_lines_are_noise_not_a_crash(paths: LabPaths, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="utf-8") as log:
-        reader = ansible._Reader(ansible.Run("p", tmp_path / "log"), Step("x"), log)
+        reader = playbooks._Reader(playbooks.Run("p", tmp_path / "log"), Step("x"), log)
         for line in ("[WARNING]: hm", '{"event": "unknown"}', '{"event": broken', ""):
             reader.line(line)
         reader.line(json.dumps({"event": "stats", "hosts": {"a": {"changed": 2}, "b": {"changed": 3}}}))

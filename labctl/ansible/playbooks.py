@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from labctl import process
+from labctl.ansible.failures import Failure, explain, refusals
 from labctl.errors import LabError, UsageError
-from labctl.failures import Failure, explain, refusals
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Step
 from labctl.state import make_private
@@ -74,7 +74,7 @@ def _mitogen() -> dict[str, str]:
     return {"ANSIBLE_STRATEGY_PLUGINS": str(strategies), "ANSIBLE_STRATEGY": "mitogen_linear"}
 
 
-def playbook(  # noqa: PLR0913 - all but three have defaults
+def run(  # noqa: PLR0913 - all but three have defaults
     paths: LabPaths,
     name: str,
     step: Step,
@@ -94,7 +94,7 @@ def playbook(  # noqa: PLR0913 - all but three have defaults
     local = name.startswith("substrate/")
     extra = {
         "ANSIBLE_STDOUT_CALLBACK": "lab_events",
-        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "labctl" / "plugins" / "callback"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callback")),
         **(extra_environment or {}),
         **({"LAB_EVENTS_STDOUT": "1"} if keep_stdout else {}),
     }

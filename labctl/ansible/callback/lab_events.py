@@ -1,4 +1,4 @@
-"""Ansible stdout callback: one JSON line per event, as labctl.ansible reads it."""
+"""Ansible stdout callback: one JSON line per event, as labctl.ansible.playbooks reads it."""
 
 from __future__ import annotations
 
