@@ -163,9 +163,9 @@ def logs(target: str, lines: int, follow: bool) -> int:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(playbook: str, arguments: tuple[str, ...]) -> int:
     """Run playbooks/PLAYBOOK; further ARGUMENTS go to ansible-playbook."""
-    from labctl.commands import play
+    from labctl.commands import run as module
 
-    return play.command(context.make(), playbook, list(arguments))
+    return module.command(context.make(), playbook, list(arguments))
 
 
 @cli.command()

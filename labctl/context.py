@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from labctl import ansible
+from labctl.ansible import playbooks
 from labctl.errors import UsageError
 from labctl.paths import LabPaths, lab_paths
 from labctl.screen import Screen
@@ -36,12 +36,12 @@ def make(*, json: bool = False) -> Context:
     A lab on another inventory is named after that inventory's folder, unless LAB_NAME says otherwise.
     """
     from labctl.substrates.containers import DockerSubstrate
-    from labctl.substrates.hosts import HostSubstrate
+    from labctl.substrates.ssh import HostSubstrate
 
     chosen = os.environ.get("LAB_INVENTORY", "")
     inventory = Path(chosen).resolve()
     screen = Screen(json=json)
-    if not chosen or inventory == ansible.DOCKER_INVENTORY:
+    if not chosen or inventory == playbooks.DOCKER_INVENTORY:
         paths = lab_paths()
         return Context(paths, DockerSubstrate(paths), screen)
     if not inventory.exists():

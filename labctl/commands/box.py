@@ -12,13 +12,15 @@ from pathlib import Path
 import docker
 import docker.errors
 
-from labctl import images, keys, process, side_by_side, topology
+from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
-from labctl.failures import registry_unreachable
-from labctl.host import engine, root
-from labctl.lock import exclusive
+from labctl.images import bake, keys
+from labctl.lab.lock import exclusive
+from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process, side_by_side
 from labctl.screen import Screen
+from labctl.topology import declaration
 
 PROVIDERS = ("docker", "libvirt", "virtualbox")
 NAME = "warren"
@@ -52,10 +54,10 @@ def ensure_box(paths: LabPaths, provider: str, screen: Screen) -> Path:
 def ensure_images(paths: LabPaths, screen: Screen) -> None:
     """Make `warren-vagrant`, and `warren-vagrant:<group>` with that group installed, for the Vagrantfile."""
     client = engine.ensure(paths, screen)
-    declared = topology.load(topology.TOPOLOGY_FILE)
-    images.ensure(paths, declared, declared.kinds, client, screen)
+    declared = declaration.load(declaration.TOPOLOGY_FILE)
+    bake.ensure(paths, declared, declared.kinds, client, screen)
     bases = {"latest": keys.node_image()} | {kind: keys.image(kind) for kind in declared.kinds}
-    if not images.exists(client, bases["latest"]):
+    if not bake.exists(client, bases["latest"]):
         _install(["mmdebstrap"], screen)
     side_by_side.run([partial(_image, f"{IMAGE}:{tag}", base, client, screen) for tag, base in bases.items()])
 
@@ -107,19 +109,14 @@ def _install(programs: Iterable[str], screen: Screen) -> None:
 
 
 def _build(words: list[str], title: str, screen: Screen) -> None:
-    lines: list[str] = []
     with screen.step(title) as step:
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            step.update(line)
-
-        if process.stream(words, on_line) != 0:
-            told = "\n".join(lines[-8:]) or "no message"
+        done = process.follow(words, step)
+        if not done.ok:
+            told = done.ending()
             if registry_unreachable(told):
                 raise UsageError(f"A package registry could not be reached; check network and proxy.\n{told}")
             raise UsageError(f"It could not be made:\n{told}")
-        step.result = lines[-1] if lines else ""
+        step.result = done.lines[-1] if done.lines else ""
 
 
 def _key(builder: Path, *arguments: str) -> str:

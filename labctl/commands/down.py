@@ -8,12 +8,14 @@ import shutil
 import docker
 import docker.errors
 
-from labctl import ansible, keys
+from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
-from labctl.host import dockerd, engine
-from labctl.images import BAKE_LAB
-from labctl.lock import exclusive
+from labctl.images import keys
+from labctl.images.bake import BAKE_LAB
+from labctl.lab.files import remove_state
+from labctl.lab.lock import exclusive
+from labctl.machine import dockerd, engine
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
@@ -22,7 +24,7 @@ from labctl.substrates import cleanup
 def command(context: Context, *, everything: bool) -> int:
     """Remove containers, volumes, network and state of the lab; with everything also images and caches."""
     paths, screen = context.paths, context.screen
-    if context.substrate.inventory != ansible.DOCKER_INVENTORY:
+    if context.substrate.inventory != playbooks.DOCKER_INVENTORY:
         raise UsageError("These hosts were not made by ./lab; remove them with the tool that made them.")
     client = _client(paths, screen)
     if client is not None:
@@ -47,10 +49,10 @@ def remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None
         before = cleanup.count(paths, client)
         if before.containers:
             with contextlib.suppress(LabError):  # what is left over goes by label
-                ansible.playbook(paths, "substrate/destroy.yml", step)
+                playbooks.run(paths, "substrate/destroy.yml", step)
         step.update("what is left")
         cleanup.sweep(paths, client)
-        cleanup.remove_state(paths)
+        remove_state(paths)
         step.result = f"{before}" if existed or before.containers else "there was nothing"
 
 
@@ -59,7 +61,7 @@ def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
     with contextlib.suppress(engine.EngineDownError):
         return engine.connect()
     if not paths.lab_file.exists():
-        cleanup.remove_state(paths)
+        remove_state(paths)
         screen.say(f"There is no lab {paths.name}, and no Docker engine answers.")
         return None
     return engine.ensure(paths, screen)

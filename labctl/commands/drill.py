@@ -16,13 +16,14 @@ from rich.table import Table
 from labctl.context import Context
 from labctl.drills import catalogue, journals, runner
 from labctl.drills.catalogue import DRILLS
-from labctl.drills.model import Drill
-from labctl.drills.result import Result, judge, judge_control
+from labctl.drills.definition import Drill
+from labctl.drills.expectations import judge, judge_control
+from labctl.drills.result import Result
 from labctl.drills.tables import headline, markdown, row
 from labctl.errors import LabError, UsageError
-from labctl.lock import exclusive
+from labctl.lab.files import make_private, write_private
+from labctl.lab.lock import exclusive
 from labctl.paths import ROOT
-from labctl.state import make_private, write_private
 
 BEFORE_S = 15  # of the journals that are kept, before the drill
 # What a soak leaves out: its load differs, or one fault takes minutes.
@@ -161,10 +162,10 @@ def _one(context: Context, run: runner.Run) -> Result:
 
 
 def _draw(results: Sequence[Result], target: Path) -> None:
-    from labctl.drills import picture  # takes a second to load
+    from labctl.drills import plot  # takes a second to load
 
     if results:
-        picture.draw(results, target)
+        plot.draw(results, target)
 
 
 def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from labctl import ansible
+from labctl.ansible import playbooks
 from labctl.commands import demo, verify
 from labctl.console_api import USER
 from labctl.context import Context
 from labctl.errors import LabError
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
 
 
 @dataclass
@@ -76,7 +76,7 @@ def _configure(context: Context, hosts: int) -> int:
     with context.screen.step(
         "configure the nodes" if installed else "install and configure the nodes"
     ) as step:
-        run = ansible.playbook(
+        run = playbooks.run(
             context.paths, "site.yml", step, inventory=context.substrate.inventory, arguments=arguments
         )
         step.result = f"{len(run.recap)} hosts, changed={run.changed}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from labctl import ansible, checks
 from labctl import context as lab_context
+from labctl.ansible import playbooks
 from labctl.context import Context
+from labctl.testing import checks
 
 
 def environment(context: Context) -> dict[str, str]:
     """Environment of a test that reaches the lab's hosts."""
-    return ansible.environment(
+    return playbooks.environment(
         context.paths,
         mitogen=False,
         extra={"LAB_URL": context.substrate.url(), "LAB_STATE_DIR": str(context.paths.state)},

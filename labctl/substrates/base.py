@@ -32,7 +32,7 @@ class Substrate(Protocol):
         """Ansible inventory of the hosts."""
 
     def groups(self) -> dict[str, list[str]]:
-        """Host names of each group, in the order of labctl.topology.GROUPS."""
+        """Host names of each group, in the order of labctl.topology.model.GROUPS."""
 
     def url(self) -> str:
         """Address of the console, "" when it has none."""

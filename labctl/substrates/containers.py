@@ -7,13 +7,17 @@ from functools import cached_property
 import docker
 from docker.models.containers import Container
 
-from labctl import ansible, console_api, images, keys, state, topology
+from labctl import console_api
+from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
-from labctl.host import checks, engine, network
+from labctl.images import bake, keys
+from labctl.lab import state
+from labctl.machine import checks, engine, network
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made
-from labctl.topology import Node, Topology
+from labctl.topology import declaration
+from labctl.topology.model import GROUPS, Node, Topology, kinds
 
 _SILENCE = (
     "table inet lab_off {"
@@ -25,7 +29,7 @@ _SILENCE = (
 class DockerSubstrate:
     """Containers `<lab>-<node>` made by playbooks/substrate/create.yml from inventories/topology.yml."""
 
-    inventory = ansible.DOCKER_INVENTORY
+    inventory = playbooks.DOCKER_INVENTORY
 
     def __init__(self, paths: LabPaths) -> None:
         self._paths = paths
@@ -39,7 +43,7 @@ class DockerSubstrate:
 
     def groups(self) -> dict[str, list[str]]:
         lab = self.topology()
-        return {group: [node.name for node in lab.group(group)] for group in topology.GROUPS}
+        return {group: [node.name for node in lab.group(group)] for group in GROUPS}
 
     def url(self) -> str:
         return state.console_url(self.topology())
@@ -48,22 +52,28 @@ class DockerSubstrate:
         return console_api.password(self._paths)
 
     def make(self, screen: Screen) -> Made:
-        declared = topology.load()
+        declared = self._declared(screen)
         self.client = engine.ensure(self._paths, screen)
         checks.inotify(len(declared.nodes), screen)
         present = self.containers()
         self._refuse_unknown(present)
-        network.settle(self._paths, declared, self.client)
-        lab = self.topology()
+        settled = network.settle(self._paths, declared, self.client)
+        lab = declared.moved_to(settled.network, settled.published)
         self._mention_surplus(lab, present, screen)
         asleep = [node for node in lab.nodes if not _runs(present.get(node.name))]
-        if not asleep and all(_matches(present[node.name], node, self._paths.name) for node in lab.nodes):
-            return Made(0, len(lab.nodes))
         missing = [node for node in lab.nodes if node.name not in present]
-        self._check_machine(asleep, missing)
-        images.ensure(self._paths, declared, topology.kinds(missing), self.client, screen)
+        as_wanted = not asleep and all(
+            _matches(present[node.name], node, self._paths.name) for node in lab.nodes
+        )
+        if not as_wanted:
+            self._check_machine(asleep, missing)
+        if settled != state.read(self._paths):
+            state.write(self._paths, settled)
+        if as_wanted:
+            return Made(0, len(lab.nodes))
+        bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
-            run = ansible.playbook(
+            run = playbooks.run(
                 self._paths,
                 "substrate/create.yml",
                 step,
@@ -73,6 +83,18 @@ class DockerSubstrate:
                 f"{len(lab.nodes)} nodes, {len(missing)} new, {len(asleep) - len(missing)} restarted"
             )
         return Made(run.changed, len(lab.nodes))
+
+    def _declared(self, screen: Screen) -> Topology:
+        """The topology to follow: LAB_TOPOLOGY changes it, else it stays that of the lab's first day."""
+        chosen = declaration.chosen()
+        declared = declaration.load(chosen) if chosen else state.declared_topology(self._paths)
+        known = state.read(self._paths)
+        before = known.topology if known else ""
+        if before and before != declared.source:
+            screen.say(f"topology {declared.source} from now on, as LAB_TOPOLOGY says; it was {before}")
+        elif declared.source != declaration.DEFAULT:
+            screen.say(f"topology {declared.source}")
+        return declared
 
     def is_installed(self) -> bool:
         lab, known, present = self.topology(), state.read(self._paths), self.containers()
@@ -154,7 +176,7 @@ class DockerSubstrate:
             )
 
     def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not images.exists(self.client, keys.image(kind)) for kind in topology.kinds(missing))
+        cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
         checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
         checks.memory(sum(node.memory_mb for node in asleep))
         checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
@@ -163,7 +185,7 @@ class DockerSubstrate:
         """Image of each kind: the wanted one where a node is missing, else that of its nodes."""
         result: dict[str, str] = {}
         for kind in lab.kinds:
-            if kind in topology.kinds(missing):
+            if kind in kinds(missing):
                 result[kind] = keys.image(kind)
             else:
                 result[kind] = present[lab.first(kind).name].labels["warren.image"]
@@ -172,8 +194,7 @@ class DockerSubstrate:
     def _mention_surplus(self, lab: Topology, present: dict[str, Container], screen: Screen) -> None:
         for name in sorted(set(present) - {node.name for node in lab.nodes}):
             screen.say(
-                f"{name} exists, though inventories/topology.yml no longer has it;"
-                " ./lab down removes it with the lab"
+                f"{name} exists, though {lab.source} does not have it; ./lab down removes it with the lab"
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labctl.devtools import PROMTOOL
+from labctl.testing.devtools import PROMTOOL
 from tests.unit.rendering import ROLES
 
 RULES = sorted((ROLES / "monitoring" / "files" / "rules").glob("*.yml"))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from labctl import ansible
+from labctl.ansible import playbooks
+from labctl.ansible.failures import Failure, explain, refusals, registry_unreachable
 from labctl.errors import LabError
-from labctl.failures import Failure, explain, refusals, registry_unreachable
 from labctl.paths import LabPaths
 from labctl.screen import Step
 
@@ -47,14 +47,13 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabPaths:
     (tmp_path / "hosts").write_text(
         f"[g]\na\nb\n[g:vars]\nansible_python_interpreter={sys.executable}\n", encoding="utf-8"
     )
-    monkeypatch.setattr(ansible, "ROOT", tmp_path)
+    monkeypatch.setattr(playbooks, "ROOT", tmp_path)
     monkeypatch.setenv("LAB_MITOGEN", "0")
-    (tmp_path / "labctl").symlink_to(Path(ansible.__file__).parent)
     return LabPaths("x", tmp_path)
 
 
-def run(paths: LabPaths, **variables: object) -> ansible.Run:
-    return ansible.playbook(
+def run(paths: LabPaths, **variables: object) -> playbooks.Run:
+    return playbooks.run(
         paths, "play.yml", Step("test"), inventory=paths.root / "hosts", variables=variables, keep_stdout=True
     )
 
@@ -88,7 +87,7 @@ def test_a_playbook_that_cannot_start_says_why(paths: LabPaths) -> None:
 
 def test_odd_lines_are_noise_not_a_crash(paths: LabPaths, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="utf-8") as log:
-        reader = ansible._Reader(ansible.Run("p", tmp_path / "log"), Step("x"), log)
+        reader = playbooks._Reader(playbooks.Run("p", tmp_path / "log"), Step("x"), log)
         for line in ("[WARNING]: hm", '{"event": "unknown"}', '{"event": broken', ""):
             reader.line(line)
         reader.line(json.dumps({"event": "stats", "hosts": {"a": {"changed": 2}, "b": {"changed": 3}}}))

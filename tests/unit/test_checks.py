@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labctl.checks import FailedTest, Suite
+from labctl.testing.checks import FailedTest, Suite
 
 
 def test_an_assertion_that_many_tests_share_is_shown_once() -> None:

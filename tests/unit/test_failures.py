@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labctl import failures
+from labctl.ansible import failures
 
 
 def test_the_end_begins_with_the_first_failed_task() -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from labctl import state, topology
 from labctl.errors import UsageError
-from labctl.host import checks, dockerd, engine, network, root
+from labctl.lab import state
+from labctl.machine import checks, dockerd, engine, network, root
 from labctl.paths import LabPaths
 from labctl.screen import Screen
+from labctl.topology import declaration
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def test_a_taken_port_is_named_with_the_remedy(taken_port: int) -> None:
         UsageError, match=rf"Port {taken_port} of 127\.0\.0\.1, where gateway-1.*topology\.yml"
     ):
         checks.ports([("gateway-1", taken_port)], "warren")
+    checks.ports([], "warren")
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +88,9 @@ def test_too_few_inotify_instances_name_the_sysctl(tmp_path: Path, monkeypatch: 
 
 def test_the_default_lab_takes_its_network_from_the_topology(tmp_path: Path, no_routes: None) -> None:
     paths = LabPaths("warren", tmp_path)
-    settled = network.settle(paths, topology.load(), fake_engine(("bridge", "172.17.0.0/16")))
+    settled = network.settle(paths, declaration.load(), fake_engine(("bridge", "172.17.0.0/16")))
     assert (settled.network, settled.published) == ("10.203.0.0/24", {"gateway-1": {443: 8443}})
-    assert state.read(paths) == settled
+    assert settled.topology == "inventories/topology.yml"
 
 
 @pytest.mark.parametrize("subnet", ["10.203.0.0/16", "10.203.0.128/25"])
@@ -96,37 +98,40 @@ def test_the_default_lab_refuses_an_overlap(tmp_path: Path, no_routes: None, sub
     with pytest.raises(
         UsageError, match=r"10\.203\.0\.0/24 of inventories/topology\.yml overlaps .*Docker network vpn"
     ):
-        network.settle(LabPaths("warren", tmp_path), topology.load(), fake_engine(("vpn", subnet)))
+        network.settle(LabPaths("warren", tmp_path), declaration.load(), fake_engine(("vpn", subnet)))
 
 
 def test_a_route_of_the_machine_is_an_overlap_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = SimpleNamespace(stdout="default via 10.0.0.1 dev eth0\n10.203.0.0/16 dev tun0 scope link\n")
     monkeypatch.setattr("subprocess.run", lambda *_args, **_kwargs: listed)
     with pytest.raises(UsageError, match="device tun0"):
-        network.settle(LabPaths("warren", tmp_path), topology.load(), fake_engine())
+        network.settle(LabPaths("warren", tmp_path), declaration.load(), fake_engine())
 
 
 def test_the_labs_own_network_is_no_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = SimpleNamespace(stdout="10.203.0.0/24 dev br-1 scope link\n")
     monkeypatch.setattr("subprocess.run", lambda *_args, **_kwargs: listed)
-    network.settle(LabPaths("warren", tmp_path), topology.load(), fake_engine(("warren", "10.203.0.0/24")))
+    network.settle(LabPaths("warren", tmp_path), declaration.load(), fake_engine(("warren", "10.203.0.0/24")))
 
 
 def test_a_network_changed_under_a_running_lab_is_refused(tmp_path: Path, no_routes: None) -> None:
     with pytest.raises(
         UsageError, match=r"runs on 10\.66\.0\.0/24 and .* now says 10\.203\.0\.0/24; run \./lab down"
     ):
-        network.settle(LabPaths("warren", tmp_path), topology.load(), fake_engine(("warren", "10.66.0.0/24")))
+        network.settle(
+            LabPaths("warren", tmp_path), declaration.load(), fake_engine(("warren", "10.66.0.0/24"))
+        )
 
 
 def test_another_lab_chooses_once_beside_what_is_there(tmp_path: Path, no_routes: None) -> None:
     paths = LabPaths("second", tmp_path)
     busy = fake_engine(("a", "10.203.1.0/24"), ("b", "10.203.2.0/24"))
-    settled = network.settle(paths, topology.load(), busy)
+    settled = network.settle(paths, declaration.load(), busy)
     assert settled.network == "10.203.3.0/24"
     assert settled.published["gateway-1"][443] >= network.FIRST_FREE_PORT
-    assert network.settle(paths, topology.load(), fake_engine(("second", "10.203.3.0/24"))) == settled
-    third = network.settle(LabPaths("third", tmp_path), topology.load(), busy)
+    state.write(paths, settled)
+    assert network.settle(paths, declaration.load(), fake_engine(("second", "10.203.3.0/24"))) == settled
+    third = network.settle(LabPaths("third", tmp_path), declaration.load(), busy)
     assert third.network == "10.203.4.0/24"
     assert third.published != settled.published
 
@@ -138,6 +143,10 @@ def test_a_pid_file_of_another_program_is_stale(tmp_path: Path, monkeypatch: pyt
         file.write_text(f"{pid}\n", encoding="ascii")
         dockerd._remove_stale(file, "dockerd")
         assert not file.exists()
+    own = Path("/proc/self/comm").read_text(encoding="ascii").strip()
+    file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    dockerd._remove_stale(file, own)
+    assert file.exists(), "its program runs"
 
 
 def test_no_engine_and_no_root_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

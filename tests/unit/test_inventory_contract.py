@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from labctl.topology import GROUPS, REQUIRED_GROUPS
+from labctl.topology.declaration import REQUIRED_GROUPS
+from labctl.topology.model import GROUPS
 from tests.unit.rendering import DOCKER, PLAYBOOKS, ROLES, ROOT, render
 
 CLOUD = ROOT / "inventories" / "cloud"

@@ -19,7 +19,7 @@ from labctl.paths import ROOT
 @pytest.fixture
 def node_status() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "node_status", ROOT / "playbooks" / "files" / "node_status.py"
+        "node_status", ROOT / "labctl" / "status" / "node_status.py"
     )
     assert spec is not None
     assert spec.loader is not None
@@ -178,10 +178,30 @@ def test_a_monitor_needs_prometheus_flower_and_its_proxy(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states, _ = services(
-        node_status, monkeypatch, ["monitors"], unit("lab-flower"), unit("prometheus", "failed")
+        node_status,
+        monkeypatch,
+        ["monitors"],
+        unit("lab-flower"),
+        unit("prometheus", "failed"),
+        unit("haproxy", "inactive", load="not-found"),
     )
-    assert states == {"lab-flower": "active", "prometheus": "failed"}
-    assert node_status.REQUIRED["monitors"] == ["haproxy", "lab-flower", "prometheus"]
+    assert states == {"lab-flower": "active", "prometheus": "failed", "haproxy": "not-found"}
+
+
+def test_systemd_is_asked_for_every_unit_of_the_groups(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def show(patterns: list[str]) -> list[dict[str, str]]:
+        asked.extend(patterns)
+        return []
+
+    monkeypatch.setattr(node_status, "show", show)
+    node_status.services(["monitors", "gateways"])
+    assert {"prometheus", "lab-flower", "nginx", "mosaic-gateway"} <= set(asked)
+    assert not {"rabbitmq-server", "postgresql@*-main"} & set(asked)
+    assert len(asked) == len(set(asked)), "both groups have a proxy"
 
 
 def test_only_firing_alerts_are_told(
@@ -201,7 +221,7 @@ def test_only_firing_alerts_are_told(
     settings = tmp_path / "prometheus"
     settings.write_text('ARGS="--web.listen-address=10.9.0.51:9090 --web.route-prefix=/prometheus/ --x=1"\n')
     monkeypatch.setattr(node_status, "PROMETHEUS", settings)
-    monkeypatch.setattr(node_status.ssl, "create_default_context", lambda **_: None)
-    monkeypatch.setattr(node_status.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("ssl.create_default_context", lambda **_: None)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
     assert node_status.alerts() == [{"name": "Firing", "severity": "warning", "summary": "It is so."}]
     assert asked == ["https://10.9.0.51:9090/prometheus/api/v1/alerts"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from labctl import ansible
+from labctl.ansible.playbooks import environment
 from labctl.paths import ROOT, LabPaths
 
 _PLAY = {"hosts", "ansible.builtin.import_playbook"}
@@ -33,13 +33,13 @@ def test_playbooks_are_found() -> None:
 
 def test_ansible_reads_every_playbook() -> None:
     program = Path(sys.executable).with_name("ansible-playbook")
-    environment = ansible.environment(LabPaths("warren-test"), mitogen=False)
-    environment["PATH"] = f"{program.parent}{os.pathsep}{environment['PATH']}"
+    surroundings = environment(LabPaths("warren-test"), mitogen=False)
+    surroundings["PATH"] = f"{program.parent}{os.pathsep}{surroundings['PATH']}"
     wanted = playbooks()
     done = subprocess.run(
         [str(program), "--inventory", "inventories/docker", "--syntax-check", *wanted],
         cwd=ROOT,
-        env=environment,
+        env=surroundings,
         check=False,
         capture_output=True,
         text=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl import pythons
+from labctl.testing import pythons
 
 
 def script(file: Path, text: str) -> None:

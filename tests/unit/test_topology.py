@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from labctl import topology
 from labctl.errors import UsageError
 from labctl.paths import ROOT
+from labctl.topology import declaration
+from labctl.topology.model import Publish, groups_of
 
 GOOD: dict[str, Any] = {
     "network": "10.9.0.0/24",
@@ -43,18 +44,18 @@ def message(data: object, folder: Path) -> str:
     file = folder / "topology.yml"
     file.write_text(data if isinstance(data, str) else yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(UsageError) as caught:
-        topology.load(file)
+        declaration.load(file)
     return str(caught.value)
 
 
 def test_the_projects_own_topology_is_valid() -> None:
-    lab = topology.load()
+    lab = declaration.load()
     assert [node.name for node in lab.group("brokers")] == ["broker-1", "broker-2", "broker-3"]
-    assert lab.node("gateway-1").publish == (topology.Publish(443, 8443),)
+    assert lab.node("gateway-1").publish == (Publish(443, 8443),)
 
 
 def test_names_addresses_and_ports_count_up() -> None:
-    lab = topology.parse(changed("groups.gateways.count", 2))
+    lab = declaration.parse(changed("groups.gateways.count", 2))
     assert [(n.name, n.address, n.publish[0].host) for n in lab.group("gateways")] == [
         ("gateway-1", "10.9.0.21", 8443),
         ("gateway-2", "10.9.0.22", 8444),
@@ -121,17 +122,17 @@ def test_groups_may_share_the_hosts_of_another(tmp_path: Path) -> None:
     data = changed("groups.databases", {"share": "gateways"})
     data["groups"]["monitors"] = {"share": "gateways"}
     data["groups"]["gateways"]["memory_mb"] = 1152
-    lab = topology.parse(data)
+    lab = declaration.parse(data)
     assert [node.name for node in lab.nodes][-1] == "gateway-1"
     assert lab.group("databases") == lab.group("monitors") == lab.group("gateways")
     assert lab.kinds == ["brokers", "workers", "databases-gateways-monitors"]
-    assert topology.groups_of(lab.kinds[-1]) == ["databases", "gateways", "monitors"]
+    assert groups_of(lab.kinds[-1]) == ["databases", "gateways", "monitors"]
     data["groups"]["gateways"]["memory_mb"] = 1151
     assert "gateways.memory_mb is 1151, which is not from 1152" in message(data, tmp_path)
 
 
 def test_the_trial_is_valid() -> None:
-    assert len(topology.load(ROOT / "inventories" / "topology-trial.yml").nodes) == 3
+    assert len(declaration.load(ROOT / "inventories" / "topology-trial.yml").nodes) == 3
 
 
 @pytest.mark.parametrize(
@@ -149,19 +150,19 @@ def test_what_is_no_mapping_is_refused(text: str, words: str, tmp_path: Path) ->
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent\.yml cannot be read"):
-        topology.load(tmp_path / "absent.yml")
+        declaration.load(tmp_path / "absent.yml")
 
 
 def test_lab_topology_names_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "small.yml"
     file.write_text(yaml.safe_dump(changed("groups.workers.count", 1)), encoding="utf-8")
     monkeypatch.setenv("LAB_TOPOLOGY", str(file))
-    assert [node.name for node in topology.load().group("workers")] == ["worker-1"]
+    assert [node.name for node in declaration.load().group("workers")] == ["worker-1"]
 
 
 def test_lab_topology_is_relative_to_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_TOPOLOGY", "molecule/topologies/brokers.yml")
-    assert {node.group for node in topology.load().nodes} == {"brokers"}
+    assert {node.group for node in declaration.load().nodes} == {"brokers"}
 
 
 def test_a_wrong_lab_topology_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,12 +170,12 @@ def test_a_wrong_lab_topology_is_named_with_the_way_out(monkeypatch: pytest.Monk
     with pytest.raises(
         UsageError, match=r"absent\.yml cannot be read .*; correct LAB_TOPOLOGY, or unset it\."
     ):
-        topology.load()
+        declaration.load()
 
 
 def test_lab_network_moves_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_NETWORK", "10.9.8")
-    moved = topology.load()
+    moved = declaration.load()
     assert moved.network == "10.9.8.0/24"
     assert moved.node("broker-1").address == "10.9.8.11"
 
@@ -183,30 +184,30 @@ def test_lab_network_moves_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_lab_network_is_named(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_NETWORK", network)
     with pytest.raises(UsageError, match=f"LAB_NETWORK={network}: network is .*; give a"):
-        topology.load()
+        declaration.load()
 
 
 def test_groups_may_be_missing_only_where_the_file_says_so(tmp_path: Path) -> None:
     alone = {"network": "10.9.0.0/24", "groups": {"databases": GOOD["groups"]["databases"]}}
     assert "brokers.count is 0" in message(alone, tmp_path)
-    lab = topology.parse(alone | {"partial": True})
+    lab = declaration.parse(alone | {"partial": True})
     assert [node.name for node in lab.nodes] == ["database-1"]
     assert "partial must be true or false" in message(alone | {"partial": "yes"}, tmp_path)
 
 
 def test_an_unknown_node_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="No node is called 'worker-9'; there are broker-1"):
-        topology.parse(GOOD).node("worker-9")
+        declaration.parse(GOOD).node("worker-9")
 
 
 def test_moving_keeps_the_offsets_and_takes_the_given_ports() -> None:
-    moved = topology.parse(GOOD).moved_to("10.44.3.0/24", {"gateway-1": {443: 18443}})
+    moved = declaration.parse(GOOD).moved_to("10.44.3.0/24", {"gateway-1": {443: 18443}})
     assert moved.network == "10.44.3.0/24"
     assert moved.node("worker-2").address == "10.44.3.32"
-    assert moved.node("gateway-1").publish == (topology.Publish(443, 18443),)
+    assert moved.node("gateway-1").publish == (Publish(443, 18443),)
 
 
 def test_a_bake_has_one_unpublished_host_without_a_volume_of_each_group() -> None:
-    baked = topology.parse(GOOD).for_bake()
+    baked = declaration.parse(GOOD).for_bake()
     assert [node.name for node in baked.nodes] == ["broker-1", "worker-1", "gateway-1", "database-1"]
     assert not any(node.publish or node.data for node in baked.nodes)

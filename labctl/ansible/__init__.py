@@ -1,0 +1,1 @@
+"""Runs Ansible: playbooks with their progress and log, and why one failed."""

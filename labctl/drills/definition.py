@@ -1,0 +1,93 @@
+"""What a drill is: a load, a fault aimed at hosts of the lab, and what must be true afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from labctl.drills.targets import Targets
+
+
+@dataclass(frozen=True)
+class LoadShape:
+    """A load: units a second, and seconds that each takes."""
+
+    rate: float = 40.0
+    seconds: float = 0.03
+
+
+@dataclass(frozen=True)
+class SingleTask:
+    """One unit of a kind of its own, and the seconds that it takes, None where the kind takes none."""
+
+    kind: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault at known hosts: a playbook of playbooks/drills, a host without power, or a unit to publish.
+
+    `hit`: worker hosts that cannot be expected to go on.
+    """
+
+    what: str
+    playbook: str = ""
+    hosts: tuple[str, ...] = ()
+    variables: Mapping[str, object] = field(default_factory=dict)
+    heals: bool = False
+    power: str = ""
+    publish: SingleTask | None = None
+    hit: tuple[str, ...] = ()
+
+
+MakeFault = Callable[[Targets], Fault]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Upper bounds in seconds: of the median of three rounds or more, and of each round."""
+
+    median: float
+    worst: float
+
+
+@dataclass(frozen=True, eq=False)
+class Drill:
+    """A fault with its expectation.
+
+    `duration`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
+    labctl.drills.metrics -> bounds. `interrupts`: a long unit is at work where the fault hits. `dead`: why
+    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
+    `at_least`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
+    """
+
+    name: str
+    breaks: str
+    fault: MakeFault
+    limits: Mapping[str, Limit]
+    duration: float = 0.0
+    settle: float = 5.0
+    load: LoadShape = LoadShape()
+    interrupts: bool = False
+    dead: str = ""
+    control: bool = False
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    needs: Mapping[str, int] = field(default_factory=dict)
+
+    def lacks(self, groups: Mapping[str, list[str]]) -> str:
+        """What a lab of these groups lacks for it, "" when nothing."""
+        lacking = [
+            f"{least} {name}, not {len(groups[name])}"
+            for name, least in self.needs.items()
+            if len(groups[name]) < least
+        ]
+        return " and ".join(lacking)
+
+    def expectation(self) -> str:
+        """What is checked, in words."""
+        words = ["nothing lost"]
+        if self.dead:
+            words.append(f"the culprit a dead letter ({self.dead})")
+        words += [f"{name} <= {limit.median:g}/{limit.worst:g} s" for name, limit in self.limits.items()]
+        return ", ".join(words)

@@ -1,0 +1,117 @@
+"""A drill as a plot: publish and execution rate over time, the faults, the gaps, one row per host."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from labctl.drills.result import Result
+
+BIN_S = 0.5
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind
+FAULT, GAP = "#999999", "#b00020"
+
+
+def draw(results: Sequence[Result], file: Path) -> None:
+    """Save a PNG with one column for each result: the same drill by profile."""
+    figure, grid = plt.subplots(
+        2,
+        len(results),
+        figsize=(min(11 * len(results), 20), 6.4),
+        dpi=110,
+        sharex="col",
+        squeeze=False,
+        gridspec_kw={"height_ratios": [3, 2]},
+        layout="constrained",
+    )
+    for column, result in enumerate(results):
+        _rates(grid[0][column], result)
+        _hosts(grid[1][column], result)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file)
+    plt.close(figure)
+
+
+def _rates(axes: Axes, result: Result) -> None:
+    begin, end = result.load.begin, result.load.end
+    confirms = [unit.confirmed or 0.0 for unit in result.ledger.confirms]
+    starts = [attempt.started for attempt in result.ledger.attempts]
+    for times, label, colour in ((confirms, "confirmed", "#333333"), (starts, "started", "#009e73")):
+        edges, rates = _rate(times, begin, end)
+        axes.step(edges, rates, where="post", label=label, color=colour, linewidth=1.2)
+    _shade(axes, result)
+    top = max(axes.get_ylim()[1], 1.0) * 1.25
+    axes.set_ylim(0, top)
+    for item in result.rounds:
+        for height, gap, name in (
+            (0.93, item.metrics.publish, "no confirm"),
+            (0.84, item.metrics.host, f"none started on {item.metrics.host.who}"),
+        ):
+            if gap.seconds > BIN_S:
+                y = top * height
+                axes.hlines(y, gap.begin - begin, gap.end - begin, colors=GAP, linewidth=2.5)
+                label = f"{name} {gap.seconds:.1f} s" if len(result.rounds) <= 2 else f"{gap.seconds:.1f}"
+                axes.annotate(
+                    label, (gap.end - begin, y), (4, -3), textcoords="offset points", fontsize=8, color=GAP
+                )
+    totals = result.totals
+    verdict = "as expected" if result.ok else "NOT AS EXPECTED"
+    axes.set_title(
+        f"{result.name}, {_profile(result.profile)}: {totals.confirmed} confirmed,"
+        f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
+        f" {totals.dead} dead letters - {verdict}",
+        fontsize=10,
+        loc="left",
+    )
+    axes.set_ylabel("tasks/s")
+    axes.legend(loc="lower left", fontsize=8, ncols=2)
+    axes.grid(alpha=0.25)
+
+
+def _hosts(axes: Axes, result: Result) -> None:
+    begin = result.load.begin
+    hosts = sorted({attempt.host for attempt in result.ledger.attempts})
+    for row, host in enumerate(hosts):
+        own = [attempt for attempt in result.ledger.attempts if attempt.host == host]
+        colour = COLOURS[row % len(COLOURS)]
+        first = [a.started - begin for a in own if a.number == 1 and a.outcome == "done"]
+        axes.vlines(first, row - 0.3, row + 0.3, colors=colour, linewidth=0.6)
+        _marks(axes, (a.started - begin for a in own if a.number > 1), row, "^", "#000000")
+        _marks(axes, (a.started - begin for a in own if a.outcome is None), row, "x", GAP)
+    _shade(axes, result)
+    axes.set_yticks(range(len(hosts)), hosts)
+    axes.set_ylim(len(hosts) - 0.4, -0.6)
+    axes.set_xlim(0, max(result.load.end - begin, 1.0))
+    axes.set_xlabel(
+        "seconds of load; a tick is a start, a triangle a start again, a cross one that did not end"
+    )
+
+
+def _marks(axes: Axes, times: Iterable[float], row: int, marker: str, colour: str) -> None:
+    found = list(times)
+    axes.plot(found, [row] * len(found), linestyle="none", marker=marker, markersize=5, color=colour)
+
+
+def _shade(axes: Axes, result: Result) -> None:
+    for item in result.rounds:
+        begin = item.window.begin - result.load.begin
+        healed = max(item.healed - result.load.begin, begin + 0.15)
+        axes.axvspan(begin, healed, color=FAULT, alpha=0.3, linewidth=0)
+
+
+def _rate(times: Sequence[float], begin: float, end: float) -> tuple[list[float], list[float]]:
+    bins = Counter(int((time - begin) / BIN_S) for time in times if begin <= time <= end)
+    count = int((end - begin) / BIN_S) + 1
+    return [index * BIN_S for index in range(count)], [bins[index] / BIN_S for index in range(count)]
+
+
+def _profile(profile: str) -> str:
+    return "plain Celery" if profile == "stock" else "this lab"

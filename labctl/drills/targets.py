@@ -1,0 +1,105 @@
+"""Who is hit: the hosts of the lab as a drill sees them, and a random choice that its seed repeats."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from labctl.errors import UsageError
+
+Blocked = dict[str, list[str]]
+
+QUEUES = {"lab": "mosaic.drill", "stock": "celery"}
+_WORKERS = {"lab": "mosaic-worker@render.service", "stock": "lab-drill-stock.service"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A worker's process with a unit that will not end by itself before the fault."""
+
+    unit: int
+    host: str
+    pid: int
+
+
+@dataclass
+class Targets:
+    """The lab at the moment before a fault, as a profile uses it: "lab", or "stock" for plain Celery.
+
+    `leader` leads the queue of the profile. `caught` is the unit that the fault is to interrupt, if any.
+    """
+
+    groups: Mapping[str, list[str]]
+    leader: str
+    random: random.Random = field(repr=False)
+    profile: str = "lab"
+    caught: Held | None = None
+
+    @property
+    def queue(self) -> str:
+        return QUEUES[self.profile]
+
+    @property
+    def worker_unit(self) -> str:
+        """systemd unit of the workers that execute the load."""
+        return _WORKERS[self.profile]
+
+    @property
+    def held(self) -> Held:
+        """The unit that was caught; UsageError when there is none."""
+        if self.caught is None:
+            raise UsageError("No unit was caught at work; the lab's workers are too slow for this drill.")
+        return self.caught
+
+    @property
+    def brokers(self) -> list[str]:
+        return sorted(self.groups["brokers"])
+
+    @property
+    def workers(self) -> list[str]:
+        return sorted(self.groups["workers"])
+
+    def follower(self) -> str:
+        """Some broker that does not lead; of a single broker, that one."""
+        return self.random.choice([name for name in self.brokers if name != self.leader] or self.brokers)
+
+    def broker(self) -> str:
+        """Some broker."""
+        return self.random.choice(self.brokers)
+
+    def worker(self) -> str:
+        """Some worker host."""
+        return self.random.choice(self.workers)
+
+    def shuffled(self) -> list[str]:
+        """The brokers in some order."""
+        return self.random.sample(self.brokers, len(self.brokers))
+
+
+def isolate(brokers: list[str], alone: str) -> Blocked:
+    """One broker apart from all others."""
+    others = [name for name in brokers if name != alone]
+    return {alone: others, **{name: [alone] for name in others}}
+
+
+def halves(brokers: list[str]) -> Blocked:
+    """The first half apart from the second, which is the larger of an odd number (Jepsen's `bisect`)."""
+    middle = len(brokers) // 2
+    left, right = brokers[:middle], brokers[middle:]
+    return {**dict.fromkeys(left, right), **dict.fromkeys(right, left)}
+
+
+def majorities_ring(brokers: list[str]) -> Blocked:
+    """Each broker sees a majority, and no two the same one (Jepsen's `majorities-ring`).
+
+    Of three, each takes packets of itself and its neighbour only, so that every link is cut in one direction.
+    """
+    count = len(brokers)
+    majority = count // 2 + 1
+    blocked: Blocked = {}
+    for start in range(count):
+        seen = [brokers[(start + step) % count] for step in range(majority)]
+        middle = seen[len(seen) // 2]
+        blocked[middle] = [name for name in brokers if name not in seen]
+    return blocked

@@ -1,0 +1,105 @@
+"""Checks of this machine before a lab is made: memory, disk, ports, inotify."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from labctl.errors import UsageError
+from labctl.machine import root
+from labctl.paths import LabPaths
+from labctl.screen import Screen
+
+DISK_COLD_GB = 6.0  # node image, group images, .venv and caches
+DISK_WARM_GB = 1.0  # logs, databases and queues of nodes made from finished images
+INSTANCES_PER_NODE = 8  # measured: systemd holds 5; the rest is for units that watch paths, and for logins
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+MEMORY_SHARE = 0.5  # measured: the nodes of an idle lab use a third of their limits
+
+
+def disk(paths: LabPaths, engine_root: str, *, cold: bool) -> None:
+    """Raise UsageError when the project's disk or the engine's is too full."""
+    needed = DISK_COLD_GB if cold else DISK_WARM_GB
+    for what, wanted in (("the Docker engine", Path(engine_root)), ("this project", paths.root)):
+        folder = next(place for place in (wanted, *wanted.parents) if place.exists())
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < needed:
+            raise UsageError(
+                f"The disk of {what} ({folder}) has {free:.1f} GB free and {needed:.0f} GB are needed; free"
+                " some (docker"
+                " system df shows what Docker holds), then run ./lab up again."
+            )
+
+
+def memory(limits_mb: int) -> None:
+    """Raise UsageError when nodes with these limits together would not fit into the memory available now."""
+    available = available_memory_mb()
+    needed = int(limits_mb * MEMORY_SHARE)
+    if available is not None and available < needed:
+        raise UsageError(
+            f"{available} MB of memory are available and the nodes need about {needed} MB; close programs,"
+            " or lower"
+            " count or memory_mb in inventories/topology.yml."
+        )
+
+
+def available_memory_mb() -> int | None:
+    """Memory that new programs can get, None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    values = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return int(values["MemAvailable"].split()[0]) // 1024 if "MemAvailable" in values else None
+
+
+def inotify(nodes: int, screen: Screen) -> None:
+    """See that the kernel allows enough inotify instances: the nodes share them with this machine.
+
+    Raised at run time as root, else UsageError with the command.
+    """
+    try:
+        limit = int(INOTIFY.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    wanted = max(128, nodes * INSTANCES_PER_NODE + 64)
+    if limit >= wanted:
+        return
+    command = ["sysctl", "-q", "-w", f"fs.inotify.max_user_instances={wanted}"]
+    if os.geteuid() == 0 or root.prefix() is not None:
+        done = root.run(["sh", "-c", f"echo {wanted} > {INOTIFY}"])
+        if done.returncode == 0:
+            screen.say(f"raised fs.inotify.max_user_instances from {limit} to {wanted}, until the next boot")
+            return
+    raise UsageError(
+        f"fs.inotify.max_user_instances is {limit}, too few for {nodes} systemd nodes; run"
+        f" `{' '.join(command)}` as root,"
+        " then ./lab up again."
+    )
+
+
+def ports(wanted: Iterable[tuple[str, int]], lab_name: str) -> None:
+    """Raise UsageError for the first port of 127.0.0.1 in [(node name, port)] that another program holds."""
+    for node, port in wanted:
+        if not port_is_free(port):
+            raise UsageError(
+                f"Port {port} of 127.0.0.1, where {node} is to be published, is taken; stop what holds it"
+                " (ss -ltnp"
+                f" 'sport = :{port}') or change `publish` in inventories/topology.yml, then run ./lab up"
+                " again"
+                f" (lab {lab_name})."
+            )
+
+
+def port_is_free(port: int) -> bool:
+    """True when a program could listen on this port of 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

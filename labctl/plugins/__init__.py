@@ -1,1 +1,0 @@
-"""Plugins that labctl puts into the programs it runs."""

@@ -1,0 +1,1 @@
+"""The checks of the project: linters, test suites, and labs made and removed to be tested."""

@@ -1,0 +1,127 @@
+"""What the tests need beyond ./lab: packages in .venv, PostgreSQL's programs, a browser, promtool."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from labctl.ansible.failures import registry_unreachable
+from labctl.errors import UsageError
+from labctl.machine import root
+from labctl.paths import ROOT
+from labctl.screen import Screen
+
+_STAMP = Path(sys.prefix) / "warren-dev-stamp"
+_CLUSTERS = Path("/etc/postgresql-common/createcluster.d")
+PROMTOOL = ROOT / ".lab" / "cache" / "promtool" / "usr" / "bin" / "promtool"
+
+
+def ensure_packages(screen: Screen) -> None:
+    """Install requirements-dev.txt into .venv when it or the application's requirements changed."""
+    files = [ROOT / name for name in ("requirements-dev.txt", "requirements.txt", "app/requirements.txt")]
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
+    if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == wanted:
+        return
+    with screen.step("install the development packages") as step:
+        step.update("pip install -r requirements-dev.txt")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--disable-pip-version-check",
+                "-q",
+                "-r",
+                str(files[0]),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            words = "\n".join(done.stderr.strip().splitlines()[-6:])
+            cause = (
+                "the package registry could not be reached" if registry_unreachable(words) else "pip failed"
+            )
+            raise UsageError(
+                f"The development packages cannot be installed, {cause}; then run ./lab test again.\n{words}"
+            )
+        step.result = "in .venv"
+    _STAMP.write_text(wanted, encoding="utf-8")
+
+
+def ensure_vagrant(screen: Screen) -> None:
+    """Install Vagrant from the distribution; raises UsageError where that has none."""
+    if shutil.which("vagrant") is not None:
+        return
+    if not root.is_debian_like():
+        raise UsageError(
+            "Vagrant is missing and this system is not Debian or Ubuntu: install it as its own pages say"
+            " (developer.hashicorp.com/vagrant), then run this again."
+        )
+    root.apt_install(["vagrant"], screen)
+
+
+def ensure_qemu(screen: Screen) -> None:
+    """Install what boots VMs; where this is not Debian, images/run-box names what is missing."""
+    needed = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "ssh": "openssh-client"}
+    missing = [package for program, package in needed.items() if shutil.which(program) is None]
+    if missing and root.is_debian_like():
+        root.apt_install(missing, screen)
+
+
+def ensure_browser(screen: Screen) -> None:
+    """Install Chromium from the distribution, and a font; elsewhere the tests look on PATH."""
+    if shutil.which("chromium") is None and root.is_debian_like():
+        root.apt_install(["chromium", "fonts-dejavu-core"], screen)
+
+
+def ensure_postgresql(screen: Screen) -> None:
+    """Install PostgreSQL's programs, of which app/tests start a private server; no service is made."""
+    if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or not root.is_debian_like():
+        return  # elsewhere the tests look on PATH, and say what they miss
+    marker = _CLUSTERS / "warren.conf"
+    root.run(["sh", "-c", f"mkdir -p {_CLUSTERS} && echo 'create_main_cluster = false' > {marker}"])
+    try:
+        root.apt_install(["postgresql"], screen)
+    finally:
+        root.run(["rm", "-f", str(marker)])
+
+
+def ensure_promtool(screen: Screen) -> None:
+    """Bring promtool, which tests the alerts, into the cache: its package's service is not wanted here.
+
+    A package of its own in Debian 13, a part of Prometheus's before. Where this is not Debian, or the
+    registry is away, the tests say what they miss.
+    """
+    if shutil.which("promtool") is not None or PROMTOOL.exists() or not root.is_debian_like():
+        return
+    with screen.step("bring promtool") as step, tempfile.TemporaryDirectory() as scratch:
+        step.update("apt-get download promtool")
+        package = _downloaded(Path(scratch), "promtool", "prometheus")
+        if package is None:
+            step.update("apt-get update")
+            root.run(["apt-get", "update", "-q"])
+            package = _downloaded(Path(scratch), "promtool", "prometheus")
+        if package is not None:
+            subprocess.run(["dpkg-deb", "--extract", str(package), f"{scratch}/unpacked"], check=True)
+            PROMTOOL.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(f"{scratch}/unpacked/usr/bin/promtool", PROMTOOL)
+        step.ok = PROMTOOL.exists()
+        step.result = "in .lab/cache" if step.ok else "not to be had"
+
+
+def _downloaded(folder: Path, *packages: str) -> Path | None:
+    """File of the first of these packages that the distribution has; needs no root."""
+    for package in packages:
+        command = ["apt-get", "download", "-q", package]
+        subprocess.run(command, check=False, capture_output=True, cwd=folder)
+        files = list(folder.glob(f"{package}_*.deb"))
+        if files:
+            return files[0]
+    return None

@@ -1,0 +1,1 @@
+"""The topology of a lab: its hosts, and the file that declares them."""
