@@ -20,7 +20,9 @@ from labctl.paths import ROOT
 
 KEY_LENGTH = 12
 _FILE_NAME = re.compile(r"[\w@.-]+(?:/[\w@.-]+)*")
-_APP_PARTS = ("app/src/**/*", "app/pyproject.toml", "app/requirements.txt")
+# As mosaic_sources and mosaic_requirements of playbooks/group_vars name them.
+APP_SOURCES = ("celery_durable", "app")
+APP_REQUIREMENTS = "app/requirements.txt"
 
 
 @cache
@@ -63,7 +65,8 @@ def key(kind: str, root: Path = ROOT, base: str = "") -> str:
     roles = sorted({role for group in topology.groups_of(kind) for role in roles_of(group, root)})
     files, variables = install_reads(roles, root)
     if "mosaic" in roles:
-        files.update(_files(root, _APP_PARTS))
+        parts = [f"{source}/{part}" for source in APP_SOURCES for part in ("pyproject.toml", "src/**/*")]
+        files.update(_files(root, [APP_REQUIREMENTS, *parts]))
     digest = hashlib.sha256((base or base_key()).encode())
     digest.update(json.dumps(variables, sort_keys=True, default=str).encode())
     for file in sorted(files):

@@ -51,7 +51,11 @@ FILES = {
     "roles/helper/vars/main.yml": "helper_packages: [h]\n",
     "roles/rabbitmq/tasks/install.yml": "- copy: {src: deep}\n",
     "roles/rabbitmq/files/deep/er": "x\n",
+    "app/pyproject.toml": "x = 1\n",
+    "app/requirements.txt": "x==1\n",
     "app/src/mosaic/tasks.py": "x = 1\n",
+    "celery_durable/pyproject.toml": "x = 1\n",
+    "celery_durable/src/celery_durable/delays.py": "x = 1\n",
     "app/tests/test_x.py": "x = 1\n",
 }
 
@@ -84,7 +88,11 @@ def test_roles_follow_plays_imports_and_dependencies(project: Path) -> None:
         ("roles/mosaic/tasks/units.yml", True, False),
         ("roles/mosaic/templates/mosaic.service.j2", True, False),
         ("roles/helper/tasks/install.yml", True, False),
+        ("app/pyproject.toml", True, False),
+        ("app/requirements.txt", True, False),
         ("app/src/mosaic/tasks.py", True, False),
+        ("celery_durable/pyproject.toml", True, False),
+        ("celery_durable/src/celery_durable/delays.py", True, False),
         ("roles/rabbitmq/files/deep/er", False, True),
         ("roles/base/tasks/configure.yml", False, False),
         ("roles/base/templates/x.j2", False, False),
@@ -177,7 +185,8 @@ def sources(tasks: Path) -> Iterator[str]:
     """What tasks of a real role copy or render, with each item of their loops."""
     for task in yaml.safe_load(tasks.read_text(encoding="utf-8")):
         written = task.get("ansible.builtin.copy") or task.get("ansible.builtin.template") or {}
-        for item in task.get("loop", [""]) if "src" in written else []:
+        items = task.get("loop", [""])  # a text where the items are made at run time
+        for item in items if "src" in written and isinstance(items, list) else []:
             name = item if isinstance(item, str) else item.get("src") or item["name"]
             yield name.join(re.split(r"\{\{ item[.\w]* \}\}", written["src"]))
 
@@ -202,3 +211,9 @@ def test_what_only_the_configure_phase_reads_does_not_count() -> None:
     files, variables = keys.install_reads(keys.roles_of("monitors") + keys.roles_of("workers"))
     assert not {"celery_worker_instances", "rabbitmq_policies", "monitoring_jobs"} & variables.keys()
     assert not [file for file in files if "rules" in file.parts or file.name == "configure.yml"]
+
+
+def test_sources_of_the_application_are_those_of_the_role() -> None:
+    declared = yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
+    assert declared["mosaic_sources"] == [f"{{{{ playbook_dir }}}}/../{name}" for name in keys.APP_SOURCES]
+    assert declared["mosaic_requirements"] == f"{{{{ playbook_dir }}}}/../{keys.APP_REQUIREMENTS}"
