@@ -90,6 +90,8 @@ def build(venv: Path = VENV) -> None:
             "install",
             "--disable-pip-version-check",
             "--no-compile",
+            "--require-hashes",
+            "--only-binary=:all:",
             "-r",
             "requirements.txt",
         ],

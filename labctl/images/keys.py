@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,15 +20,10 @@ from labctl.paths import ROOT, lab_paths
 from labctl.topology import model as topology
 
 KEY_LENGTH = 12
-ROLE_PARTS = (
-    "tasks/install*.yml",
-    "defaults/**/*",
-    "vars/**/*",
-    "files/**/*",
-    "meta/**/*",
-    "templates/**/*.service.j2",
-)
-_APP_PARTS = ("app/src/**/*", "app/pyproject.toml", "app/requirements.txt")
+_FILE_NAME = re.compile(r"[\w@.-]+(?:/[\w@.-]+)*")
+# As mosaic_sources and mosaic_requirements of playbooks/group_vars name them.
+APP_SOURCES = ("celery_durable", "app")
+APP_REQUIREMENTS = "app/requirements.txt"
 
 
 @cache
@@ -68,15 +64,71 @@ def is_of_a_lab(tag: str) -> bool:
 def key(kind: str, root: Path = ROOT, base: str = "") -> str:
     """Key of a kind's image: the node image, and all that the install phase of its roles reads."""
     roles = sorted({role for group in topology.groups_of(kind) for role in roles_of(group, root)})
-    patterns = [f"roles/{role}/{part}" for role in roles for part in ROLE_PARTS]
-    patterns.append("playbooks/group_vars/**/*")
+    files, variables = install_reads(roles, root)
     if "mosaic" in roles:
-        patterns += _APP_PARTS
+        parts = [f"{source}/{part}" for source in APP_SOURCES for part in ("pyproject.toml", "src/**/*")]
+        files.update(_files(root, [APP_REQUIREMENTS, *parts]))
     digest = hashlib.sha256((base or base_key()).encode())
-    for file in _files(root, patterns):
+    digest.update(json.dumps(variables, sort_keys=True, default=str).encode())
+    for file in sorted(files):
         content = file.read_bytes()
         digest.update(f"{file.relative_to(root)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:KEY_LENGTH]
+
+
+def install_reads(roles: list[str], root: Path = ROOT) -> tuple[set[Path], dict[str, dict[str, Any]]]:
+    """Files and variables, {name: {file that sets it: value}}, that the install phase of these roles reads.
+
+    It is what tasks/install*.yml name, and what is named there in turn. A name counts wherever it occurs, so
+    rather too much is found than too little; only a name that is put together at run time is missed.
+    """
+    names = {
+        file: _names(part, file.relative_to(folder))
+        for role in roles
+        for part in ("tasks", "templates", "files")
+        for folder in [root / "roles" / role / part]
+        for file in _files(folder, ["**/*"])
+    }
+    declared = _declared(roles, root)
+    files: set[Path] = set()
+    variables: dict[str, dict[str, Any]] = {}
+    texts = [file.name for file in names if file.match("tasks/install*.yml")]
+    while texts:
+        text = texts.pop()
+        words = set(_FILE_NAME.findall(text))
+        if "}}.j2" in text:
+            words |= {f"{word}.j2" for word in words}
+        for file in {file for file in names if names[file] & words} - files:
+            files.add(file)
+            if "files" not in file.parts:
+                texts.append(file.read_text(encoding="utf-8"))
+        for name in (declared.keys() & set(re.findall(r"\w+", text))) - variables.keys():
+            variables[name] = declared[name]
+            texts.append(_text(declared[name]))
+    return files, variables
+
+
+def _names(part: str, file: Path) -> set[str]:
+    """Words by which tasks name a file of that part of a role; a folder stands for all that is in it."""
+    folders = {folder.as_posix() for folder in file.parents if folder.name}
+    return folders | {file.as_posix(), f"{part}/{file.as_posix()}"}
+
+
+def _declared(roles: list[str], root: Path) -> dict[str, dict[str, Any]]:
+    """Variables of playbooks/group_vars and of these roles: {name: {file that sets it: value}}."""
+    folders = [f"roles/{role}/{part}" for role in roles for part in ("defaults", "vars")]
+    found: dict[str, dict[str, Any]] = {}
+    for file in _files(root, [f"{folder}/**/*" for folder in ["playbooks/group_vars", *folders]]):
+        for name, value in (_load(file) or {}).items():
+            found.setdefault(name, {})[file.relative_to(root).as_posix()] = value
+    return found
+
+
+def _text(value: Any) -> str:
+    """All texts within a value."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    return " ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 def roles_of(group: str, root: Path = ROOT) -> list[str]:
@@ -97,11 +149,7 @@ def roles_of(group: str, root: Path = ROOT) -> list[str]:
 
 
 def _plays(playbook: Path) -> Iterator[dict[str, Any]]:
-    try:
-        content = yaml.safe_load(playbook.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{playbook} cannot be read ({error}); restore it, for example from git.") from error
-    for entry in content or []:
+    for entry in _load(playbook) or []:
         imported = entry.get("ansible.builtin.import_playbook") or entry.get("import_playbook")
         if imported:
             yield from _plays(playbook.parent / imported)
@@ -122,15 +170,22 @@ def _roles(play: dict[str, Any]) -> Iterator[str]:
         for task in play.get(section, []):
             for word in ("import_role", "include_role"):
                 called = task.get(f"ansible.builtin.{word}") or task.get(word)
-                if called:
+                if called and "tasks_from" not in called:
                     yield called["name"]
 
 
 def _dependencies(meta: Path) -> list[str]:
     if not meta.exists():
         return []
-    listed = (yaml.safe_load(meta.read_text(encoding="utf-8")) or {}).get("dependencies") or []
+    listed = (_load(meta) or {}).get("dependencies") or []
     return [entry if isinstance(entry, str) else entry.get("role") or entry["name"] for entry in listed]
+
+
+def _load(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{file} cannot be read ({error}); restore it, for example from git.") from error
 
 
 def _files(root: Path, patterns: Iterable[str]) -> list[Path]:

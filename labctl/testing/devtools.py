@@ -21,9 +21,9 @@ PROMTOOL = ROOT / ".lab" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 
 
 def ensure_packages(screen: Screen) -> None:
-    """Install requirements-dev.txt into .venv when it or the application's requirements changed."""
-    files = [ROOT / name for name in ("requirements-dev.txt", "requirements.txt", "app/requirements.txt")]
-    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
+    """Install requirements-dev.txt into .venv when it changed."""
+    requirements = ROOT / "requirements-dev.txt"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == wanted:
         return
     with screen.step("install the development packages") as step:
@@ -36,8 +36,10 @@ def ensure_packages(screen: Screen) -> None:
                 "install",
                 "--disable-pip-version-check",
                 "-q",
+                "--require-hashes",
+                "--only-binary=:all:",
                 "-r",
-                str(files[0]),
+                str(requirements),
             ],
             check=False,
             capture_output=True,

@@ -2,8 +2,8 @@
 
 playbooks/site.yml is taken as it is: its plays, hosts and roles, the roles' defaults, vars, filters and
 argument specs, playbooks/group_vars and the inventory. Only the tasks of the roles are exchanged: those that
-write a file from a template or from variables become a `debug` task, with the same loop and vars, that shows
-path and content.
+write a file from a template or from variables, or ask about units, become a `debug` task, with the same loop
+and vars, that shows path and content.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ DOCKER = ROOT / "inventories" / "docker"
 
 # What tasks before the templates would have found out on a host.
 FOUND_ON_HOSTS = {"__postgresql_found": {"matched": 1, "files": [{"path": "/etc/postgresql/17/main"}]}}
+
+# Path of a `File` that holds which units a role asks about, as JSON.
+UNIT_STATE = "lab-unit-state"
 
 _KEPT = ("loop", "loop_control", "vars", "with_items")
 
@@ -141,6 +144,9 @@ def _content(task: dict[str, Any]) -> dict[str, str] | None:
     if "ansible.builtin.blockinfile" in task:
         arguments = task["ansible.builtin.blockinfile"]
         return {"path": arguments["path"], "content": arguments["block"], "mode": arguments["mode"]}
+    asked = task.get("ansible.builtin.command", {})
+    if isinstance(asked, dict) and asked.get("argv", [""])[0] == UNIT_STATE:
+        return {"path": UNIT_STATE, "content": asked["argv"][1], "mode": ""}
     return None
 
 

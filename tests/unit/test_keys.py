@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from labctl.errors import UsageError
 from labctl.images import keys
 from labctl.paths import ROOT
 
@@ -19,20 +22,40 @@ SITE = """---
 - hosts: [brokers]
   tasks:
     - ansible.builtin.import_role: {name: rabbitmq}
+- hosts: [all]
+  tasks:
+    - ansible.builtin.include_role: {name: rabbitmq, tasks_from: precheck}
+"""
+GROUP_VARS = """---
+worker_instances:
+  - {name: render, concurrency: 2}
+worker_alerts: [down]
+mosaic_folder: "{{ lab_folder }}/mosaic"
+lab_folder: /opt
 """
 FILES = {
     "playbooks/site.yml": SITE,
     "playbooks/first.yml": "- hosts: localhost\n  roles: [controller]\n",
-    "playbooks/group_vars/all.yml": "a: 1\n",
-    "roles/base/tasks/install.yml": "[]\n",
-    "roles/base/tasks/configure.yml": "[]\n",
-    "roles/base/templates/x.j2": "x\n",
-    "roles/mosaic/templates/mosaic.service.j2": "x\n",
-    "roles/mosaic/tasks/install_venv.yml": "[]\n",
+    "playbooks/group_vars/all.yml": GROUP_VARS,
+    "roles/base/tasks/install.yml": "- copy: {src: hosts.sh}\n",
+    "roles/base/tasks/configure.yml": "- template: {src: x.j2}\n- copy: {src: 'rules/{{ item }}'}\n",
+    "roles/base/templates/x.j2": "{{ worker_alerts }}\n",
+    "roles/base/files/hosts.sh": "x\n",
+    "roles/base/files/rules/alerts.yml": "x\n",
+    "roles/mosaic/defaults/main.yml": "mosaic_user: mosaic\nmosaic_port: 1\n",
+    "roles/mosaic/templates/mosaic.service.j2": "User={{ mosaic_user }}\nRoot={{ mosaic_folder }}\n",
+    "roles/mosaic/tasks/install_venv.yml": "- import_tasks: units.yml\n",
+    "roles/mosaic/tasks/units.yml": "- template: {src: '{{ item }}.j2'}\n  loop: [mosaic.service]\n",
     "roles/mosaic/meta/main.yml": "dependencies: [helper]\n",
-    "roles/helper/defaults/main.yml": "h: 1\n",
+    "roles/helper/tasks/install.yml": "- apt: {name: '{{ helper_packages }}'}\n",
+    "roles/helper/vars/main.yml": "helper_packages: [h]\n",
+    "roles/rabbitmq/tasks/install.yml": "- copy: {src: deep}\n",
     "roles/rabbitmq/files/deep/er": "x\n",
+    "app/pyproject.toml": "x = 1\n",
+    "app/requirements.txt": "x==1\n",
     "app/src/mosaic/tasks.py": "x = 1\n",
+    "celery_durable/pyproject.toml": "x = 1\n",
+    "celery_durable/src/celery_durable/delays.py": "x = 1\n",
     "app/tests/test_x.py": "x = 1\n",
 }
 
@@ -60,14 +83,22 @@ def test_roles_follow_plays_imports_and_dependencies(project: Path) -> None:
     ("file", "workers", "brokers"),
     [
         ("roles/base/tasks/install.yml", True, True),
-        ("playbooks/group_vars/all.yml", True, True),
+        ("roles/base/files/hosts.sh", True, True),
         ("roles/mosaic/tasks/install_venv.yml", True, False),
-        ("roles/helper/defaults/main.yml", True, False),
+        ("roles/mosaic/tasks/units.yml", True, False),
+        ("roles/mosaic/templates/mosaic.service.j2", True, False),
+        ("roles/helper/tasks/install.yml", True, False),
+        ("app/pyproject.toml", True, False),
+        ("app/requirements.txt", True, False),
         ("app/src/mosaic/tasks.py", True, False),
+        ("celery_durable/pyproject.toml", True, False),
+        ("celery_durable/src/celery_durable/delays.py", True, False),
         ("roles/rabbitmq/files/deep/er", False, True),
         ("roles/base/tasks/configure.yml", False, False),
         ("roles/base/templates/x.j2", False, False),
-        ("roles/mosaic/templates/mosaic.service.j2", True, False),
+        ("roles/base/files/rules/alerts.yml", False, False),
+        ("playbooks/group_vars/all.yml", False, False),
+        ("roles/helper/vars/main.yml", False, False),
         ("app/tests/test_x.py", False, False),
     ],
 )
@@ -79,6 +110,36 @@ def test_a_change_reaches_the_groups_that_it_concerns(
         appended.write("# changed\n")
     after = key("workers", project), key("brokers", project)
     assert (before[0] != after[0], before[1] != after[1]) == (workers, brokers)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "workers"),
+    [
+        ("playbooks/group_vars/all.yml", "/opt", "/srv", True),
+        ("playbooks/group_vars/all.yml", "lab_folder }}/mosaic", "lab_folder }}/m", True),
+        ("roles/mosaic/defaults/main.yml", "user: mosaic", "user: other", True),
+        ("roles/helper/vars/main.yml", "[h]", "[h, i]", True),
+        ("roles/mosaic/defaults/main.yml", "port: 1", "port: 2", False),
+        ("playbooks/group_vars/all.yml", "concurrency: 2", "concurrency: 4", False),
+        ("playbooks/group_vars/all.yml", "down", "up", False),
+        ("playbooks/group_vars/all.yml", "/opt", "'/opt'  # the same", False),
+    ],
+)
+def test_a_variable_counts_when_the_install_phase_reads_it(
+    project: Path, file: str, old: str, new: str, workers: bool
+) -> None:
+    before = key("workers", project), key("brokers", project)
+    text = (project / file).read_text(encoding="utf-8")
+    assert old in text
+    (project / file).write_text(text.replace(old, new), encoding="utf-8")
+    assert (key("workers", project) != before[0]) is workers
+    assert key("brokers", project) == before[1]
+
+
+def test_variables_that_cannot_be_read_are_named(project: Path) -> None:
+    (project / "playbooks/group_vars/all.yml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"all\.yml cannot be read"):
+        key("workers", project)
 
 
 def test_a_node_of_two_groups_has_the_roles_of_both(project: Path) -> None:
@@ -120,14 +181,39 @@ def test_compiled_files_do_not_count(project: Path) -> None:
     assert key("workers", project) == before
 
 
-def test_templates_of_the_install_phase_count() -> None:
+def sources(tasks: Path) -> Iterator[str]:
+    """What tasks of a real role copy or render, with each item of their loops."""
+    for task in yaml.safe_load(tasks.read_text(encoding="utf-8")):
+        written = task.get("ansible.builtin.copy") or task.get("ansible.builtin.template") or {}
+        items = task.get("loop", [""])  # a text where the items are made at run time
+        for item in items if "src" in written and isinstance(items, list) else []:
+            name = item if isinstance(item, str) else item.get("src") or item["name"]
+            yield name.join(re.split(r"\{\{ item[.\w]* \}\}", written["src"]))
+
+
+def test_files_of_the_install_phase_count() -> None:
     """Of the real roles: what their install tasks write belongs to the image, so it must change the key."""
-    read = re.compile(r"src: (\S+\.j2)")
-    written = [
-        file.parents[1] / "templates" / name
-        for file in sorted(ROOT.glob("roles/*/tasks/install*.yml"))
-        for name in read.findall(file.read_text(encoding="utf-8"))
-    ]
-    assert written
-    counted = {path for part in keys.ROLE_PARTS for path in ROOT.glob(f"roles/*/{part}")}
-    assert set(written) <= counted
+    files, variables = keys.install_reads([path.name for path in (ROOT / "roles").iterdir()])
+    written = {
+        tasks.parents[1] / ("templates" if name.endswith(".j2") else "files") / name
+        for tasks in files
+        if tasks.parent.name == "tasks"
+        for name in sources(tasks)
+        if "{{" not in name
+    }
+    assert len(written) > 20
+    assert written <= files
+    assert {"mosaic_directory", "celery_worker_stop_timeout", "mosaic_logs_store"} <= variables.keys()
+
+
+def test_what_only_the_configure_phase_reads_does_not_count() -> None:
+    """Of the real roles: these are changed often, and hosts take them up without being installed anew."""
+    files, variables = keys.install_reads(keys.roles_of("monitors") + keys.roles_of("workers"))
+    assert not {"celery_worker_instances", "rabbitmq_policies", "monitoring_jobs"} & variables.keys()
+    assert not [file for file in files if "rules" in file.parts or file.name == "configure.yml"]
+
+
+def test_sources_of_the_application_are_those_of_the_role() -> None:
+    declared = yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
+    assert declared["mosaic_sources"] == [f"{{{{ playbook_dir }}}}/../{name}" for name in keys.APP_SOURCES]
+    assert declared["mosaic_requirements"] == f"{{{{ playbook_dir }}}}/../{keys.APP_REQUIREMENTS}"

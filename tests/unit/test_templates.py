@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.rendering import ROLES, Rendered, addresses, hosts_of, settings
+from tests.unit.rendering import ROLES, UNIT_STATE, Rendered, addresses, hosts_of, settings
 
 
 def test_every_template_is_used_and_renders(usual: Rendered) -> None:
@@ -50,6 +51,24 @@ def test_secrets_reach_only_the_hosts_that_need_them(rendered: Rendered) -> None
         for name, groups in needs.items():
             if rendered.secrets[name] in file.content:
                 assert file.host.split("-")[0] in groups.split(), f"{name} is in {file.path} of {file.host}"
+
+
+def test_units_are_restarted_for_the_files_that_they_read(rendered: Rendered) -> None:
+    asked: dict[str, dict[str, list[str]]] = {}
+    for file in rendered.each(UNIT_STATE):
+        units = asked.setdefault(file.host, {})
+        units |= {entry["unit"]: entry["files"] for entry in json.loads(file.content)}
+    for host in hosts_of(rendered, "worker"):
+        workers = {unit: files for unit, files in asked[host].items() if unit.startswith("mosaic-worker@")}
+        assert sorted(workers) == ["mosaic-worker@general.service", "mosaic-worker@render.service"]
+        for name in ("general", "render"):
+            env = f"/etc/mosaic/worker-{name}.env"
+            assert [unit for unit, files in workers.items() if env in files] == [
+                f"mosaic-worker@{name}.service"
+            ]
+        assert {"mosaic-log-ship.service", "mosaic-log-store.service"} <= asked[host].keys()
+    for host in hosts_of(rendered, "gateway"):
+        assert "mosaic-log-store.service" not in asked[host]
 
 
 def test_names_resolve_to_every_lab_address(rendered: Rendered) -> None:

@@ -45,7 +45,9 @@ def ask(tmp_path: Path) -> Ask:
         for unit in units:
             if not (answers / unit).exists() or known:
                 say(unit, **known)  # type: ignore[arg-type]
-        question = json.dumps({unit: [str(path) for path in paths] for unit, paths in units.items()})
+        question = json.dumps(
+            [{"unit": unit, "files": [str(path) for path in paths]} for unit, paths in units.items()]
+        )
         done = subprocess.run(
             [sys.executable, SCRIPT, question, *patterns],
             check=True,
