@@ -74,7 +74,8 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
     """The suites that need no nodes, the longest first."""
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
-    source = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'app' / 'src'}"}
+    sources = [ROOT, ROOT / "celery_durable" / "src", ROOT / "app" / "src"]
+    source = {"PYTHONPATH": os.pathsep.join(map(str, sources))}
     environment = playbooks.environment(LabPaths(LAB), mitogen=False, extra=source)
     own = pythons.own()
     other = pythons.other(lab_paths().cache, screen)
