@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mosaic.config import Config
 from mosaic.drill.hold import Hold
 from mosaic.drill.ledger_file import LedgerFile
 from mosaic.drill.load import Load, Plan
+from mosaic.drill.publishers import Publisher, window_publisher
 from mosaic.ledger import drills
 from mosaic.ledger.database import transaction
 from mosaic.ledger.drills import Unit
@@ -162,15 +163,15 @@ def test_each_line_is_on_the_disk_before_the_next_step(
     assert (ledger.count("attempted"), ledger.count("confirmed"), ledger.count("unknown")) == (1, 1, 0)
 
 
-class Publisher:
-    """Publishes to nobody; every third call is not confirmed."""
+class Broker:
+    """Takes batches; every third one is not confirmed."""
 
     def __init__(self) -> None:
-        self.calls: list[TaskCall] = []
+        self.batches: list[Sequence[TaskCall]] = []
 
-    def __call__(self, call: TaskCall) -> None:
-        self.calls.append(call)
-        if len(self.calls) % 3 == 0:
+    def take(self, calls: Sequence[TaskCall]) -> None:
+        self.batches.append(calls)
+        if len(self.batches) % 3 == 0:
             raise OSError("connection reset")
 
 
@@ -181,23 +182,50 @@ def commands(*lines: dict[str, object], after: float = 0.4) -> Iterator[str]:
     time.sleep(0.1)
 
 
+@pytest.mark.parametrize("batch", [1, 5])
 def test_load_enters_what_it_publishes(
-    app: Celery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    app: Celery, tmp_path: Path, capsys: pytest.CaptureFixture[str], batch: int
 ) -> None:
-    path, publisher = tmp_path / "run.jsonl", Publisher()
-    load = Load(Plan(RUN, 50, 0.0, 30), LedgerFile(path), {"celery": publisher})
+    path, broker = tmp_path / "run.jsonl", Broker()
+    load = Load(Plan(RUN, 50 * batch, 0.0, 30), LedgerFile(path), {"window": Publisher(broker.take, batch)})
     load.serve(commands({"publish": "poison"}, {"stop": True}))
+    calls = [call for calls in broker.batches for call in calls]
     written = entries(path)
-    assert len(publisher.calls) >= 5
+    assert len(broker.batches) >= 5
+    assert {len(calls) for calls in broker.batches} == {1, batch}
     attempted = [unit for unit, state in written if state == "attempted"]
-    assert sorted(attempted) == list(range(1, len(publisher.calls) + 1))
+    assert sorted(attempted) == list(range(1, len(calls) + 1))
     unknown = {unit for unit, state in written if state == "unknown"}
-    assert unknown == {unit for unit in attempted if unit % 3 == 0}
-    assert {call.task for call in publisher.calls} == {"mosaic.drill.work", "mosaic.drill.poison"}
-    assert all(call.task_id == f"{RUN}-{call.args[1]}" for call in publisher.calls)
+    assert unknown == {call.args[1] for calls in broker.batches[2::3] for call in calls}
+    assert {unit for unit, state in written if state == "confirmed"} == set(attempted) - unknown
+    assert {call.task for call in calls} == {"mosaic.drill.work", "mosaic.drill.poison"}
+    assert all(call.task_id == f"{RUN}-{call.args[1]}" for call in calls)
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[0]["event"] == "started"
     assert "published" in {event["event"] for event in events}
+
+
+def test_a_batch_is_attempted_before_it_is_sent_and_confirmed_when_the_last_one_is(
+    app: Celery, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.jsonl"
+    seen: list[list[tuple[int, str]]] = []
+    publisher = Publisher(lambda _calls: seen.append(entries(path)), 3)
+    Load(Plan(RUN, 1, 0.0, 30), LedgerFile(path), {"window": publisher}).serve(commands())
+    assert seen == [[(unit, "attempted") for unit in (1, 2, 3)]]
+    assert entries(path)[3:] == [(unit, "confirmed") for unit in (1, 2, 3)]
+    times = [json.loads(line)["at"] for line in path.read_text().splitlines()]
+    assert len(set(times[3:])) == 1
+
+
+def test_the_window_sends_a_batch_as_one(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[Sequence[TaskCall]] = []
+    monkeypatch.setattr("mosaic.drill.publishers.publish", lambda _app, calls: published.append(calls))
+    publisher = window_publisher(app)
+    assert publisher.batch > 1
+    calls = [TaskCall("mosaic.drill.work", (RUN, unit, 0.0), f"{RUN}-{unit}") for unit in (1, 2)]
+    publisher.send(calls)
+    assert published == [calls]
 
 
 def test_only_the_runs_own_dead_letters_are_taken(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,9 @@ UNKNOWN = "unknown"
 class LedgerFile:
     """Lines {"at", "unit", "kind", "publisher", "state"}; `at` in seconds since 1970, `state` one of three.
 
-    A unit is attempted before it is sent, and afterwards confirmed, or unknown when no confirm came.
+    A unit is attempted before it is sent, and afterwards confirmed, or unknown when no confirm came. Of units
+    that a publisher sends together all are attempted before the first is sent; all are confirmed when the
+    last one is, at that time, or all unknown when one has no confirm.
     """
 
     def __init__(self, path: Path) -> None:

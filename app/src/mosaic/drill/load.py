@@ -18,7 +18,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mosaic.drill.hold import Hold
 from mosaic.drill.ledger_file import ATTEMPTED, CONFIRMED, UNKNOWN, LedgerFile
-from mosaic.drill.publishers import NOT_KNOWN, Publish
+from mosaic.drill.publishers import NOT_KNOWN, Publisher
 from mosaic.ledger import drills
 from mosaic.ledger.database import transaction
 from mosaic.ledger.drills import Unit
@@ -53,7 +53,7 @@ class Plan:
 class Load:
     """Publishes units from one thread for each publisher; counts them, and those that were executed."""
 
-    def __init__(self, plan: Plan, ledger: LedgerFile, publishers: Mapping[str, Publish]) -> None:
+    def __init__(self, plan: Plan, ledger: LedgerFile, publishers: Mapping[str, Publisher]) -> None:
         """Connect to nothing yet."""
         self._plan = plan
         self._ledger = ledger
@@ -95,7 +95,7 @@ class Load:
             arguments = [command["seconds"]] if "seconds" in command else []
             publisher = next(iter(self._publishers))
             unit = next(self._numbers)
-            self._publish(unit, publisher, kind, arguments)
+            self._publish([unit], publisher, kind, arguments)
             self._say("published", unit=unit, kind=kind)
         elif "hold" in command:
             thread = threading.Thread(
@@ -104,26 +104,30 @@ class Load:
             thread.start()
 
     def _publish_steadily(self, publisher: str) -> None:
-        pause = len(self._publishers) / self._plan.rate
+        batch = self._publishers[publisher].batch
+        pause = batch * len(self._publishers) / self._plan.rate
         due = time.monotonic()
         while not self._stopped.is_set():
-            self._publish(next(self._numbers), publisher, "work", [self._plan.seconds])
+            units = [next(self._numbers) for _ in range(batch)]
+            self._publish(units, publisher, "work", [self._plan.seconds])
             # After a stall the rate is as before: a burst would hide how long it took to recover.
             due = max(due + pause, time.monotonic())
             self._stopped.wait(due - time.monotonic())
 
-    def _publish(self, unit: int, publisher: str, kind: str, arguments: list[Any]) -> None:
-        call = TaskCall(
-            f"mosaic.drill.{kind}", (self._plan.run, unit, *arguments), f"{self._plan.run}-{unit}"
-        )
-        self._ledger.enter(self._now(), unit, kind, publisher, ATTEMPTED)
+    def _publish(self, units: Sequence[int], publisher: str, kind: str, arguments: list[Any]) -> None:
+        run = self._plan.run
+        calls = [TaskCall(f"mosaic.drill.{kind}", (run, unit, *arguments), f"{run}-{unit}") for unit in units]
+        for unit in units:
+            self._ledger.enter(self._now(), unit, kind, publisher, ATTEMPTED)
+        state = CONFIRMED
         try:
-            self._publishers[publisher](call)
+            self._publishers[publisher].send(calls)
         except NOT_KNOWN as error:
-            logger.warning("unit %d: no confirm: %r", unit, error)
-            self._ledger.enter(self._now(), unit, kind, publisher, UNKNOWN)
-        else:
-            self._ledger.enter(self._now(), unit, kind, publisher, CONFIRMED)
+            logger.warning("no confirm of units %s: %r", ", ".join(map(str, units)), error)
+            state = UNKNOWN
+        at = self._now()
+        for unit in units:
+            self._ledger.enter(at, unit, kind, publisher, state)
 
     def _hold(self, host: str, seconds: float, wait: float) -> None:
         self._let_go()
@@ -131,7 +135,7 @@ class Load:
         for _ in range(HOLD_TRIES):
             unit = Unit(self._plan.run, next(self._numbers))
             hold = Hold(unit)
-            self._publish(unit.number, publisher, "held", [seconds])
+            self._publish([unit.number], publisher, "held", [seconds])
             runner = self._wait_for_start(unit, wait)
             if runner is not None and runner[0] == host:
                 self._held = hold
@@ -187,6 +191,6 @@ def clock_offset() -> float:
     return offset
 
 
-def serve(plan: Plan, folder: Path, publishers: Mapping[str, Publish]) -> None:
+def serve(plan: Plan, folder: Path, publishers: Mapping[str, Publisher]) -> None:
     """Run the load with the commands of stdin; the ledger is `<folder>/<run>.jsonl`."""
     Load(plan, LedgerFile(folder / f"{plan.run}.jsonl"), publishers).serve(sys.stdin)
