@@ -16,7 +16,7 @@ from rich.table import Table
 from labctl.context import Context
 from labctl.drills import catalogue, journals, runner
 from labctl.drills.catalogue import DRILLS
-from labctl.drills.definition import Drill
+from labctl.drills.definition import Drill, Series
 from labctl.drills.expectations import judge, judge_control
 from labctl.drills.result import Result
 from labctl.drills.tables import headline, markdown, row
@@ -62,22 +62,22 @@ def listing(*, as_json: bool, context: Context) -> int:
 
 def command(context: Context, choice: Choice) -> int:
     """Run what was chosen, one after another; exit status 1 when an expectation does not hold."""
-    jobs = _able(context, _jobs(choice), everything=choice.everything)
+    chosen = _able(context, _chosen(choice), everything=choice.everything)
     seed = choice.seed if choice.seed is not None else secrets.randbelow(10_000)
-    profiles = ("lab", "stock") if choice.profile == "stock" else ("lab",)
-    what = jobs[0][0] if len(jobs) == 1 else f"{len(jobs)}-drills"
+    what = chosen[0].name if len(chosen) == 1 else f"{len(chosen)}-drills"
     folder = context.paths.base / "reports" / "drills" / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
     results: list[Result] = []
     failed: list[str] = []
     document: dict[str, Any] = {"ok": False}
     with exclusive(context.paths, "drill"):
         make_private(folder)
-        for name, sequence in jobs:
-            before = len(results)
+        for series in chosen:
+            name, before = series.name, len(results)
+            profiles = ("lab", "stock") if choice.profile == "stock" else ("lab",)
             try:
                 for profile in profiles:
                     identity = f"{name}-{profile}-{time.strftime('%m%d%H%M%S')}"
-                    run = runner.Run(name, identity, profile, seed, sequence, folder / name)
+                    run = runner.Run(series, identity, profile, seed, folder / name)
                     results.append(_one(context, run))
                     document = _keep(folder, results, seed, failed)
             except LabError as error:
@@ -97,34 +97,32 @@ def prove(context: Context, name: str) -> None:
         raise LabError(f"The drill {name} did not end as expected.")
 
 
-def _jobs(choice: Choice) -> list[tuple[str, list[Drill]]]:
-    """Each name with the drills that run under one load."""
+def _chosen(choice: Choice) -> list[Series]:
+    """What is asked for, each with its drills under one load."""
     if choice.soak:
         if choice.names or choice.everything:
             raise UsageError("--soak picks its faults itself; leave out NAME and --all.")
         if choice.seed is None:
             raise UsageError("--soak needs a --seed, so that it can be repeated.")
-        return [(f"soak-{choice.soak}", soak(choice.soak, choice.seed))]
+        return [Series(f"soak-{choice.soak}", tuple(soak(choice.soak, choice.seed)))]
     if not choice.names and not choice.everything:
         raise UsageError("Name a drill, or give --all or --soak; ./lab drill --list shows the drills.")
-    chosen = DRILLS if choice.everything else [catalogue.find(name) for name in dict.fromkeys(choice.names)]
-    return [(drill.name, [drill] * choice.rounds) for drill in chosen]
+    names = [d.name for d in DRILLS] if choice.everything else dict.fromkeys(choice.names)
+    return [Series(name, (catalogue.find(name),) * choice.rounds) for name in names]
 
 
-def _able(
-    context: Context, jobs: list[tuple[str, list[Drill]]], *, everything: bool
-) -> list[tuple[str, list[Drill]]]:
-    """The jobs that this lab is large enough for; UsageError when one was asked for by name and is not."""
+def _able(context: Context, chosen: list[Series], *, everything: bool) -> list[Series]:
+    """Those that this lab is large enough for; UsageError when one was asked for by name and is not."""
     groups = context.substrate.groups()
     able = []
-    for name, sequence in jobs:
-        lacking = next((f"{d.name} needs {lacks}" for d in sequence if (lacks := d.lacks(groups))), "")
+    for series in chosen:
+        lacking = next((f"{d.name} needs {lacks}" for d in series.drills if (lacks := d.lacks(groups))), "")
         if lacking and not everything:
             raise UsageError(f"{lacking}; raise the count in the topology or the inventory.")
         if lacking:
             context.screen.say(f"left out: {lacking}")
         else:
-            able.append((name, sequence))
+            able.append(series)
     return able
 
 
@@ -136,7 +134,7 @@ def soak(faults: int, seed: int) -> list[Drill]:
 
 
 def _one(context: Context, run: runner.Run) -> Result:
-    title = f"drill {run.name}" + (" with plain Celery" if run.profile == "stock" else "")
+    title = f"drill {run.series.name}" + (" with plain Celery" if run.profile == "stock" else "")
     since, logged = time.time() - BEFORE_S, run.folder / f"journals-{run.profile}"
     with context.screen.step(title) as step:
         try:
@@ -146,7 +144,7 @@ def _one(context: Context, run: runner.Run) -> Result:
         except LabError:
             journals.keep(context, logged, since)
             raise
-        distinct = list(dict.fromkeys(run.sequence))
+        distinct = list(dict.fromkeys(run.series.drills))
         result.checks = (
             judge_control(result, distinct[0])
             if run.profile == "stock"

@@ -1,4 +1,4 @@
-"""What a drill is: a load, a fault aimed at hosts of the lab, and what must be true afterwards."""
+"""What a drill is: a fault aimed at hosts of the lab under a load, and what must be true afterwards."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from labctl.drills.targets import Targets
-
-
-@dataclass(frozen=True)
-class LoadShape:
-    """A load: units a second, and seconds that each takes."""
-
-    rate: float = 40.0
-    seconds: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,6 @@ class Drill:
     limits: Mapping[str, Limit]
     duration: float = 0.0
     settle: float = 5.0
-    load: LoadShape = LoadShape()
     interrupts: bool = False
     dead: str = ""
     control: bool = False
@@ -91,3 +82,11 @@ class Drill:
             words.append(f"the culprit a dead letter ({self.dead})")
         words += [f"{name} <= {limit.median:g}/{limit.worst:g} s" for name, limit in self.limits.items()]
         return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one run is made of: drills one after another, under one load."""
+
+    name: str
+    drills: tuple[Drill, ...]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labctl.context import Context
-from labctl.drills.definition import Drill, Fault, LoadShape
+from labctl.drills.definition import Drill, Fault, Series
 from labctl.drills.injection import Injector, play
-from labctl.drills.ledger import Ledger, add_up, parse_ledger
-from labctl.drills.load import UNIT, Load, NotHeldError, mosaic
+from labctl.drills.ledger import Ledger, add_up
+from labctl.drills.load import Load, NotHeldError
 from labctl.drills.metrics import Window, measure
 from labctl.drills.result import Result, Round
-from labctl.drills.targets import QUEUES, Targets
+from labctl.drills.targets import Targets
+from labctl.drills.task_load import TaskLoad
 from labctl.errors import LabError, UsageError
-from labctl.programs.remote import output
 from labctl.screen import Step
 from labctl.status import nodes
 
@@ -35,19 +34,13 @@ CALM_S = 2.0  # after a look, so that the fault meets the load alone
 
 @dataclass(frozen=True)
 class Run:
-    """What to run: drills in this order, one fault each, under one load."""
+    """A series by a profile: "lab", or "stock" for plain Celery. `run` is a name of its own."""
 
-    name: str
+    series: Series
     run: str
     profile: str
     seed: int
-    sequence: Sequence[Drill]
     folder: Path
-
-    def shape(self, patience: float) -> LoadShape:
-        """The load; hosts that are so many times slower get so many times fewer tasks."""
-        usual = self.sequence[0].load
-        return replace(usual, rate=usual.rate / patience)
 
 
 def execute(context: Context, run: Run, step: Step) -> Result:
@@ -77,17 +70,13 @@ class _Execution:
         self._run = run
         self._step = step
         self._patience = context.substrate.patience()
-        self._shape = run.shape(self._patience)
         self._groups = context.substrate.groups()
-        self._gateway = self._groups["gateways"][0]
         self._doing = ""
         self._rounds: list[_PastRound] = []
         self._ended_early = ""
+        self._queues: dict[str, Any] = {}  # as the latest look at a healthy lab found them
 
     def result(self) -> Result:
-        self._on_gateway(
-            ["systemctl", "stop", f"{UNIT}.service"], must_pass=False
-        )  # of a drill that was killed
         if not self._healthy_within(SETTLED_S, "look at the lab"):
             raise UsageError(
                 "The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it."
@@ -107,22 +96,13 @@ class _Execution:
 
     def _under_load(self) -> Result:
         run = self._run
-        limit = self._patience * (120.0 + sum(d.duration + d.settle + WHOLE_S for d in run.sequence))
-        with Load(
-            self._context.substrate,
-            self._gateway,
-            run=run.run,
-            profile=run.profile,
-            shape=self._shape,
-            limit=limit,
-            log=run.folder / f"load-{run.profile}.log",
-        ) as load:
+        with self._load() as load:
             broken = Injector(self._context, self._step, load.now)
             begin = load.now()
             try:
                 self._warm_up(load)
-                for number, drill in enumerate(run.sequence, start=1):
-                    self._doing = f"{number}/{len(run.sequence)} {drill.name}"
+                for number, drill in enumerate(run.series.drills, start=1):
+                    self._doing = f"{number}/{len(run.series.drills)} {drill.name}"
                     self._round(load, broken, drill, random.Random(f"{run.seed}:{number}"))  # noqa: S311 - no secret
             except NotHeldError as error:
                 # After a power cut a plain worker is locked out by its old connection for minutes.
@@ -134,7 +114,20 @@ class _Execution:
                     self._context.screen.fail(complaint)
             end = load.stop()
             drained = self._drain(load)
-        return self._read_back(Window(begin, end), drained)
+            self._tell("read the ledger", load)
+            ledger = load.read_back(run.folder / f"ledger-{run.profile}.json")
+        return self._result(ledger, Window(begin, end), drained)
+
+    def _load(self) -> Load:
+        run, substrate = self._run, self._context.substrate
+        return TaskLoad(
+            substrate,
+            self._groups["gateways"][0],
+            run=run.run,
+            profile=run.profile,
+            limit=self._patience * (120.0 + sum(d.duration + d.settle + WHOLE_S for d in run.series.drills)),
+            log=run.folder / f"load-{run.profile}.log",
+        )
 
     def _warm_up(self, load: Load) -> None:
         self._watch(load, WARM_UP_S, "warm up")
@@ -148,7 +141,7 @@ class _Execution:
             self._watch(load, POLL_S, "wait for the first execution")
 
     def _round(self, load: Load, broken: Injector, drill: Drill, chance: random.Random) -> None:
-        targets = Targets(self._groups, self._leader(), chance, self._run.profile)
+        targets = Targets(self._groups, self._leader(load.queue), chance, load.queue, load.worker_unit)
         self._watch(load, CALM_S, "a calm moment")
         if drill.interrupts:
             targets.caught = load.hold(targets.worker())
@@ -165,21 +158,23 @@ class _Execution:
         interrupted = targets.caught.unit if targets.caught else next(iter([] if drill.dead else own), None)
         self._rounds.append(_PastRound(drill, fault, injected, healed, whole, interrupted, dead))
 
-    def _leader(self) -> str:
-        queue = nodes.read(self._context)["queues"].get(QUEUES[self._run.profile])
-        if not queue or not queue["leader"]:
-            raise LabError(
-                f"Queue {QUEUES[self._run.profile]} has no leader; ./lab status tells how the brokers are."
-            )
-        return str(queue["leader"])
+    def _leader(self, queue: str) -> str:
+        if queue not in self._queues:
+            self._queues = nodes.read(self._context)["queues"]
+        found = self._queues.get(queue)
+        if not found or not found["leader"]:
+            raise LabError(f"Queue {queue} has no leader; ./lab status tells how the brokers are.")
+        return str(found["leader"])
 
     def _healthy_within(self, seconds: float, doing: str, load: Load | None = None) -> bool:
         """Whether the lab is healthy now or soon."""
+        self._queues = {}
         deadline = time.monotonic() + seconds * self._patience
-        while not nodes.read(self._context)["healthy"]:
+        while not (found := nodes.read(self._context))["healthy"]:
             if time.monotonic() > deadline:
                 return False
             self._watch(load, LOOK_S, doing)
+        self._queues = found["queues"]
         return True
 
     def _watch(self, load: Load | None, seconds: float, doing: str) -> None:
@@ -191,10 +186,7 @@ class _Execution:
     def _tell(self, doing: str, load: Load | None = None) -> None:
         words = [word for word in (self._doing, doing) if word]
         if load is not None:
-            counts = load.counts
-            words.append(f"{self._shape.rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed")
-            if counts.unknown:
-                words.append(f"{counts.unknown} unknown")
+            words.append(load.progress())
         self._step.update(" · ".join(words))
 
     def _drain(self, load: Load) -> float | None:
@@ -219,28 +211,12 @@ class _Execution:
             time.sleep(POLL_S)
         return None
 
-    def _read_back(self, load: Window, drained: float | None) -> Result:
-        self._tell("read the ledger")
-        name = self._run.run
-        dead = json.loads(self._on_gateway(mosaic("drill", "dead", name)))
-        document = json.loads(self._on_gateway(mosaic("drill", "ledger", name)))
-        kept = self._run.folder / f"ledger-{self._run.profile}.json"
-        kept.write_text(json.dumps({**document, "dead": dead}), encoding="utf-8")
-        ledger = parse_ledger(document, dead)
+    def _result(self, ledger: Ledger, load: Window, drained: float | None) -> Result:
+        run = self._run
+        rounds, totals = self._measured(ledger, load), add_up(ledger)
         return Result(
-            self._run.name,
-            self._run.profile,
-            name,
-            self._measured(ledger, load),
-            add_up(ledger),
-            ledger,
-            load,
-            drained,
-            self._ended_early,
+            run.series.name, run.profile, run.run, rounds, totals, ledger, load, drained, self._ended_early
         )
-
-    def _on_gateway(self, command: list[str], *, must_pass: bool = True) -> str:
-        return output(self._context.substrate, self._gateway, command, must_pass=must_pass)
 
     def _measured(self, ledger: Ledger, load: Window) -> list[Round]:
         ends = [past.injected for past in self._rounds[1:]] + [load.end]

@@ -10,9 +10,6 @@ from labctl.errors import UsageError
 
 Blocked = dict[str, list[str]]
 
-QUEUES = {"lab": "mosaic.drill", "stock": "celery"}
-_WORKERS = {"lab": "mosaic-worker@render.service", "stock": "lab-drill-stock.service"}
-
 
 @dataclass(frozen=True)
 class Held:
@@ -25,25 +22,18 @@ class Held:
 
 @dataclass
 class Targets:
-    """The lab at the moment before a fault, as a profile uses it: "lab", or "stock" for plain Celery.
+    """The lab at the moment before a fault, as a load uses it.
 
-    `leader` leads the queue of the profile. `caught` is the unit that the fault is to interrupt, if any.
+    `leader` leads `queue`, the load's, and `worker_unit` of systemd executes the load. `caught` is the task
+    that the fault is to interrupt, if any.
     """
 
     groups: Mapping[str, list[str]]
     leader: str
     random: random.Random = field(repr=False)
-    profile: str = "lab"
+    queue: str
+    worker_unit: str
     caught: Held | None = None
-
-    @property
-    def queue(self) -> str:
-        return QUEUES[self.profile]
-
-    @property
-    def worker_unit(self) -> str:
-        """systemd unit of the workers that execute the load."""
-        return _WORKERS[self.profile]
 
     @property
     def held(self) -> Held:

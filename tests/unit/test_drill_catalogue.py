@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labctl.commands.drill import Choice, _jobs, soak
+from labctl.commands.drill import Choice, _chosen, soak
 from labctl.drills.catalogue import DRILLS, SHORT, find
 from labctl.drills.definition import Drill
 from labctl.drills.expectations import judge, judge_control
@@ -31,22 +31,20 @@ GROUPS = {
 WELL = Totals(100, 100, 0, 100, 0, 0, 0, 0, [], [], [])
 
 
-def targets(seed: int = 1, profile: str = "lab") -> Targets:
-    return Targets(GROUPS, "broker-2", random.Random(seed), profile, Held(1, "worker-2", 42))
+def targets(seed: int = 1) -> Targets:
+    chance, held = random.Random(seed), Held(1, "worker-2", 42)
+    return Targets(GROUPS, "broker-2", chance, "mosaic.drill", "mosaic-worker@render.service", held)
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Drill) -> None:
     hosts = {host for group in GROUPS.values() for host in group}
-    for profile in ("lab", "stock"):
-        fault = drill.fault(targets(profile=profile))
-        assert set(fault.hosts) | set(fault.hit) | ({fault.power} if fault.power else set()) <= hosts
-        assert fault.playbook or fault.power or fault.publish
-        if fault.playbook:
-            plays = yaml.safe_load(
-                (ROOT / "playbooks" / "drills" / fault.playbook).read_text(encoding="utf-8")
-            )
-            assert plays[0]["hosts"].startswith("{{ drill_hosts")
+    fault = drill.fault(targets())
+    assert set(fault.hosts) | set(fault.hit) | ({fault.power} if fault.power else set()) <= hosts
+    assert fault.playbook or fault.power or fault.publish
+    if fault.playbook:
+        plays = yaml.safe_load((ROOT / "playbooks" / "drills" / fault.playbook).read_text(encoding="utf-8"))
+        assert plays[0]["hosts"].startswith("{{ drill_hosts")
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
@@ -109,7 +107,7 @@ def test_a_soak_is_repeated_by_its_seed() -> None:
 )
 def test_bad_choices_are_named(choice: Choice, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        _jobs(choice)
+        _chosen(choice)
 
 
 def test_a_lab_that_is_too_small_is_named() -> None:

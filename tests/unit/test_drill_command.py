@@ -37,7 +37,7 @@ def ends_with(error: LabError, profile: str) -> object:
         run.folder.mkdir(parents=True, exist_ok=True)
         totals = Totals(5, 5, 0, 5, 0, 0, 0, 0, [], [], [])
         ledger = Ledger({}, [], {})
-        return Result(run.name, run.profile, run.run, [], totals, ledger, Window(0.0, 9.0), 1.0)
+        return Result(run.series.name, run.profile, run.run, [], totals, ledger, Window(0.0, 9.0), 1.0)
 
     return execute
 
