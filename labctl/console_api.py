@@ -64,7 +64,7 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self.close()
 
     def submit_render(self, request: dict[str, object]) -> tuple[str, int]:
         """Submit a render; returns the job's id and its number of parts."""
@@ -77,6 +77,18 @@ class Console:
         return Progress(
             answer["state"], answer["done"], answer["total"], dict(answer["by_host"]), answer["error"] or ""
         )
+
+    def get(self, path: str, **parameters: object) -> httpx.Response:
+        """What is at `path` of the API."""
+        return self._call("GET", path, params=parameters)
+
+    def ask_once(self, method: str, path: str, seconds: float, **arguments: Any) -> httpx.Response:
+        """The first answer, whatever it is; raises httpx.HTTPError, among others when none comes in time."""
+        return self._client.request(method, path, timeout=seconds, **arguments)
+
+    def close(self) -> None:
+        """Close the connections; requests under way end with an error."""
+        self._client.close()
 
     def save_image(self, job: str, file: Path, *, tint: bool = False) -> None:
         """Save the picture that the ledger's parts make, tinted by host when asked."""

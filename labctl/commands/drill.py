@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from rich.table import Table
 
 from labctl.context import Context
 from labctl.drills import catalogue, journals, runner
-from labctl.drills.catalogue import DRILLS
+from labctl.drills.catalogue import DRILLS, JOBS
 from labctl.drills.definition import Drill, Series
 from labctl.drills.expectations import judge, judge_control
 from labctl.drills.result import Result
-from labctl.drills.tables import headline, markdown, row
+from labctl.drills.tables import headline, markdown, tables
 from labctl.errors import LabError, UsageError
 from labctl.lab.files import make_private, write_private
 from labctl.lab.lock import exclusive
@@ -44,18 +44,17 @@ class Choice:
 
 def listing(*, as_json: bool, context: Context) -> int:
     """Print every drill: name, what it breaks, what is expected."""
+    rows = [(d.name, d.breaks, d.expectation(), d.control) for d in DRILLS]
+    rows.append((JOBS.name, JOBS.breaks, JOBS.expects, False))
     if as_json:
-        rows = [
-            {"name": d.name, "breaks": d.breaks, "expects": d.expectation(), "control": d.control}
-            for d in DRILLS
-        ]
-        print(json.dumps(rows, indent=2))
+        keys = ("name", "breaks", "expects", "control")
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return 0
     table = Table(box=None, pad_edge=False)
     for title in ("drill", "what it breaks", "expectation (median/worst)"):
         table.add_column(title, overflow="fold")
-    for drill in DRILLS:
-        table.add_row(drill.name, drill.breaks, drill.expectation())
+    for name, breaks, expects, _ in rows:
+        table.add_row(name, breaks, expects)
     context.screen.console.print(table)
     return 0
 
@@ -73,7 +72,7 @@ def command(context: Context, choice: Choice) -> int:
         make_private(folder)
         for series in chosen:
             name, before = series.name, len(results)
-            profiles = ("lab", "stock") if choice.profile == "stock" else ("lab",)
+            profiles = ("lab", "stock") if choice.profile == "stock" and not series.jobs else ("lab",)
             try:
                 for profile in profiles:
                     identity = f"{name}-{profile}-{time.strftime('%m%d%H%M%S')}"
@@ -107,8 +106,11 @@ def _chosen(choice: Choice) -> list[Series]:
         return [Series(f"soak-{choice.soak}", tuple(soak(choice.soak, choice.seed)))]
     if not choice.names and not choice.everything:
         raise UsageError("Name a drill, or give --all or --soak; ./lab drill --list shows the drills.")
-    names = [d.name for d in DRILLS] if choice.everything else dict.fromkeys(choice.names)
-    return [Series(name, (catalogue.find(name),) * choice.rounds) for name in names]
+    names = [*(d.name for d in DRILLS), JOBS.name] if choice.everything else dict.fromkeys(choice.names)
+    chosen = [JOBS if name == JOBS.name else Series(name, (catalogue.find(name),)) for name in names]
+    if choice.profile == "stock" and all(series.jobs for series in chosen):
+        raise UsageError("Plain Celery has no API to submit jobs to; leave out --profile stock.")
+    return [replace(series, drills=(*series.drills,) * choice.rounds) for series in chosen]
 
 
 def _able(context: Context, chosen: list[Series], *, everything: bool) -> list[Series]:
@@ -185,12 +187,12 @@ def _show(context: Context, folder: Path, results: Sequence[Result], document: d
         return
     if not results:
         return
-    table = Table(box=None, pad_edge=False)
-    rows = [row(result) for result in results]
-    for title in rows[0]:
-        table.add_column(title, justify="left" if title in ("drill", "by") else "right")
-    for cells in rows:
-        table.add_row(*cells.values())
-    context.screen.say("")
-    context.screen.console.print(table, soft_wrap=False)
+    for rows in tables(results):
+        table = Table(box=None, pad_edge=False)
+        for title in rows[0]:
+            table.add_column(title, justify="left" if title in ("drill", "by") else "right")
+        for cells in rows:
+            table.add_row(*cells.values())
+        context.screen.say("")
+        context.screen.console.print(table, soft_wrap=False)
     context.screen.say(f"seed {document['seed']}; table, pictures and ledgers in {folder.relative_to(ROOT)}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from labctl.drills import faults
-from labctl.drills.definition import Drill, Limit, MakeFault
+from labctl.drills.definition import Drill, Limit, MakeFault, Series
 from labctl.drills.faults import at_follower, at_leader
 from labctl.errors import UsageError
 
@@ -190,15 +193,8 @@ DRILLS = (
     ),
 )
 
-# A picture of every kind of trouble in a few minutes; ./lab test runs these.
-SHORT = (
-    "kill-broker-leader",
-    "freeze-broker-leader",
-    "partition-leader",
-    "kill-pool-child",
-    "power-off-worker",
-    "poison-task",
-)
+# A picture of every kind of trouble in a few minutes; ./lab test runs these. `jobs` has the other faults in it.
+SHORT = ("kill-broker-leader", "freeze-broker-leader", "poison-task", "jobs")
 
 
 def find(name: str) -> Drill:
@@ -207,3 +203,34 @@ def find(name: str) -> Drill:
         if drill.name == name:
             return drill
     raise UsageError(f"There is no drill {name!r}; ./lab drill --list shows them.")
+
+
+def _under_jobs(
+    name: str, duration: float, limits: Mapping[str, float], at_least: Mapping[str, float] | None = None
+) -> Drill:
+    """A drill under a load of jobs; `limits` in seconds, above the 2 s between two submissions."""
+    return replace(
+        find(name),
+        duration=duration,
+        settle=1,
+        limits={metric: Limit(seconds, seconds) for metric, seconds in limits.items()},
+        at_least=at_least or {},
+    )
+
+
+JOBS = Series(
+    "jobs",
+    (
+        _under_jobs("kill-broker-leader", 0, {"publish": 6, "execution": 6}),
+        _under_jobs("freeze-broker-leader", 10, {"publish": 9, "execution": 9}),
+        _under_jobs("partition-leader", 10, {"publish": 9, "execution": 9}),
+        _under_jobs("kill-pool-child", 0, {"publish": 5, "rerun": 8}),
+        _under_jobs("power-off-worker", 10, {"publish": 5, "rerun": 15}),
+        _under_jobs(
+            "stop-database", 15, {"publish": 30, "execution": 35}, {"publish": 10.0, "execution": 10.0}
+        ),
+    ),
+    jobs=True,
+    breaks="a broker, a worker and the database fail while renders and scales are submitted to the API",
+    expects="every accepted job ends done, every part once; every refusal is a 429 or 503 with a sentence",
+)

@@ -86,7 +86,14 @@ class Drill:
 
 @dataclass(frozen=True)
 class Series:
-    """What one run is made of: drills one after another, under one load."""
+    """What one run is made of: drills one after another, under one load.
+
+    The load is of single tasks, published by a gateway, or with `jobs` of jobs that users submit. `breaks`
+    and `expects` are for the list of drills, of a series that has a name in it.
+    """
 
     name: str
     drills: tuple[Drill, ...]
+    jobs: bool = False
+    breaks: str = ""
+    expects: str = ""

@@ -6,11 +6,14 @@ import statistics
 from collections.abc import Sequence
 
 from labctl.drills.definition import Drill, Limit
+from labctl.drills.job_ledger import JobLedger
 from labctl.drills.ledger import DeadLetter
 from labctl.drills.result import Check, Result
 
 STALL_S = 10.0  # what a person calls a long stall
 MEDIAN_OF = 3  # rounds from which on a median says something
+ANSWER_S = 10.0  # of a submission: a broker that does not confirm is given up after 3.5 s
+JOB_S = 90.0  # with a database that is away, and two sweeps for what was lost with it
 
 
 def judge(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> list[Check]:
@@ -35,6 +38,8 @@ def judge(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> lis
     ]
     if due:
         checks.append(_dead_letters(due, result.ledger.dead, drills))
+    if isinstance(result.ledger, JobLedger):
+        checks += _jobs(result.ledger, patience)
     for drill in drills:
         checks += _limits(result, drill, patience)
     return checks
@@ -51,6 +56,25 @@ def judge_control(result: Result, drill: Drill) -> list[Check]:
     if not drill.control:
         return [Check("plain Celery, for comparison", True, seen)]
     return [Check(f"plain Celery loses tasks or stands still for {STALL_S:.0f} s", shows, seen)]
+
+
+def _jobs(ledger: JobLedger, patience: float) -> list[Check]:
+    kinds = {job.kind for job in ledger.jobs}
+    found: dict[str, Sequence[object]] = {
+        "every accepted job ends done": ledger.not_done,
+        "every job has the parts that it was accepted with": ledger.miscounted,
+        "every picture, size and sheet is there": ledger.incomplete,
+        "every refusal is a 429 or 503 with a sentence": ledger.bad_answers,
+    }
+    longest = {
+        f"every answer comes within {ANSWER_S * patience:g} s": (ledger.longest_answer, ANSWER_S),
+        f"every job ends within {JOB_S * patience:g} s": (ledger.longest_job, JOB_S),
+    }
+    return [
+        Check("renders and scales are accepted", {"render", "scale"} <= kinds, f"{len(ledger.jobs)} jobs"),
+        *(Check(what, not bad, _some(bad)) for what, bad in found.items()),
+        *(Check(what, seen <= most * patience, _seconds(seen)) for what, (seen, most) in longest.items()),
+    ]
 
 
 def _dead_letters(due: set[int], dead: Sequence[DeadLetter], drills: Sequence[Drill]) -> Check:
@@ -101,6 +125,11 @@ def _limit(drill: Drill, metric: str, limit: Limit, values: Sequence[float]) -> 
 def _units(units: Sequence[int]) -> str:
     shown = ", ".join(map(str, units[:10])) + (" ..." if len(units) > 10 else "")
     return f"{len(units)}: {shown}" if units else "none"
+
+
+def _some(things: Sequence[object]) -> str:
+    shown = "; ".join(map(str, things[:3])) + (" ..." if len(things) > 3 else "")
+    return f"{len(things)}: {shown}" if things else "none"
 
 
 def _seconds(value: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 DONE = "done"
 DUPLICATE = "duplicate"
+LOST = "lost"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a unit in a worker's process. `outcome` is None for an attempt that never ended."""
+    """One start of a unit in a worker's process. `outcome` is None, or LOST, when it never ended."""
 
     id: int
     unit: int

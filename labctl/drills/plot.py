@@ -13,10 +13,15 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from labctl.drills.job_ledger import JobLedger
+from labctl.drills.ledger import LOST
 from labctl.drills.result import Result
+from labctl.drills.tables import headline
 
 BIN_S = 0.5
+JOBS_BIN_S = 4.0
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind
+LINES = ("#333333", "#009e73", "#cc79a7")
 FAULT, GAP = "#999999", "#b00020"
 
 
@@ -42,10 +47,10 @@ def draw(results: Sequence[Result], file: Path) -> None:
 
 def _rates(axes: Axes, result: Result) -> None:
     begin, end = result.load.begin, result.load.end
-    confirms = [unit.confirmed or 0.0 for unit in result.ledger.confirms]
-    starts = [attempt.started for attempt in result.ledger.attempts]
-    for times, label, colour in ((confirms, "confirmed", "#333333"), (starts, "started", "#009e73")):
-        edges, rates = _rate(times, begin, end)
+    is_jobs = isinstance(result.ledger, JobLedger)
+    width = JOBS_BIN_S if is_jobs else BIN_S
+    for (label, times), colour in zip(_events(result).items(), LINES, strict=False):
+        edges, rates = _rate(times, begin, end, width)
         axes.step(edges, rates, where="post", label=label, color=colour, linewidth=1.2)
     _shade(axes, result)
     top = max(axes.get_ylim()[1], 1.0) * 1.25
@@ -55,25 +60,44 @@ def _rates(axes: Axes, result: Result) -> None:
             (0.93, item.metrics.publish, "no confirm"),
             (0.84, item.metrics.host, f"none started on {item.metrics.host.who}"),
         ):
-            if gap.seconds > BIN_S:
+            if gap.seconds > width:
                 y = top * height
                 axes.hlines(y, gap.begin - begin, gap.end - begin, colors=GAP, linewidth=2.5)
                 label = f"{name} {gap.seconds:.1f} s" if len(result.rounds) <= 2 else f"{gap.seconds:.1f}"
                 axes.annotate(
                     label, (gap.end - begin, y), (4, -3), textcoords="offset points", fontsize=8, color=GAP
                 )
-    totals = result.totals
-    verdict = "as expected" if result.ok else "NOT AS EXPECTED"
-    axes.set_title(
-        f"{result.name}, {_profile(result.profile)}: {totals.confirmed} confirmed,"
-        f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
-        f" {totals.dead} dead letters - {verdict}",
-        fontsize=10,
-        loc="left",
-    )
-    axes.set_ylabel("tasks/s")
+    axes.set_title(_title(result), fontsize=10, loc="left")
+    axes.set_ylabel("jobs/s" if is_jobs else "tasks/s")
     axes.legend(loc="lower left", fontsize=8, ncols=2)
     axes.grid(alpha=0.25)
+
+
+def _events(result: Result) -> dict[str, list[float]]:
+    """Times by what happened then."""
+    ledger = result.ledger
+    if isinstance(ledger, JobLedger):
+        return {
+            "submitted": [answer.at for answer in ledger.answers],
+            "accepted": [answer.at + answer.seconds for answer in ledger.answers if answer.accepted],
+            "done": [job.ended for job in ledger.jobs if job.ended is not None],
+        }
+    return {
+        "confirmed": [unit.confirmed or 0.0 for unit in ledger.confirms],
+        "started": [attempt.started for attempt in ledger.attempts],
+    }
+
+
+def _title(result: Result) -> str:
+    totals = result.totals
+    verdict = "as expected" if result.ok else "NOT AS EXPECTED"
+    if isinstance(result.ledger, JobLedger):
+        return f"{result.name}: {headline(result)} - {verdict}".replace("; ", "\n", 1)
+    return (
+        f"{result.name}, {_profile(result.profile)}: {totals.confirmed} confirmed,"
+        f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
+        f" {totals.dead} dead letters - {verdict}"
+    )
 
 
 def _hosts(axes: Axes, result: Result) -> None:
@@ -85,7 +109,7 @@ def _hosts(axes: Axes, result: Result) -> None:
         first = [a.started - begin for a in own if a.number == 1 and a.outcome == "done"]
         axes.vlines(first, row - 0.3, row + 0.3, colors=colour, linewidth=0.6)
         _marks(axes, (a.started - begin for a in own if a.number > 1), row, "^", "#000000")
-        _marks(axes, (a.started - begin for a in own if a.outcome is None), row, "x", GAP)
+        _marks(axes, (a.started - begin for a in own if a.outcome in (None, LOST)), row, "x", GAP)
     _shade(axes, result)
     axes.set_yticks(range(len(hosts)), hosts)
     axes.set_ylim(len(hosts) - 0.4, -0.6)
@@ -107,10 +131,10 @@ def _shade(axes: Axes, result: Result) -> None:
         axes.axvspan(begin, healed, color=FAULT, alpha=0.3, linewidth=0)
 
 
-def _rate(times: Sequence[float], begin: float, end: float) -> tuple[list[float], list[float]]:
-    bins = Counter(int((time - begin) / BIN_S) for time in times if begin <= time <= end)
-    count = int((end - begin) / BIN_S) + 1
-    return [index * BIN_S for index in range(count)], [bins[index] / BIN_S for index in range(count)]
+def _rate(times: Sequence[float], begin: float, end: float, width: float) -> tuple[list[float], list[float]]:
+    bins = Counter(int((time - begin) / width) for time in times if begin <= time <= end)
+    count = int((end - begin) / width) + 1
+    return [index * width for index in range(count)], [bins[index] / width for index in range(count)]
 
 
 def _profile(profile: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from labctl.drills.job_ledger import JobLedger
 from labctl.drills.ledger import Ledger, Totals
 from labctl.drills.metrics import Metrics, Window
 
@@ -72,6 +73,7 @@ class Result:
             "run": self.run,
             "ok": self.ok,
             "account": asdict(self.totals),
+            **({"jobs": self.ledger.summary()} if isinstance(self.ledger, JobLedger) else {}),
             "drained_s": None if self.drained is None else round(self.drained, 2),
             "load": asdict(self.load),
             "ended_early": self.ended_early,

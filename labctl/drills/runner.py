@@ -120,6 +120,12 @@ class _Execution:
 
     def _load(self) -> Load:
         run, substrate = self._run, self._context.substrate
+        if run.series.jobs:
+            from labctl.console_api import Console
+            from labctl.drills.job_load import JobLoad  # with Pillow
+
+            console = Console(substrate.url(), self._context.paths, substrate.console_password())
+            return JobLoad(console, self._patience)
         return TaskLoad(
             substrate,
             self._groups["gateways"][0],

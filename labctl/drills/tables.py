@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from labctl.drills.job_ledger import JobLedger
 from labctl.drills.result import Result
 
 _METRICS = {"publish gap": "publish", "execution gap": "execution", "host gap": "host", "rerun": "rerun"}
@@ -12,6 +13,8 @@ _METRICS = {"publish gap": "publish", "execution gap": "execution", "host gap": 
 
 def row(result: Result) -> dict[str, str]:
     """Cells by their titles; gaps in seconds, median and worst of the rounds."""
+    if isinstance(result.ledger, JobLedger):
+        return _jobs_row(result, result.ledger)
     totals = result.totals
     return {
         "drill": result.name,
@@ -29,9 +32,41 @@ def row(result: Result) -> dict[str, str]:
     }
 
 
+def _jobs_row(result: Result, ledger: JobLedger) -> dict[str, str]:
+    totals = result.totals
+    return {
+        "drill": result.name,
+        "rounds": str(len(result.rounds)),
+        "submitted": str(len(ledger.answers)),
+        "accepted": str(len(ledger.jobs)),
+        "refused": _refused(ledger),
+        "done": str(len(ledger.jobs) - len(ledger.not_done)),
+        "parts": str(totals.confirmed),
+        "lost": str(len(totals.lost)),
+        "repeated": str(totals.repeated),
+        "duplicates": str(totals.duplicates),
+        "longest job": f"{ledger.longest_job:.1f}",
+        "longest answer": f"{ledger.longest_answer:.1f}",
+        **{title: _seconds(result.values(metric)) for title, metric in _METRICS.items()},
+        "": "ok" if result.ok else "FAILED",
+    }
+
+
+def _refused(ledger: JobLedger) -> str:
+    """How often, and with which status."""
+    by_status = ", ".join(f"{status or 'no answer'}: {count}" for status, count in ledger.refused.items())
+    return f"{sum(ledger.refused.values())}" + (f" ({by_status})" if by_status else "")
+
+
 def headline(result: Result) -> str:
     """One line for the screen."""
-    totals = result.totals
+    totals, ledger = result.totals, result.ledger
+    if isinstance(ledger, JobLedger):
+        return (
+            f"{len(ledger.jobs)} jobs accepted, {_refused(ledger)} refused, {len(ledger.not_done)} not done;"
+            f" {totals.confirmed} parts, {len(totals.lost)} lost, {totals.repeated} repeated; longest job"
+            f" {ledger.longest_job:.1f} s, longest answer {ledger.longest_answer:.1f} s"
+        )
     return (
         f"{totals.confirmed} confirmed, {totals.executed} executed, {len(totals.lost)} lost,"
         f" {totals.duplicates} duplicates,"
@@ -41,13 +76,21 @@ def headline(result: Result) -> str:
     )
 
 
+def tables(results: Sequence[Result]) -> list[list[dict[str, str]]]:
+    """The rows of each table: of single tasks and of jobs, those that there are."""
+    kinds: list[list[dict[str, str]]] = [[], []]
+    for result in results:
+        kinds[isinstance(result.ledger, JobLedger)].append(row(result))
+    return [rows for rows in kinds if rows]
+
+
 def markdown(results: Sequence[Result]) -> str:
-    """The table for a page."""
-    rows = [row(result) for result in results]
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(cells.values()) for cells in rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    """The tables for a page."""
+    pages = []
+    for rows in tables(results):
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(cells.values()) for cells in rows)]
+        pages.append("".join(f"| {' | '.join(cells)} |\n" for cells in lines))
+    return "\n".join(pages)
 
 
 def _seconds(values: Sequence[float]) -> str:

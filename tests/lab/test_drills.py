@@ -42,7 +42,18 @@ def test_a_drill_leaves_pictures_and_ledgers(short: dict[str, Any]) -> None:
     folders = sorted((ROOT / ".lab" / "reports" / "drills").glob(f"*-{len(CHOSEN)}-drills"))
     for name in CHOSEN:
         assert (folders[-1] / name / "timeline.png").stat().st_size > 10_000
-        assert json.loads((folders[-1] / name / "ledger-lab.json").read_text())["published"]
+        ledger = json.loads((folders[-1] / name / "ledger-lab.json").read_text())
+        assert ledger["answers" if name == "jobs" else "published"]
+
+
+def test_users_are_told_which_jobs_are_taken(short: dict[str, Any]) -> None:
+    """While a broker, a worker and the database fail."""
+    (drill,) = (drill for drill in short["drills"] if drill["name"] == "jobs")
+    jobs = drill["jobs"]
+    assert jobs["done"] == jobs["accepted"] > 30
+    assert jobs["submitted"] == jobs["accepted"] + sum(jobs["refused"].values())
+    assert set(jobs["refused"]) <= {"429", "503"}
+    assert "503" in jobs["refused"], "the database was away"
 
 
 def test_plain_celery_loses_tasks_or_stands_still(spare_lab: UserLab) -> None:

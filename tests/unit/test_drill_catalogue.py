@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from labctl.commands.drill import Choice, _chosen, soak
-from labctl.drills.catalogue import DRILLS, SHORT, find
-from labctl.drills.definition import Drill
+from labctl.drills.catalogue import DRILLS, JOBS, SHORT, find
+from labctl.drills.definition import Drill, Series
 from labctl.drills.expectations import judge, judge_control
 from labctl.drills.ledger import DeadLetter, Ledger, Totals
 from labctl.drills.metrics import Gap, Metrics, Window
@@ -36,7 +36,7 @@ def targets(seed: int = 1) -> Targets:
     return Targets(GROUPS, "broker-2", chance, "mosaic.drill", "mosaic-worker@render.service", held)
 
 
-@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
+@pytest.mark.parametrize("drill", [*DRILLS, *JOBS.drills], ids=lambda drill: drill.name)
 def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Drill) -> None:
     hosts = {host for group in GROUPS.values() for host in group}
     fault = drill.fault(targets())
@@ -66,7 +66,27 @@ def test_every_host_that_may_be_hit_is_hit_by_some_seed(name: str) -> None:
 def test_drills_have_names_of_their_own_and_the_short_set_exists() -> None:
     names = [drill.name for drill in DRILLS]
     assert len(set(names)) == len(names)
-    assert all(find(name) for name in SHORT)
+    assert set(SHORT) <= {*names, JOBS.name}
+
+
+def test_jobs_are_submitted_while_a_broker_a_worker_and_the_database_fail() -> None:
+    hit = {drill.fault(targets()).what for drill in JOBS.drills}
+    assert {"freeze broker-2 (leader)", "power off worker-2", "stop the database"} <= hit
+    for drill in JOBS.drills:
+        assert drill.interrupts == ("rerun" in drill.limits), (
+            "what is interrupted must be seen to begin again"
+        )
+
+
+def test_what_is_run_under_one_load() -> None:
+    assert _chosen(Choice(("jobs",))) == [JOBS]
+    (twice,) = _chosen(Choice(("jobs",), rounds=2))
+    assert list(twice.drills) == [*JOBS.drills, *JOBS.drills]
+    mixed = _chosen(Choice(("kill-proxy", "jobs", "kill-proxy")))
+    assert mixed == [Series("kill-proxy", (find("kill-proxy"),)), JOBS]
+    everything = _chosen(Choice((), everything=True))
+    assert [series.name for series in everything] == [*(drill.name for drill in DRILLS), "jobs"]
+    assert not any(series.jobs for series in everything[:-1])
 
 
 def test_leader_and_follower_are_told_apart() -> None:
@@ -103,6 +123,7 @@ def test_a_soak_is_repeated_by_its_seed() -> None:
         (Choice(("nonsense",)), "no drill 'nonsense'"),
         (Choice((), soak=5), "needs a --seed"),
         (Choice(("poison-task",), soak=5, seed=1), "picks its faults itself"),
+        (Choice(("jobs",), profile="stock"), "Plain Celery has no API"),
     ],
 )
 def test_bad_choices_are_named(choice: Choice, words: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from labctl.ansible import playbooks
 from labctl.context import Context
-from labctl.drills import runner
-from labctl.drills.catalogue import find
+from labctl.drills import job_load, runner
+from labctl.drills.catalogue import JOBS, find
 from labctl.drills.definition import Series
 from labctl.drills.ledger import Attempt, Ledger, Published
 from labctl.drills.load import Counts
@@ -88,6 +88,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr("labctl.status.nodes.read", found.read)
     monkeypatch.setattr("labctl.ansible.playbooks.run", found.play)
     monkeypatch.setattr(runner, "TaskLoad", FakeLoad)
+    monkeypatch.setattr(job_load, "JobLoad", FakeLoad)
     for name in ("WARM_UP_S", "CALM_S"):
         monkeypatch.setattr(runner, name, 0.0)
     monkeypatch.setattr(runner._Execution, "_watch", lambda *_: None)
@@ -123,3 +124,23 @@ def test_a_queue_that_was_not_there_is_looked_for(
     monkeypatch.setattr("labctl.status.nodes.read", lambda _: {"healthy": True, "queues": next(answers)})
     execute(Series("kill", (find("kill-broker-leader"),)), tmp_path)
     assert [played["drill_hosts"] for played in lab.played] == [["broker-1"]]
+
+
+def test_a_series_of_jobs_is_under_a_load_of_jobs(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, tuple[Any, ...]]] = []
+
+    class Jobs(FakeLoad):
+        def __init__(self, *arguments: Any) -> None:
+            started.append(("jobs", arguments))
+
+    monkeypatch.setattr(job_load, "JobLoad", Jobs)
+    monkeypatch.setattr("labctl.console_api.Console", lambda url, _paths, secret: (url, secret))
+    kill_child = next(drill for drill in JOBS.drills if drill.name == "kill-pool-child")
+    result = execute(Series("jobs", (kill_child,), jobs=True), tmp_path)
+    assert started == [("jobs", (("https://127.0.0.1:8443", "secret"), 1.0))]
+    assert lab.played[0]["drill_pid"] == 77
+    (item,) = result.rounds
+    assert item.metric("rerun") == pytest.approx(0.5)
+    assert (tmp_path / "run" / "ledger-lab.json").exists()
