@@ -12,9 +12,10 @@ from pathlib import Path
 import docker
 import docker.errors
 
-from labctl import images, keys, process, side_by_side
+from labctl import process, side_by_side
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
+from labctl.images import bake, keys
 from labctl.lock import exclusive
 from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths
@@ -54,9 +55,9 @@ def ensure_images(paths: LabPaths, screen: Screen) -> None:
     """Make `warren-vagrant`, and `warren-vagrant:<group>` with that group installed, for the Vagrantfile."""
     client = engine.ensure(paths, screen)
     declared = declaration.load(declaration.TOPOLOGY_FILE)
-    images.ensure(paths, declared, declared.kinds, client, screen)
+    bake.ensure(paths, declared, declared.kinds, client, screen)
     bases = {"latest": keys.node_image()} | {kind: keys.image(kind) for kind in declared.kinds}
-    if not images.exists(client, bases["latest"]):
+    if not bake.exists(client, bases["latest"]):
         _install(["mmdebstrap"], screen)
     side_by_side.run([partial(_image, f"{IMAGE}:{tag}", base, client, screen) for tag, base in bases.items()])
 

@@ -8,11 +8,11 @@ import shutil
 import docker
 import docker.errors
 
-from labctl import keys
 from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
-from labctl.images import BAKE_LAB
+from labctl.images import keys
+from labctl.images.bake import BAKE_LAB
 from labctl.lock import exclusive
 from labctl.machine import dockerd, engine
 from labctl.paths import LabPaths

@@ -7,9 +7,10 @@ from functools import cached_property
 import docker
 from docker.models.containers import Container
 
-from labctl import console_api, images, keys, state
+from labctl import console_api, state
 from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
+from labctl.images import bake, keys
 from labctl.machine import checks, engine, network
 from labctl.paths import LabPaths
 from labctl.screen import Screen
@@ -63,7 +64,7 @@ class DockerSubstrate:
             return Made(0, len(lab.nodes))
         missing = [node for node in lab.nodes if node.name not in present]
         self._check_machine(asleep, missing)
-        images.ensure(self._paths, declared, kinds(missing), self.client, screen)
+        bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
             run = playbooks.run(
                 self._paths,
@@ -156,7 +157,7 @@ class DockerSubstrate:
             )
 
     def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not images.exists(self.client, keys.image(kind)) for kind in kinds(missing))
+        cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
         checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
         checks.memory(sum(node.memory_mb for node in asleep))
         checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)

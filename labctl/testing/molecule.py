@@ -14,9 +14,10 @@ from queue import SimpleQueue
 
 from rich.table import Table
 
-from labctl import images, process, side_by_side
+from labctl import process, side_by_side
 from labctl.ansible import failures, playbooks
 from labctl.errors import UsageError
+from labctl.images import bake
 from labctl.lock import exclusive
 from labctl.machine import checks, engine
 from labctl.paths import ROOT, LabPaths
@@ -110,7 +111,7 @@ def prepare(screen: Screen) -> None:
     paths = LabPaths(PLACES[0].lab)
     declared = declaration.load()
     client = engine.ensure(paths, screen)
-    images.ensure(paths, declared, declared.kinds, client, screen)
+    bake.ensure(paths, declared, declared.kinds, client, screen)
 
 
 def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | None = None) -> Path:

@@ -22,18 +22,18 @@ PLAY = """---
   connection: local
   tasks:
     - name: Say something
-      playbooks.builtin.command: echo hello
+      ansible.builtin.command: echo hello
       changed_when: inventory_hostname == 'b'
     - name: Keep quiet
-      playbooks.builtin.command: echo hunter2
+      ansible.builtin.command: echo hunter2
       no_log: true
       changed_when: false
     - name: Fail and go on
-      playbooks.builtin.command: /bin/false
+      ansible.builtin.command: /bin/false
       ignore_errors: true
       changed_when: false
     - name: Loop
-      playbooks.builtin.command: "test {{ item }} != bad"
+      ansible.builtin.command: "test {{ item }} != bad"
       loop: [good, bad]
       changed_when: false
       when: inventory_hostname == fails | default('')
@@ -47,7 +47,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabPaths:
     (tmp_path / "hosts").write_text(
         f"[g]\na\nb\n[g:vars]\nansible_python_interpreter={sys.executable}\n", encoding="utf-8"
     )
-    monkeypatch.setattr(ansible, "ROOT", tmp_path)
+    monkeypatch.setattr(playbooks, "ROOT", tmp_path)
     monkeypatch.setenv("LAB_MITOGEN", "0")
     return LabPaths("x", tmp_path)
 
@@ -64,7 +64,7 @@ def test_a_run_counts_changes_and_writes_a_private_log(paths: LabPaths) -> None:
     assert {host: numbers["ignored"] for host, numbers in done.recap.items()} == {"a": 1, "b": 1}
     assert stat.S_IMODE(done.log.stat().st_mode) == 0o600
     log = done.log.read_text(encoding="utf-8")
-    assert "TASK Say something (playbooks.builtin.command)" in log
+    assert "TASK Say something (ansible.builtin.command)" in log
     assert "changed: b" in log
     assert "hunter2" not in log
 

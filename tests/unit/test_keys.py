@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl import keys
+from labctl.images import keys
 from labctl.paths import ROOT
 
 SITE = """---

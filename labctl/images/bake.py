@@ -12,10 +12,11 @@ from functools import partial
 import docker
 import docker.errors
 
-from labctl import keys, process, side_by_side, state
+from labctl import process, side_by_side, state
 from labctl.ansible import playbooks
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
+from labctl.images import keys
 from labctl.lock import exclusive
 from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
