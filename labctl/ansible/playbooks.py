@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from labctl import process
 from labctl.ansible.failures import Failure, explain, refusals
 from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process
 from labctl.screen import Step
 from labctl.state import make_private
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import docker
 import docker.errors
 
-from labctl import process, side_by_side
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
 from labctl.images import bake, keys
 from labctl.lock import exclusive
 from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process, side_by_side
 from labctl.screen import Screen
 from labctl.topology import declaration
 

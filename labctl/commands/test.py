@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from labctl import context, side_by_side
+from labctl import context
 from labctl.ansible import playbooks
 from labctl.commands import down, up, verify
 from labctl.errors import LabError
 from labctl.machine import engine
 from labctl.paths import ROOT, LabPaths, lab_paths
+from labctl.programs import side_by_side
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate

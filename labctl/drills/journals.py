@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labctl.context import Context
 from labctl.errors import LabError
-from labctl.remote import output
+from labctl.programs.remote import output
 from labctl.substrates.base import distinct
 
 

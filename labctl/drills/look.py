@@ -10,7 +10,7 @@ from labctl import report
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.paths import ROOT
-from labctl.remote import output
+from labctl.programs.remote import output
 from labctl.substrates.base import distinct
 
 PROGRAM = ROOT / "playbooks" / "files" / "node_status.py"

@@ -18,7 +18,7 @@ from labctl.drills.model import Drill, Fault, Shape
 from labctl.drills.result import Result, Round
 from labctl.drills.scene import QUEUES, Scene
 from labctl.errors import LabError, UsageError
-from labctl.remote import output
+from labctl.programs.remote import output
 from labctl.screen import Step
 
 WARM_UP_S = 4.0

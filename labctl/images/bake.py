@@ -12,7 +12,7 @@ from functools import partial
 import docker
 import docker.errors
 
-from labctl import process, side_by_side, state
+from labctl import state
 from labctl.ansible import playbooks
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
@@ -20,6 +20,7 @@ from labctl.images import keys
 from labctl.lock import exclusive
 from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process, side_by_side
 from labctl.screen import Screen, Step
 from labctl.substrates import cleanup
 from labctl.topology.model import Topology, groups_of

@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labctl import console_api, remote
+from labctl import console_api
 from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
 from labctl.paths import LabPaths
+from labctl.programs import remote
 from labctl.screen import Screen
 from labctl.substrates.base import Made, distinct
 from labctl.topology.model import GROUPS

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labctl import process
 from labctl.paths import ROOT
+from labctl.programs import process
 from labctl.screen import Step
 from labctl.state import make_private
 

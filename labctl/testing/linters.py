@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from labctl import process
 from labctl.ansible import playbooks
 from labctl.paths import ROOT, LabPaths, lab_paths
+from labctl.programs import process
 from labctl.screen import Screen
 from labctl.testing.junit import Case
 

@@ -14,13 +14,13 @@ from queue import SimpleQueue
 
 from rich.table import Table
 
-from labctl import process, side_by_side
 from labctl.ansible import failures, playbooks
 from labctl.errors import UsageError
 from labctl.images import bake
 from labctl.lock import exclusive
 from labctl.machine import checks, engine
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process, side_by_side
 from labctl.screen import Screen
 from labctl.state import make_private
 from labctl.testing import junit

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from labctl import process
 from labctl.errors import LabError
 from labctl.paths import ROOT
+from labctl.programs import process
 from labctl.screen import Screen
 
 OLD, NEW = (11,), (14, 13, 12)  # minor versions of Python 3, best first

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from labctl import process, report
+from labctl import report
 from labctl.commands import box, demo, down, drill, status, up, verify
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process
 from labctl.screen import Screen
 from labctl.substrates.cleanup import remove_state
 from labctl.substrates.ssh import HostSubstrate

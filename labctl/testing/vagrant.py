@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labctl import process
 from labctl.ansible import failures, playbooks
 from labctl.commands import box, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.machine import engine, network
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process
 from labctl.screen import Screen, Step
 from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit

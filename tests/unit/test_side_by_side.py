@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from labctl import process, side_by_side
 from labctl.errors import LabError
+from labctl.programs import process, side_by_side
 from labctl.screen import Screen
 
 

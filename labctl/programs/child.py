@@ -20,7 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
-GRACE_S = 5.0  # between asking and killing; labctl/process.py waits longer than this
+GRACE_S = 5.0  # between asking and killing; labctl/programs/process.py waits longer than this
 
 
 @dataclass(frozen=True)

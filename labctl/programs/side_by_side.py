@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar, cast
 
-from labctl import process
+from labctl.programs import process
 
 T = TypeVar("T")
 

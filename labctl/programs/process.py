@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from labctl.child import GRACE_S
 from labctl.paths import ROOT
+from labctl.programs.child import GRACE_S
 
 _running: set[subprocess.Popen[str]] = set()
 
