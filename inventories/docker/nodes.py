@@ -21,9 +21,9 @@ except ModuleNotFoundError:
 sys.path.insert(0, str(ROOT))
 
 from labctl.errors import LabError  # noqa: E402 - the path above makes it importable
-from labctl.inventory import inventory  # noqa: E402
+from labctl.lab.inventory import inventory  # noqa: E402
+from labctl.lab.state import current_topology  # noqa: E402
 from labctl.paths import lab_paths  # noqa: E402
-from labctl.state import current_topology  # noqa: E402
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import docker.errors
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
 from labctl.images import bake, keys
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
 from labctl.machine import engine, root
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process, side_by_side

@@ -10,8 +10,8 @@ from pathlib import Path
 from labctl.console_api import Console, Progress
 from labctl.context import Context
 from labctl.errors import LabError
+from labctl.lab.state import make_private
 from labctl.screen import Step
-from labctl.state import make_private
 
 POLL_S = 0.25
 STALL_S = 120.0  # without one more tile: a large picture may take long, and a slow host too

@@ -13,7 +13,7 @@ from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.images import keys
 from labctl.images.bake import BAKE_LAB
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
 from labctl.machine import dockerd, engine
 from labctl.paths import LabPaths
 from labctl.screen import Screen

@@ -20,9 +20,9 @@ from labctl.drills.model import Drill
 from labctl.drills.result import Result, judge, judge_control
 from labctl.drills.tables import headline, markdown, row
 from labctl.errors import LabError, UsageError
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
+from labctl.lab.state import make_private, write_private
 from labctl.paths import ROOT
-from labctl.state import make_private, write_private
 
 BEFORE_S = 15  # of the journals that are kept, before the drill
 # What a soak leaves out: its load differs, or one fault takes minutes.

@@ -7,7 +7,7 @@ from pathlib import Path
 from labctl.ansible import playbooks
 from labctl.context import Context
 from labctl.errors import UsageError
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
 from labctl.paths import ROOT
 
 

@@ -10,7 +10,7 @@ from labctl.commands import demo, verify
 from labctl.console_api import USER
 from labctl.context import Context
 from labctl.errors import LabError
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
 
 
 @dataclass

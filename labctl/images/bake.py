@@ -12,12 +12,12 @@ from functools import partial
 import docker
 import docker.errors
 
-from labctl import state
 from labctl.ansible import playbooks
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
 from labctl.images import keys
-from labctl.lock import exclusive
+from labctl.lab import state
+from labctl.lab.lock import exclusive
 from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process, side_by_side

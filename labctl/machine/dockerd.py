@@ -10,9 +10,9 @@ from pathlib import Path
 
 import docker
 
+from labctl.lab.state import make_private, write_private
 from labctl.machine import root
 from labctl.paths import LabPaths
-from labctl.state import make_private, write_private
 
 PID_FILE = Path("/var/run/docker.pid")
 CONTAINERD_PID_FILE = Path("/var/run/docker/containerd/containerd.pid")

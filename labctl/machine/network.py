@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import docker
 
-from labctl import state
 from labctl.errors import UsageError
+from labctl.lab import state
 from labctl.machine.checks import port_is_free
 from labctl.paths import LabPaths
 from labctl.topology.model import Topology

@@ -7,10 +7,11 @@ from functools import cached_property
 import docker
 from docker.models.containers import Container
 
-from labctl import console_api, state
+from labctl import console_api
 from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
 from labctl.images import bake, keys
+from labctl.lab import state
 from labctl.machine import checks, engine, network
 from labctl.paths import LabPaths
 from labctl.screen import Screen

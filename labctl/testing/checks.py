@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labctl.lab.state import make_private
 from labctl.paths import ROOT
 from labctl.programs import process
 from labctl.screen import Step
-from labctl.state import make_private
 
 SHOWN_ALIKE = 3
 NO_TESTS = 5  # pytest's exit status when nothing was collected

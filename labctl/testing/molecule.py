@@ -17,12 +17,12 @@ from rich.table import Table
 from labctl.ansible import failures, playbooks
 from labctl.errors import UsageError
 from labctl.images import bake
-from labctl.lock import exclusive
+from labctl.lab.lock import exclusive
+from labctl.lab.state import make_private
 from labctl.machine import checks, engine
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process, side_by_side
 from labctl.screen import Screen
-from labctl.state import make_private
 from labctl.testing import junit
 from labctl.testing.junit import Case
 from labctl.topology import declaration

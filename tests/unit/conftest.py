@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from labctl.inventory import inventory
+from labctl.lab.inventory import inventory
 from labctl.paths import LabPaths
 from labctl.topology import declaration
 from tests.unit.rendering import DOCKER, Rendered, render

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from labctl import state
 from labctl.errors import UsageError
+from labctl.lab import state
 from labctl.machine import checks, dockerd, engine, network, root
 from labctl.paths import LabPaths
 from labctl.screen import Screen

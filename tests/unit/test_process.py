@@ -75,7 +75,7 @@ def test_a_program_ended_by_a_signal_is_a_failure() -> None:
 
 @pytest.mark.parametrize("program", [["sh", "-c", "echo $$; exec sleep 60"], [sys.executable, "-c", FAMILY]])
 def test_what_was_started_ends_when_the_command_is_killed(program: list[str]) -> None:
-    code = f"from labctl.programs import process;process.stream({program!r}, lambda line: print(line, flush=True))"
+    code = f"from labctl.programs.process import stream;stream({program!r}, lambda l: print(l, flush=True))"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as parent:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from labctl import state
 from labctl.errors import UsageError
-from labctl.lock import exclusive
+from labctl.lab import state
+from labctl.lab.lock import exclusive
 from labctl.paths import LabPaths, current_lab
 from labctl.substrates.cleanup import remove_state
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from labctl.lab.state import console_url
 from labctl.paths import LabPaths
-from labctl.state import console_url
 from labctl.topology.model import GROUPS, Node, Topology
 
 
