@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from labctl.ansible.failures import Failure, explain, refusals
 from labctl.errors import LabError, UsageError
-from labctl.lab.state import make_private
+from labctl.lab.files import make_private
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Step

@@ -10,7 +10,7 @@ from pathlib import Path
 from labctl.console_api import Console, Progress
 from labctl.context import Context
 from labctl.errors import LabError
-from labctl.lab.state import make_private
+from labctl.lab.files import make_private
 from labctl.screen import Step
 
 POLL_S = 0.25

@@ -13,6 +13,7 @@ from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.images import keys
 from labctl.images.bake import BAKE_LAB
+from labctl.lab.files import remove_state
 from labctl.lab.lock import exclusive
 from labctl.machine import dockerd, engine
 from labctl.paths import LabPaths
@@ -51,7 +52,7 @@ def remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None
                 playbooks.run(paths, "substrate/destroy.yml", step)
         step.update("what is left")
         cleanup.sweep(paths, client)
-        cleanup.remove_state(paths)
+        remove_state(paths)
         step.result = f"{before}" if existed or before.containers else "there was nothing"
 
 
@@ -60,7 +61,7 @@ def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
     with contextlib.suppress(engine.EngineDownError):
         return engine.connect()
     if not paths.lab_file.exists():
-        cleanup.remove_state(paths)
+        remove_state(paths)
         screen.say(f"There is no lab {paths.name}, and no Docker engine answers.")
         return None
     return engine.ensure(paths, screen)

@@ -20,8 +20,8 @@ from labctl.drills.model import Drill
 from labctl.drills.result import Result, judge, judge_control
 from labctl.drills.tables import headline, markdown, row
 from labctl.errors import LabError, UsageError
+from labctl.lab.files import make_private, write_private
 from labctl.lab.lock import exclusive
-from labctl.lab.state import make_private, write_private
 from labctl.paths import ROOT
 
 BEFORE_S = 15  # of the journals that are kept, before the drill

@@ -16,7 +16,7 @@ from labctl.ansible import playbooks
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
 from labctl.images import keys
-from labctl.lab import state
+from labctl.lab.files import remove_state, write_private
 from labctl.lab.lock import exclusive
 from labctl.machine import network, root
 from labctl.paths import ROOT, LabPaths
@@ -51,7 +51,7 @@ def ensure(
         if missing:
             _ensure_node_image(client, screen)
             _bake(bake, declared, missing, client, screen)
-        cleanup.remove_state(bake)
+        remove_state(bake)
 
 
 def _ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
@@ -140,7 +140,7 @@ def _drop_other_bake(bake: LabPaths, wanted: dict[str, str], client: docker.Dock
     note, text = bake.state / "wanted.json", json.dumps(wanted, sort_keys=True)
     if not note.exists() or note.read_text(encoding="utf-8") != text:
         cleanup.sweep(bake, client)
-        state.write_private(note, text)
+        write_private(note, text)
 
 
 def _forget_older(repository: str, current: str, client: docker.DockerClient) -> None:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labctl.errors import UsageError
-from labctl.lab.state import make_private
+from labctl.lab.files import make_private, remove_state
 from labctl.paths import LabPaths
-from labctl.substrates.cleanup import remove_state
 
 
 @contextmanager

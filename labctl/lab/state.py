@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from labctl.errors import UsageError
+from labctl.lab.files import make_private, write_private
 from labctl.paths import DEFAULT_LAB, LabPaths, lab_paths
 from labctl.topology import declaration
 from labctl.topology.model import Topology
@@ -70,20 +70,6 @@ def write(paths: LabPaths, state: LabState) -> None:
     make_private(paths.base)
     make_private(paths.state)
     write_private(paths.lab_file, state.to_json())
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only its owner may enter."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def current_topology(paths: LabPaths | None = None) -> Topology:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import docker
 
-from labctl.lab.state import make_private, write_private
+from labctl.lab.files import make_private, write_private
 from labctl.machine import root
 from labctl.paths import LabPaths
 

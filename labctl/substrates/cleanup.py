@@ -6,7 +6,6 @@ python -m labctl.substrates.cleanup does that for the lab that LAB_NAME names, w
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import docker
 import docker.errors
 
 from labctl.errors import LabError
+from labctl.lab.files import remove_state
 from labctl.paths import LabPaths, lab_paths
 
 
@@ -55,13 +55,6 @@ def sweep(paths: LabPaths, client: docker.DockerClient) -> Removed:
             network.remove()
             removed.networks += 1
     return removed
-
-
-def remove_state(paths: LabPaths) -> None:
-    """Remove the lab's folder, and .lab when nothing else is in it."""
-    shutil.rmtree(paths.state, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        paths.base.rmdir()
 
 
 def _label(paths: LabPaths) -> dict[str, str | list[str] | bool]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labctl.lab.state import make_private
+from labctl.lab.files import make_private
 from labctl.paths import ROOT
 from labctl.programs import process
 from labctl.screen import Step

@@ -17,8 +17,8 @@ from rich.table import Table
 from labctl.ansible import failures, playbooks
 from labctl.errors import UsageError
 from labctl.images import bake
+from labctl.lab.files import make_private
 from labctl.lab.lock import exclusive
-from labctl.lab.state import make_private
 from labctl.machine import checks, engine
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process, side_by_side

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from labctl.errors import UsageError
 from labctl.lab import state
+from labctl.lab.files import make_private, remove_state
 from labctl.lab.lock import exclusive
-from labctl.paths import LabPaths, current_lab
-from labctl.substrates.cleanup import remove_state
+from labctl.paths import ROOT, LabPaths, current_lab
 
 SAVED = state.LabState(
     "x", "10.55.0.0/24", {"gateway-1": {443: 18443}}, {"broker-1": state.NodeRecord("c", "k")}
@@ -39,7 +41,7 @@ def test_a_lab_that_is_not_there_has_no_state(paths: LabPaths) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 99}', '{"version": 1, "lab": "x"}'])
 def test_a_damaged_file_is_named_with_the_way_out(paths: LabPaths, text: str) -> None:
-    state.make_private(paths.state)
+    make_private(paths.state)
     paths.lab_file.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=r"lab\.json is damaged .*; run \./lab down"):
         state.read(paths)
@@ -118,10 +120,16 @@ def test_the_lock_may_be_removed_with_the_lab_by_its_holder(paths: LabPaths) -> 
 
 def test_what_a_killed_lookup_left_is_gone_and_passwords_stay(paths: LabPaths) -> None:
     """The lock would stop every later run, and a file without a password would pass for one."""
-    state.make_private(paths.secrets)
+    make_private(paths.secrets)
     (paths.secrets / f"{'0' * 40}.ansible_lockfile").touch(0o000)
     (paths.secrets / "broker_admin").touch(0o600)
     (paths.secrets / "console_password").write_text("kept\n")
     with exclusive(paths, "up"):
         assert [file.name for file in paths.secrets.iterdir()] == ["console_password"]
     assert (paths.secrets / "console_password").read_text() == "kept\n"
+
+
+def test_taking_a_lock_does_not_load_docker() -> None:
+    """Its client takes long to load, and most commands that lock never use it."""
+    code = "import sys, labctl.lab.lock; sys.exit('docker' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,31 @@
+"""Files that belong to one lab, which nobody but its owner may read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from labctl.paths import LabPaths
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def remove_state(paths: LabPaths) -> None:
+    """Remove the lab's folder, and .lab when nothing else is in it."""
+    shutil.rmtree(paths.state, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        paths.base.rmdir()
