@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from labctl import context as lab_context
-from labctl import report
 from labctl.ansible import playbooks
 from labctl.context import Context
+from labctl.status import report
 from labctl.substrates.base import distinct
 
 _COLOURS = {True: "green", False: "red"}

@@ -13,13 +13,13 @@ from labctl.context import Context
 from labctl.drills import account, gaps
 from labctl.drills.faults import Faults, play
 from labctl.drills.load import UNIT, Load, NotHeldError, mosaic
-from labctl.drills.look import look
 from labctl.drills.model import Drill, Fault, Shape
 from labctl.drills.result import Result, Round
 from labctl.drills.scene import QUEUES, Scene
 from labctl.errors import LabError, UsageError
 from labctl.programs.remote import output
 from labctl.screen import Step
+from labctl.status.nodes import look
 
 WARM_UP_S = 4.0
 FIRST_S = 30.0

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from labctl import report
 from labctl.commands import box, demo, down, drill, status, up, verify
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
@@ -17,6 +16,7 @@ from labctl.lab.files import remove_state
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Screen
+from labctl.status import report
 from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit
 from labctl.testing.cases import Cases

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labctl import report
+from labctl.status import report
 
 GROUPS = {
     "brokers": ["broker-1", "broker-2", "broker-3"],

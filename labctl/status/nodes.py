@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from labctl import context as lab_context
-from labctl import report
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.paths import ROOT
 from labctl.programs.remote import output
+from labctl.status import report
 from labctl.substrates.base import distinct
 
 PROGRAM = ROOT / "playbooks" / "files" / "node_status.py"

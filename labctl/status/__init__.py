@@ -1,0 +1,1 @@
+"""How a lab is: what its nodes say of themselves, put together."""
