@@ -35,7 +35,6 @@ class Run:
     seconds: float = 0.0
     recap: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    unreachable: dict[str, str] = field(default_factory=dict)
     stdout: dict[str, str] = field(default_factory=dict)
     noise: list[str] = field(default_factory=list)
 
@@ -74,7 +73,7 @@ def _mitogen() -> dict[str, str]:
     return {"ANSIBLE_STRATEGY_PLUGINS": str(strategies), "ANSIBLE_STRATEGY": "mitogen_linear"}
 
 
-def run(  # noqa: PLR0913 - all but three have defaults
+def run(
     paths: LabPaths,
     name: str,
     step: Step,
@@ -84,12 +83,9 @@ def run(  # noqa: PLR0913 - all but three have defaults
     variables: Mapping[str, object] | None = None,
     extra_environment: Mapping[str, str] | None = None,
     keep_stdout: bool = False,
-    must_pass: bool = True,
 ) -> Run:
     """Run `playbooks/<name>`; raises LabError with task, host, message and log path when it fails, and
     UsageError with the reason where a host is not fit and nothing was touched.
-
-    With must_pass=False the caller reads the failures from the returned Run.
     """
     local = name.startswith("substrate/")
     extra = {
@@ -111,7 +107,7 @@ def run(  # noqa: PLR0913 - all but three have defaults
         )
     run = reader.run
     run.status, run.seconds = status, time.monotonic() - started
-    if status != 0 and must_pass:
+    if status != 0:
         unfit = list(dict.fromkeys(refusals(run.failures)))
         if unfit:
             raise UsageError("\n".join([*unfit, f"  log: {_shown(log_path)}"]))
@@ -162,11 +158,8 @@ class _Reader:
         message = event.get("message", "")
         indented = "".join(f"\n      {line}" for line in message.splitlines())
         self._write(f"  {status}: {host}{indented}")
-        if status == "failed":
+        if status in ("failed", "unreachable"):
             self.run.failures.append(Failure(host, event["task"], message, self._play))
-        elif status == "unreachable":
-            self.run.failures.append(Failure(host, event["task"], message, self._play))
-            self.run.unreachable[host] = message
         if "stdout" in event:
             self.run.stdout[host] = event["stdout"]
         self._step.update(f"{self._play} · {self._task} · {host} ({self._done} done)")

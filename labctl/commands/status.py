@@ -7,39 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
-from labctl import context as lab_context
-from labctl.ansible import playbooks
 from labctl.context import Context
-from labctl.status import report
-from labctl.substrates.base import distinct
+from labctl.status import nodes, report
 
 _COLOURS = {True: "green", False: "red"}
 
 
-def read(context: Context) -> dict[str, Any]:
-    """Ask every node that can be asked; the document of `status --json`."""
-    groups = context.substrate.groups()
-    states = lab_context.states(context)
-    hosts = [host for host in distinct(groups) if states.get(host, "running") == "running"]
-    answers: dict[str, str] = {}
-    if hosts:
-        with context.screen.step("ask the nodes") as step:
-            run = playbooks.run(
-                context.paths,
-                "status.yml",
-                step,
-                inventory=context.substrate.inventory,
-                arguments=["--limit", ",".join(hosts), "--forks", str(len(hosts))],
-                keep_stdout=True,
-                must_pass=False,
-            )
-            answers = run.stdout
-            step.result = f"{len(answers)} of {len(hosts)} answered"
-    return report.assemble(groups, states, answers)
-
-
 def command(context: Context) -> int:
-    status = read(context)
+    status = nodes.read(context, show=True)
     if context.screen.json:
         print(json.dumps(status, indent=2))
     else:
@@ -49,22 +24,22 @@ def command(context: Context) -> int:
 
 def _show(context: Context, status: dict[str, Any]) -> None:
     console = context.screen.console
-    nodes = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for title in ("node", "state", "services", "consumes"):
-        nodes.add_column(title)
+        table.add_column(title)
     for node in status["nodes"]:
         services = "  ".join(
             f"[{_COLOURS[state == 'active']}]{name}[/]" + ("" if state == "active" else f" {state}")
             for name, state in node["services"].items()
         )
         colour = _COLOURS[node["state"] == "running"]
-        nodes.add_row(
+        table.add_row(
             node["name"],
             f"[{colour}]{node['state']}[/]",
             services,
             " ".join(queue.removeprefix("mosaic.") for queue in status["workers"].get(node["name"], [])),
         )
-    console.print(nodes, soft_wrap=False)
+    console.print(table, soft_wrap=False)
     _show_queues(context, status["queues"])
     cluster = status["cluster"]
     console.print(

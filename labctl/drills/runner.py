@@ -19,7 +19,7 @@ from labctl.drills.scene import QUEUES, Scene
 from labctl.errors import LabError, UsageError
 from labctl.programs.remote import output
 from labctl.screen import Step
-from labctl.status.nodes import look
+from labctl.status import nodes
 
 WARM_UP_S = 4.0
 FIRST_S = 30.0
@@ -165,7 +165,7 @@ class _Execution:
         self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
 
     def _leader(self) -> str:
-        queue = look(self._context)["queues"].get(QUEUES[self._run.profile])
+        queue = nodes.read(self._context)["queues"].get(QUEUES[self._run.profile])
         if not queue or not queue["leader"]:
             raise LabError(
                 f"Queue {QUEUES[self._run.profile]} has no leader; ./lab status tells how the brokers are."
@@ -175,7 +175,7 @@ class _Execution:
     def _healthy_within(self, seconds: float, doing: str, load: Load | None = None) -> bool:
         """Whether the lab is healthy now or soon."""
         deadline = time.monotonic() + seconds * self._patience
-        while not look(self._context)["healthy"]:
+        while not nodes.read(self._context)["healthy"]:
             if time.monotonic() > deadline:
                 return False
             self._watch(load, LOOK_S, doing)

@@ -1,24 +1,28 @@
-"""The lab at a glance during a drill: the document of `status`, without Ansible and so in half a second."""
+"""Asks every node how it is, all at the same time: a program is piped to each, nothing is needed there."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from labctl import context as lab_context
 from labctl.context import Context
 from labctl.errors import LabError
-from labctl.paths import ROOT
 from labctl.programs.remote import output
 from labctl.status import report
 from labctl.substrates.base import distinct
 
-PROGRAM = ROOT / "playbooks" / "files" / "node_status.py"
+PROGRAM = Path(__file__).with_name("node_status.py")
 SECONDS = 30.0
 
 
-def look(context: Context) -> dict[str, Any]:
-    """Ask every node that runs; one that does not answer in time has not answered."""
+def read(context: Context, *, show: bool = False) -> dict[str, Any]:
+    """The document of `status --json`; a node that does not answer in time has not answered.
+
+    With `show` it is a step on the screen.
+    """
     substrate = context.substrate
     groups = substrate.groups()
     states = lab_context.states(context)
@@ -34,6 +38,11 @@ def look(context: Context) -> dict[str, Any]:
         except LabError:
             return ""
 
-    with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
-        answers = dict(zip(hosts, pool.map(ask, hosts), strict=True))
-    return report.assemble(groups, states, {host: text for host, text in answers.items() if text})
+    with (
+        context.screen.step("ask the nodes") if show else nullcontext() as step,
+        ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool,
+    ):
+        answers = {host: text for host, text in zip(hosts, pool.map(ask, hosts), strict=True) if text}
+        if step:
+            step.result = f"{len(answers)} of {len(hosts)} answered"
+    return report.assemble(groups, states, answers)

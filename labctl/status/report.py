@@ -15,7 +15,7 @@ def assemble(
     """The document of `status --json`.
 
     groups: host names by group, where a host of several groups is shown in the first; substrate_states:
-    what the substrate says of a host; answers: JSON of playbooks/files/node_status.py by host, for those
+    what the substrate says of a host; answers: JSON of node_status.py by host, for those
     that answered.
     """
     said = {host: _decode(text) for host, text in answers.items()}

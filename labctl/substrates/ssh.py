@@ -24,6 +24,7 @@ from labctl.topology.model import GROUPS
 
 BOOT_S = 120.0
 ANSWER_S = 5.0
+CONNECT_S = 10
 # The kernel restarts at once: nothing ends in order, nothing is written.
 _POWER_CYCLE = (
     "echo 1 > /proc/sys/kernel/sysrq; (sleep 0.3; echo b > /proc/sysrq-trigger) </dev/null >/dev/null 2>&1 &"
@@ -85,7 +86,7 @@ class HostSubstrate:
         variables = self._variables(node)
         user = variables.get("ansible_user")
         address = str(variables.get("ansible_host", node))
-        words = ["ssh"]
+        words = ["ssh", "-o", f"ConnectTimeout={CONNECT_S}"]
         if variables.get("ansible_port"):
             words += ["-p", str(variables["ansible_port"])]
         if variables.get("ansible_ssh_private_key_file"):

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from labctl.commands import box, demo, down, drill, status, up, verify
+from labctl.commands import box, demo, down, drill, up, verify
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.lab.files import remove_state
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Screen
-from labctl.status import report
+from labctl.status import nodes, report
 from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit
 from labctl.testing.cases import Cases
@@ -127,7 +127,7 @@ class Cycle:
         return verify.run(self._lab, disruptive=True, reports=self._reports, name="verify-vm").report
 
     def _status(self) -> None:
-        said = status.read(self._lab)
+        said = nodes.read(self._lab)
         if not said["healthy"]:
             raise LabError(f"status says: {' '.join(report.complaints(said))}")
 

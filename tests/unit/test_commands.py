@@ -11,12 +11,13 @@ from typing import cast
 import pytest
 
 from labctl import bootstrap
-from labctl.commands import access, demo, run, status, verify
+from labctl.commands import access, demo, run, verify
 from labctl.console_api import Console, Progress
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
+from labctl.status import nodes
 from labctl.substrates.containers import DockerSubstrate
 from labctl.testing import checks, junit
 
@@ -227,4 +228,4 @@ def test_a_lab_that_was_never_made_is_named(
     paths = LabPaths("nowhere", root=tmp_path)
     empty = Context(paths, DockerSubstrate(paths), Screen())
     with pytest.raises(UsageError, match=r"There is no lab nowhere; \./lab up makes it\."):
-        status.read(empty) if command == "status" else verify.run(empty)
+        nodes.read(empty) if command == "status" else verify.run(empty)

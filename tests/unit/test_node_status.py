@@ -19,7 +19,7 @@ from labctl.paths import ROOT
 @pytest.fixture
 def node_status() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "node_status", ROOT / "playbooks" / "files" / "node_status.py"
+        "node_status", ROOT / "labctl" / "status" / "node_status.py"
     )
     assert spec is not None
     assert spec.loader is not None
@@ -201,7 +201,7 @@ def test_only_firing_alerts_are_told(
     settings = tmp_path / "prometheus"
     settings.write_text('ARGS="--web.listen-address=10.9.0.51:9090 --web.route-prefix=/prometheus/ --x=1"\n')
     monkeypatch.setattr(node_status, "PROMETHEUS", settings)
-    monkeypatch.setattr(node_status.ssl, "create_default_context", lambda **_: None)
-    monkeypatch.setattr(node_status.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("ssl.create_default_context", lambda **_: None)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
     assert node_status.alerts() == [{"name": "Firing", "severity": "warning", "summary": "It is so."}]
     assert asked == ["https://10.9.0.51:9090/prometheus/api/v1/alerts"]

@@ -2,7 +2,8 @@
 """Prints as JSON how this node is: its services, a broker's view of the cluster, a monitor's firing alerts.
 
 Arguments: the inventory groups of this node. Runs as root, with the standard library alone. An unanswered
-question gives an `error` entry, never a failure: half a picture is better than none.
+question gives an `error` entry, never a failure: half a picture is better than none. TLS and HTTP are loaded
+where they are needed: most nodes do without, and all of a lab may share this machine's cores.
 """
 
 from __future__ import annotations
@@ -10,11 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-import ssl
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +85,14 @@ class Management:
         self._url = settings["url"].rstrip("/")
         token = base64.b64encode(f"{settings['username']}:{settings['password']}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}"}
+        import ssl
+
         self._context = ssl.create_default_context(cafile=settings["ca"])
 
     def get(self, path: str) -> Any:
         """Decoded answer to GET /api/<path>."""
+        import urllib.request
+
         request = urllib.request.Request(f"{self._url}/api/{path}", headers=self._headers)  # noqa: S310 - https
         with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as answer:  # noqa: S310
             return json.load(answer)
@@ -126,6 +128,8 @@ def cluster(api: Management) -> dict[str, Any]:
 
 def endangered(api: Management) -> list[str]:
     """Quorum queues with a copy here of which just a majority is in step: one more loss would stop them."""
+    import urllib.error
+
     try:
         api.get("health/checks/node-is-quorum-critical")
     except urllib.error.HTTPError as error:
@@ -154,6 +158,9 @@ def queues(api: Management) -> dict[str, Any]:
 
 def alerts() -> list[dict[str, str]]:
     """Name, severity and summary of each alert that fires, as Prometheus of this node has it."""
+    import ssl
+    import urllib.request
+
     arguments = dict(re.findall(r"--web\.([a-z-]+)=([^\s\"]+)", PROMETHEUS.read_text(encoding="utf-8")))
     url = f"https://{arguments['listen-address']}{arguments['route-prefix']}api/v1/alerts"
     context = ssl.create_default_context(cafile=CA)
