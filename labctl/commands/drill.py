@@ -16,8 +16,9 @@ from rich.table import Table
 from labctl.context import Context
 from labctl.drills import catalogue, journals, runner
 from labctl.drills.catalogue import DRILLS
-from labctl.drills.model import Drill
-from labctl.drills.result import Result, judge, judge_control
+from labctl.drills.definition import Drill
+from labctl.drills.expectations import judge, judge_control
+from labctl.drills.result import Result
 from labctl.drills.tables import headline, markdown, row
 from labctl.errors import LabError, UsageError
 from labctl.lab.files import make_private, write_private
@@ -161,10 +162,10 @@ def _one(context: Context, run: runner.Run) -> Result:
 
 
 def _draw(results: Sequence[Result], target: Path) -> None:
-    from labctl.drills import picture  # takes a second to load
+    from labctl.drills import plot  # takes a second to load
 
     if results:
-        picture.draw(results, target)
+        plot.draw(results, target)
 
 
 def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labctl.drills import aims
-from labctl.drills.aims import at_follower, at_leader
-from labctl.drills.model import Aim, Drill, Limit
+from labctl.drills import faults
+from labctl.drills.definition import Drill, Limit, MakeFault
+from labctl.drills.faults import at_follower, at_leader
 from labctl.errors import UsageError
 
 _CLUSTER = {"brokers": 3}
@@ -17,16 +17,16 @@ _PUBLISHING = {"publish": Limit(1, 3)}
 _ONE_WORKER_LESS = {**_PUBLISHING, "execution": Limit(1, 3)}
 
 
-def _silent(name: str, breaks: str, aim: Aim, *, control: bool = False) -> Drill:
+def _silent(name: str, breaks: str, fault: MakeFault, *, control: bool = False) -> Drill:
     """A broker is of no use for 10 s, and does not say so."""
-    return Drill(name, breaks, aim, _SILENT, hold=10, control=control, needs=_CLUSTER)
+    return Drill(name, breaks, fault, _SILENT, duration=10, control=control, needs=_CLUSTER)
 
 
 DRILLS = (
     Drill(
         "kill-broker-leader",
         "the broker that leads the queue is killed, and started again by systemd",
-        at_leader(aims.kill_broker),
+        at_leader(faults.kill_broker),
         _KILLED,
         control=True,
         needs=_CLUSTER,
@@ -34,147 +34,147 @@ DRILLS = (
     Drill(
         "kill-broker-follower",
         "a broker that follows is killed",
-        at_follower(aims.kill_broker),
+        at_follower(faults.kill_broker),
         _KILLED,
         needs=_CLUSTER,
     ),
     _silent(
         "power-off-broker-leader",
         "the leader's host loses its power, without a word to its peers",
-        at_leader(aims.power_off),
+        at_leader(faults.power_off),
         control=True,
     ),
-    _silent("power-off-broker-follower", "a follower's host loses its power", at_follower(aims.power_off)),
+    _silent("power-off-broker-follower", "a follower's host loses its power", at_follower(faults.power_off)),
     _silent(
         "freeze-broker-leader",
         "the leader answers nothing, and its connections stay open (SIGSTOP)",
-        at_leader(aims.freeze_broker),
+        at_leader(faults.freeze_broker),
         control=True,
     ),
-    _silent("freeze-broker-follower", "a follower answers nothing", at_follower(aims.freeze_broker)),
+    _silent("freeze-broker-follower", "a follower answers nothing", at_follower(faults.freeze_broker)),
     _silent(
         "partition-leader",
         "the leader loses its peers, not its clients",
-        aims.partition_leader,
+        faults.partition_leader,
         control=True,
     ),
     _silent(
         "partition-random-node",
         "a random broker loses its peers (Jepsen's partition-random-node)",
-        aims.partition_random_node,
+        faults.partition_random_node,
     ),
     _silent(
         "partition-halves",
         "the first half of the brokers is cut off from the second (partition-halves)",
-        aims.partition_halves,
+        faults.partition_halves,
     ),
     _silent(
         "partition-random-halves",
         "two random halves (partition-random-halves)",
-        aims.partition_random_halves,
+        faults.partition_random_halves,
     ),
     Drill(
         "partition-majorities-ring",
         "each broker hears a majority, no two the same (partition-majorities-ring); of three, no link works",
-        aims.partition_majorities_ring,
+        faults.partition_majorities_ring,
         _NO_MAJORITY,
-        hold=12,
+        duration=12,
         settle=25,
-        bites={"publish": 8.0},
+        at_least={"publish": 8.0},
         needs=_CLUSTER,
     ),
     Drill(
         "slow-network",
         "packets between brokers come late, and some get lost",
-        aims.slow_network,
+        faults.slow_network,
         {"publish": Limit(2.5, 6), "host": Limit(3, 6)},
-        hold=20,
+        duration=20,
         needs=_CLUSTER,
     ),
     Drill(
         "disk-alarm",
         "a broker runs out of disk and the cluster blocks publishers",
-        aims.alarm("disk"),
+        faults.alarm("disk"),
         _ALARM,
-        hold=20,
-        bites={"publish": 4.0},
+        duration=20,
+        at_least={"publish": 4.0},
     ),
     Drill(
         "memory-alarm",
         "a broker runs out of memory and the cluster blocks publishers",
-        aims.alarm("memory"),
+        faults.alarm("memory"),
         _ALARM,
-        hold=20,
-        bites={"publish": 4.0},
+        duration=20,
+        at_least={"publish": 4.0},
     ),
     Drill(
         "restart-all-brokers",
         "all brokers restart at the same time",
-        aims.restart_all,
+        faults.restart_all,
         _NO_MAJORITY,
         settle=30,
     ),
     Drill(
         "rolling-restart",
         "the brokers restart one after another, as after a change of their configuration",
-        aims.rolling_restart,
+        faults.rolling_restart,
         _SILENT,
         needs=_CLUSTER,
     ),
     Drill(
         "kill-pool-child",
         "the process that runs a task is killed in the middle of it",
-        aims.kill_child,
+        faults.kill_child,
         {"rerun": Limit(2, 4), **_PUBLISHING},
-        holds=True,
+        interrupts=True,
         control=True,
     ),
     Drill(
         "kill-worker",
         "a worker is killed with all its processes in the middle of a task",
-        aims.kill_worker,
+        faults.kill_worker,
         {"rerun": Limit(2, 4), **_ONE_WORKER_LESS},
-        holds=True,
+        interrupts=True,
         control=True,
         needs=_SEVERAL,
     ),
     Drill(
         "power-off-worker",
         "a worker host loses its power in the middle of a task",
-        aims.power_off_worker,
+        faults.power_off_worker,
         {"rerun": Limit(10, 12), "wait": Limit(10, 12), **_ONE_WORKER_LESS},
-        hold=14,
-        holds=True,
+        duration=14,
+        interrupts=True,
         control=True,
         needs=_SEVERAL,
     ),
     Drill(
         "freeze-worker",
         "a worker stops in the middle of a task, and goes on when others have done its work",
-        aims.freeze_worker,
+        faults.freeze_worker,
         {"rerun": Limit(12, 15), **_ONE_WORKER_LESS},
-        hold=18,
-        holds=True,
+        duration=18,
+        interrupts=True,
         needs=_SEVERAL,
     ),
     Drill(
         "stop-database",
         "the database is away for 30 s",
-        aims.stop_database,
+        faults.stop_database,
         {**_PUBLISHING, "execution": Limit(40, 50)},
-        hold=30,
-        bites={"execution": 25.0},
+        duration=30,
+        at_least={"execution": 25.0},
     ),
     Drill(
         "kill-proxy",
         "the proxy of a worker host is killed",
-        aims.kill_proxy,
+        faults.kill_proxy,
         {**_PUBLISHING, "host": Limit(3, 6)},
     ),
     Drill(
         "poison-task",
         "a task kills its process at every attempt",
-        aims.poison,
+        faults.poison,
         {**_PUBLISHING, "host": Limit(5, 8)},
         settle=20,
         dead="delivery_limit",
@@ -183,10 +183,10 @@ DRILLS = (
     Drill(
         "long-task",
         "a task takes longer than the broker waits for its acknowledgement",
-        aims.hog,
+        faults.hog,
         {**_PUBLISHING, "host": Limit(6, 10), "rerun": Limit(70, 75)},
-        hold=75,
-        bites={"rerun": 5.0},
+        duration=75,
+        at_least={"rerun": 5.0},
     ),
 )
 

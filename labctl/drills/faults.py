@@ -1,74 +1,133 @@
-"""Injects faults by the playbooks of playbooks/drills, or through the substrate, and heals them."""
+"""Faults at hosts of the lab: which playbook of playbooks/drills, which hosts, which variables."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-from labctl.ansible import playbooks
-from labctl.context import Context
-from labctl.drills.model import Fault
-from labctl.errors import LabError
-from labctl.screen import Step
+from labctl.drills.definition import Fault, MakeFault, SingleTask
+from labctl.drills.targets import Blocked, Targets, halves, isolate, majorities_ring
 
-_TIME = re.compile(r"\d+\.\d+")  # the first word of what playbooks/drills/tasks/fault.yml prints
-LIMIT_S = 120  # after which a fault heals itself on its node, if ./lab does not
+BROKER = "rabbitmq-server.service"
+PROXY = "haproxy.service"
+DATABASE = "postgresql.service"
 
 
-class Faults:
-    """What is broken now. `heal_all` is for the end of a drill, however it came to its end."""
-
-    def __init__(self, context: Context, step: Step, clock: Callable[[], float]) -> None:
-        self._context = context
-        self._step = step
-        self._clock = clock
-        self._open: list[Fault] = []
-
-    def inject(self, fault: Fault) -> float:
-        """Break it; returns the time of the fault, in seconds since 1970. Raises LabError."""
-        if fault.heals:
-            self._open.append(fault)
-        if fault.power:
-            at = self._clock()
-            self._context.substrate.power_off(fault.power)
-            return at
-        return self._play(fault, "inject") if fault.playbook else self._clock()
-
-    def heal(self, fault: Fault) -> float:
-        """Mend it; returns the time at which that began."""
-        at = self._clock()
-        if fault.power:
-            self._context.substrate.power_on(fault.power)
-        elif fault.heals:
-            at = self._play(fault, "heal")
-        self._open = [other for other in self._open if other is not fault]
-        return at
-
-    def heal_all(self) -> list[str]:
-        """Mend all that is broken still; returns a sentence for each thing that could not be mended."""
-        failed = []
-        for fault in reversed(self._open.copy()):
-            try:
-                self.heal(fault)
-            except LabError as error:
-                failed.append(f"{fault.what} could not be healed, ./lab up will try: {error}")
-        return failed
-
-    def _play(self, fault: Fault, action: str) -> float:
-        started = self._clock()
-        variables = {"drill_action": action, "drill_hosts": list(fault.hosts), "drill_limit": LIMIT_S}
-        run = play(self._context, self._step, fault.playbook, {**variables, **fault.variables})
-        times = [float(found[0]) for text in run.stdout.values() if (found := _TIME.match(text))]
-        return min(times, default=started)
+def at_leader(fault: Callable[[str, str], Fault]) -> MakeFault:
+    """The fault at the broker that leads; it is given the host's name and the host's part."""
+    return lambda targets: fault(targets.leader, "leader")
 
 
-def play(context: Context, step: Step, playbook: str, variables: dict[str, object]) -> playbooks.Run:
-    """Run one of playbooks/drills. Raises LabError when it fails."""
-    return playbooks.run(
-        context.paths,
-        f"drills/{playbook}",
-        step,
-        inventory=context.substrate.inventory,
-        variables=variables,
-        keep_stdout=True,
+def at_follower(fault: Callable[[str, str], Fault]) -> MakeFault:
+    """The fault at a broker that follows."""
+    return lambda targets: fault(targets.follower(), "follower")
+
+
+def kill_broker(name: str, part: str) -> Fault:
+    return Fault(f"kill {name} ({part})", "kill.yml", (name,), {"drill_unit": BROKER})
+
+
+def freeze_broker(name: str, part: str) -> Fault:
+    return Fault(f"freeze {name} ({part})", "freeze.yml", (name,), {"drill_unit": BROKER}, heals=True)
+
+
+def power_off(name: str, part: str) -> Fault:
+    return Fault(f"power off {name} ({part})", power=name, heals=True)
+
+
+def partition_leader(targets: Targets) -> Fault:
+    return _partition("leader", isolate(targets.brokers, targets.leader))
+
+
+def partition_random_node(targets: Targets) -> Fault:
+    return _partition("node", isolate(targets.brokers, targets.broker()))
+
+
+def partition_halves(targets: Targets) -> Fault:
+    return _partition("halves", halves(targets.brokers))
+
+
+def partition_random_halves(targets: Targets) -> Fault:
+    return _partition("halves", halves(targets.shuffled()))
+
+
+def partition_majorities_ring(targets: Targets) -> Fault:
+    return _partition("ring", majorities_ring(targets.shuffled()))
+
+
+def _partition(what: str, blocked: Blocked) -> Fault:
+    cut = "; ".join(f"{name} <- {' '.join(others)}" for name, others in sorted(blocked.items()))
+    variables = {"drill_blocked": blocked}
+    return Fault(f"partition {what}: {cut}", "partition.yml", tuple(sorted(blocked)), variables, heals=True)
+
+
+def slow_network(targets: Targets) -> Fault:
+    variables = {"drill_delay_ms": 100, "drill_loss_percent": 5, "drill_rate_kbit": 2000}
+    return Fault("slow and lossy links", "slow_network.yml", tuple(targets.brokers), variables, heals=True)
+
+
+def alarm(resource: str) -> MakeFault:
+    """An alarm of "disk" or "memory" at some broker."""
+
+    def fault(targets: Targets) -> Fault:
+        name = targets.broker()
+        variables = {"drill_resource": resource}
+        return Fault(f"{resource} alarm on {name}", "alarm.yml", (name,), variables, heals=True)
+
+    return fault
+
+
+def restart_all(targets: Targets) -> Fault:
+    variables = {"drill_unit": BROKER}
+    return Fault("restart all brokers at once", "restart_at_once.yml", tuple(targets.brokers), variables)
+
+
+def rolling_restart(targets: Targets) -> Fault:
+    return Fault("restart the brokers one after another", "rolling_restart.yml", tuple(targets.brokers))
+
+
+def kill_child(targets: Targets) -> Fault:
+    held = targets.held
+    what = f"kill process {held.pid} of {held.host}"
+    return Fault(what, "kill.yml", (held.host,), {"drill_pid": held.pid})
+
+
+def kill_worker(targets: Targets) -> Fault:
+    name = targets.held.host
+    variables = {"drill_unit": targets.worker_unit}
+    return Fault(f"kill the worker of {name}", "kill.yml", (name,), variables, hit=(name,))
+
+
+def power_off_worker(targets: Targets) -> Fault:
+    name = targets.held.host
+    return Fault(f"power off {name}", power=name, heals=True, hit=(name,))
+
+
+def freeze_worker(targets: Targets) -> Fault:
+    name = targets.held.host
+    variables = {"drill_unit": targets.worker_unit}
+    return Fault(f"freeze the worker of {name}", "freeze.yml", (name,), variables, heals=True, hit=(name,))
+
+
+def stop_database(targets: Targets) -> Fault:
+    hosts = tuple(targets.groups["databases"])
+    return Fault("stop the database", "stop.yml", hosts, {"drill_unit": DATABASE}, heals=True)
+
+
+def kill_proxy(targets: Targets) -> Fault:
+    name = targets.worker()
+    return Fault(f"kill the proxy of {name}", "kill.yml", (name,), {"drill_unit": PROXY})
+
+
+def poison(_scene: Targets) -> Fault:
+    return Fault("publish a poison task", publish=SingleTask("poison"))
+
+
+def hog(targets: Targets) -> Fault:
+    return Fault(
+        "publish a task longer than the consumer timeout",
+        "consumer_timeout.yml",
+        (targets.brokers[0],),
+        {"drill_queue": targets.queue, "drill_timeout_ms": 5000},
+        heals=True,
+        publish=SingleTask("hog", 150.0),
     )

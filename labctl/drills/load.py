@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from labctl.drills.model import Shape, Single
-from labctl.drills.scene import Held
+from labctl.drills.definition import LoadShape, SingleTask
+from labctl.drills.targets import Held
 from labctl.errors import LabError
 from labctl.substrates.base import Substrate
 
@@ -59,7 +59,7 @@ class Load:
         *,
         run: str,
         profile: str,
-        shape: Shape,
+        shape: LoadShape,
         limit: float,
         log: Path,
     ) -> None:
@@ -109,7 +109,7 @@ class Load:
         event = self._wait("held", HOLD_S, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
-    def publish(self, single: Single) -> int:
+    def publish(self, single: SingleTask) -> int:
         """Publish one unit; returns its number."""
         seconds = {} if single.seconds is None else {"seconds": single.seconds}
         self._send({"publish": single.kind, **seconds})

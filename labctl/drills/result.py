@@ -1,18 +1,12 @@
-"""What a drill showed, and whether that is what was expected."""
+"""What a drill showed."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from labctl.drills.account import Account, DeadLetter, Ledger
-from labctl.drills.gaps import Gaps, Window
-from labctl.drills.model import Drill, Limit
-
-STALL_S = 10.0  # what a person calls a long stall
-MEDIAN_OF = 3  # rounds from which on a median says something
+from labctl.drills.ledger import Ledger, Totals
+from labctl.drills.metrics import Metrics, Window
 
 
 @dataclass(frozen=True)
@@ -27,12 +21,12 @@ class Round:
     window: Window
     healed: float
     whole: float | None
-    gaps: Gaps
+    metrics: Metrics
     dead: tuple[int, ...] = ()
 
     def metric(self, name: str) -> float | None:
         """Seconds of publish, execution, host, rerun or wait."""
-        value = getattr(self.gaps, name)
+        value = getattr(self.metrics, name)
         return value if value is None or isinstance(value, float) else float(value.seconds)
 
 
@@ -56,7 +50,7 @@ class Result:
     profile: str
     run: str
     rounds: list[Round]
-    account: Account
+    totals: Totals
     ledger: Ledger = field(repr=False)
     load: Window
     drained: float | None
@@ -77,7 +71,7 @@ class Result:
             "profile": self.profile,
             "run": self.run,
             "ok": self.ok,
-            "account": asdict(self.account),
+            "account": asdict(self.totals),
             "drained_s": None if self.drained is None else round(self.drained, 2),
             "load": asdict(self.load),
             "ended_early": self.ended_early,
@@ -88,103 +82,9 @@ class Result:
                     "injected": item.window.begin,
                     "healed": item.healed,
                     "whole_s": None if item.whole is None else round(item.whole - item.window.begin, 2),
-                    **item.gaps.as_json(),
+                    **item.metrics.as_json(),
                 }
                 for item in self.rounds
             ],
             "checks": [asdict(check) for check in self.checks],
         }
-
-
-def judge(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> list[Check]:
-    """Hold a result of the lab's own settings against the expectations of its drills.
-
-    `patience`: how many times longer than usual a slow lab may take.
-    """
-    sums = result.account
-    due = {unit for item in result.rounds for unit in item.dead}
-    letters = {letter.unit for letter in result.ledger.dead}
-    checks = [
-        Check("no confirmed task is lost", not sums.lost, _units(sums.lost)),
-        Check("nothing is executed that was not attempted", not sums.unexpected, _units(sums.unexpected)),
-        Check("every effect is had once", not sums.twice, _units(sums.twice)),
-        Check("all queues drain", result.drained is not None, _seconds(result.drained)),
-        Check(
-            "the lab is whole again by itself",
-            all(item.whole is not None for item in result.rounds),
-            ", ".join(_seconds(item.whole and item.whole - item.healed) for item in result.rounds),
-        ),
-        Check("no other task is a dead letter", letters <= due, _units(sorted(letters - due))),
-    ]
-    if due:
-        checks.append(_dead_letters(due, result.ledger.dead, drills))
-    for drill in drills:
-        checks += _limits(result, drill, patience)
-    return checks
-
-
-def judge_control(result: Result, drill: Drill) -> list[Check]:
-    """Hold a result of plain Celery against what it is there to show."""
-    stall = max([*result.values("publish"), *result.values("execution"), *result.values("host")], default=0.0)
-    lost = len(result.account.lost)
-    shows = lost > 0 or stall >= STALL_S
-    seen = f"{lost} lost, longest stall {stall:.1f} s"
-    if result.ended_early:
-        seen += f", {len(result.rounds)} rounds: {result.ended_early}"
-    if not drill.control:
-        return [Check("plain Celery, for comparison", True, seen)]
-    return [Check(f"plain Celery loses tasks or stands still for {STALL_S:.0f} s", shows, seen)]
-
-
-def _dead_letters(due: set[int], dead: Sequence[DeadLetter], drills: Sequence[Drill]) -> Check:
-    reasons = {drill.dead for drill in drills if drill.dead}
-    found = {letter.unit: letter.reason for letter in dead if letter.unit in due}
-    right = found.keys() == due and set(found.values()) <= reasons
-    return Check(
-        f"{len(due)} of the culprits are dead letters, by {', '.join(sorted(reasons))}",
-        right,
-        ", ".join(f"{unit}: {reason}" for unit, reason in sorted(found.items())) or "none",
-    )
-
-
-def _limits(result: Result, drill: Drill, patience: float) -> list[Check]:
-    checks = []
-    own = [item for item in result.rounds if item.drill == drill.name]
-    for metric, seconds in drill.bites.items():
-        least = min((item.metric(metric) or 0.0 for item in own), default=0.0)
-        checks.append(
-            Check(
-                f"{drill.name}: {metric} >= {seconds:g} s, the fault was there",
-                least >= seconds,
-                _seconds(least),
-            )
-        )
-    for metric, limit in drill.limits.items():
-        values = [value for item in own if (value := item.metric(metric)) is not None]
-        checks.append(_limit(drill, metric, Limit(limit.median * patience, limit.worst * patience), values))
-        if len(values) < len(own):
-            checks.append(
-                Check(f"{drill.name}: {metric} in every round", False, f"{len(values)} of {len(own)}")
-            )
-    return checks
-
-
-def _limit(drill: Drill, metric: str, limit: Limit, values: Sequence[float]) -> Check:
-    if not values:
-        return Check(f"{drill.name}: {metric}", False, "no value")
-    median, worst = statistics.median(values), max(values)
-    ok = worst <= limit.worst
-    what = f"{drill.name}: {metric} <= {limit.worst:g} s"
-    if len(values) >= MEDIAN_OF:
-        ok = ok and median <= limit.median
-        what += f", median <= {limit.median:g} s"
-    return Check(what, ok, f"median {median:.2f}, worst {worst:.2f} s")
-
-
-def _units(units: Sequence[int]) -> str:
-    shown = ", ".join(map(str, units[:10])) + (" ..." if len(units) > 10 else "")
-    return f"{len(units)}: {shown}" if units else "none"
-
-
-def _seconds(value: float | None) -> str:
-    return "not in time" if value is None else f"{value:.1f} s"

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.context import Context
-from labctl.drills import account, gaps
-from labctl.drills.faults import Faults, play
+from labctl.drills.definition import Drill, Fault, LoadShape
+from labctl.drills.injection import Injector, play
+from labctl.drills.ledger import Ledger, add_up, parse_ledger
 from labctl.drills.load import UNIT, Load, NotHeldError, mosaic
-from labctl.drills.model import Drill, Fault, Shape
+from labctl.drills.metrics import Window, measure
 from labctl.drills.result import Result, Round
-from labctl.drills.scene import QUEUES, Scene
+from labctl.drills.targets import QUEUES, Targets
 from labctl.errors import LabError, UsageError
 from labctl.programs.remote import output
 from labctl.screen import Step
@@ -43,7 +44,7 @@ class Run:
     sequence: Sequence[Drill]
     folder: Path
 
-    def shape(self, patience: float) -> Shape:
+    def shape(self, patience: float) -> LoadShape:
         """The load; hosts that are so many times slower get so many times fewer tasks."""
         usual = self.sequence[0].load
         return replace(usual, rate=usual.rate / patience)
@@ -58,7 +59,7 @@ def execute(context: Context, run: Run, step: Step) -> Result:
 
 
 @dataclass(frozen=True)
-class _Past:
+class _PastRound:
     """A round that is over; times since 1970. `dead`: units that are to be dead letters."""
 
     drill: Drill
@@ -80,7 +81,7 @@ class _Execution:
         self._groups = context.substrate.groups()
         self._gateway = self._groups["gateways"][0]
         self._doing = ""
-        self._rounds: list[_Past] = []
+        self._rounds: list[_PastRound] = []
         self._ended_early = ""
 
     def result(self) -> Result:
@@ -106,7 +107,7 @@ class _Execution:
 
     def _under_load(self) -> Result:
         run = self._run
-        limit = self._patience * (120.0 + sum(drill.hold + drill.settle + WHOLE_S for drill in run.sequence))
+        limit = self._patience * (120.0 + sum(d.duration + d.settle + WHOLE_S for d in run.sequence))
         with Load(
             self._context.substrate,
             self._gateway,
@@ -116,7 +117,7 @@ class _Execution:
             limit=limit,
             log=run.folder / f"load-{run.profile}.log",
         ) as load:
-            broken = Faults(self._context, self._step, load.now)
+            broken = Injector(self._context, self._step, load.now)
             begin = load.now()
             try:
                 self._warm_up(load)
@@ -133,7 +134,7 @@ class _Execution:
                     self._context.screen.fail(complaint)
             end = load.stop()
             drained = self._drain(load)
-        return self._read_back(gaps.Window(begin, end), drained)
+        return self._read_back(Window(begin, end), drained)
 
     def _warm_up(self, load: Load) -> None:
         self._watch(load, WARM_UP_S, "warm up")
@@ -146,23 +147,23 @@ class _Execution:
                 )
             self._watch(load, POLL_S, "wait for the first execution")
 
-    def _round(self, load: Load, broken: Faults, drill: Drill, chance: random.Random) -> None:
-        scene = Scene(self._groups, self._leader(), chance, self._run.profile)
+    def _round(self, load: Load, broken: Injector, drill: Drill, chance: random.Random) -> None:
+        targets = Targets(self._groups, self._leader(), chance, self._run.profile)
         self._watch(load, CALM_S, "a calm moment")
-        if drill.holds:
-            scene.caught = load.hold(scene.worker())
-        fault = drill.aim(scene)
+        if drill.interrupts:
+            targets.caught = load.hold(targets.worker())
+        fault = drill.fault(targets)
         self._tell(fault.what, load)
         injected = broken.inject(fault)
         own = [load.publish(fault.publish)] if fault.publish else []
-        self._watch(load, drill.hold - (load.now() - injected), fault.what)
+        self._watch(load, drill.duration - (load.now() - injected), fault.what)
         healed = broken.heal(fault) if fault.heals else injected
         self._watch(load, drill.settle, f"healed: {fault.what}")
         is_whole = self._healthy_within(WHOLE_S, "wait until the lab is whole", load)
         whole = load.now() if is_whole else None
         dead = tuple(own) if drill.dead else ()
-        interrupted = scene.caught.unit if scene.caught else next(iter(own if not drill.dead else ()), None)
-        self._rounds.append(_Past(drill, fault, injected, healed, whole, interrupted, dead))
+        interrupted = targets.caught.unit if targets.caught else next(iter([] if drill.dead else own), None)
+        self._rounds.append(_PastRound(drill, fault, injected, healed, whole, interrupted, dead))
 
     def _leader(self) -> str:
         queue = nodes.read(self._context)["queues"].get(QUEUES[self._run.profile])
@@ -218,20 +219,20 @@ class _Execution:
             time.sleep(POLL_S)
         return None
 
-    def _read_back(self, load: gaps.Window, drained: float | None) -> Result:
+    def _read_back(self, load: Window, drained: float | None) -> Result:
         self._tell("read the ledger")
         name = self._run.run
         dead = json.loads(self._on_gateway(mosaic("drill", "dead", name)))
         document = json.loads(self._on_gateway(mosaic("drill", "ledger", name)))
         kept = self._run.folder / f"ledger-{self._run.profile}.json"
         kept.write_text(json.dumps({**document, "dead": dead}), encoding="utf-8")
-        ledger = account.read(document, dead)
+        ledger = parse_ledger(document, dead)
         return Result(
             self._run.name,
             self._run.profile,
             name,
             self._measured(ledger, load),
-            account.account(ledger),
+            add_up(ledger),
             ledger,
             load,
             drained,
@@ -241,13 +242,13 @@ class _Execution:
     def _on_gateway(self, command: list[str], *, must_pass: bool = True) -> str:
         return output(self._context.substrate, self._gateway, command, must_pass=must_pass)
 
-    def _measured(self, ledger: account.Ledger, load: gaps.Window) -> list[Round]:
+    def _measured(self, ledger: Ledger, load: Window) -> list[Round]:
         ends = [past.injected for past in self._rounds[1:]] + [load.end]
         found = []
         for past, end in zip(self._rounds, ends, strict=True):
-            window = gaps.Window(past.injected, end)
+            window = Window(past.injected, end)
             hosts = [name for name in self._groups["workers"] if name not in past.fault.hit]
-            measured = gaps.gaps(ledger, window, hosts=hosts, held=past.held)
+            measured = measure(ledger, window, hosts=hosts, held=past.held)
             found.append(
                 Round(past.drill.name, past.fault.what, window, past.healed, past.whole, measured, past.dead)
             )

@@ -12,18 +12,18 @@ _METRICS = {"publish gap": "publish", "execution gap": "execution", "host gap": 
 
 def row(result: Result) -> dict[str, str]:
     """Cells by their titles; gaps in seconds, median and worst of the rounds."""
-    sums = result.account
+    totals = result.totals
     return {
         "drill": result.name,
         "by": "plain Celery" if result.profile == "stock" else "this lab",
         "rounds": str(len(result.rounds)),
-        "confirmed": str(sums.confirmed),
-        "executed": str(sums.executed),
-        "lost": str(len(sums.lost)),
-        "unknown": str(sums.unknown),
-        "duplicates": str(sums.duplicates),
-        "repeated": str(sums.repeated),
-        "dead": str(sums.dead),
+        "confirmed": str(totals.confirmed),
+        "executed": str(totals.executed),
+        "lost": str(len(totals.lost)),
+        "unknown": str(totals.unknown),
+        "duplicates": str(totals.duplicates),
+        "repeated": str(totals.repeated),
+        "dead": str(totals.dead),
         **{title: _seconds(result.values(metric)) for title, metric in _METRICS.items()},
         "": "ok" if result.ok else "FAILED",
     }
@@ -31,11 +31,11 @@ def row(result: Result) -> dict[str, str]:
 
 def headline(result: Result) -> str:
     """One line for the screen."""
-    sums = result.account
+    totals = result.totals
     return (
-        f"{sums.confirmed} confirmed, {sums.executed} executed, {len(sums.lost)} lost,"
-        f" {sums.duplicates} duplicates,"
-        f" {sums.dead} dead; publish gap {_seconds(result.values('publish'))} s,"
+        f"{totals.confirmed} confirmed, {totals.executed} executed, {len(totals.lost)} lost,"
+        f" {totals.duplicates} duplicates,"
+        f" {totals.dead} dead; publish gap {_seconds(result.values('publish'))} s,"
         f" execution gap {_seconds(result.values('execution'))} s"
         + (f"; ended after round {len(result.rounds)}: {result.ended_early}" if result.ended_early else "")
     )

@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from labctl.commands.drill import Choice, _jobs, soak
-from labctl.drills.account import Account, DeadLetter, Ledger
 from labctl.drills.catalogue import DRILLS, SHORT, find
-from labctl.drills.gaps import Gap, Gaps, Window
-from labctl.drills.model import Drill
-from labctl.drills.result import Result, Round, judge, judge_control
-from labctl.drills.scene import Held, Scene, halves, isolate, majorities_ring
+from labctl.drills.definition import Drill
+from labctl.drills.expectations import judge, judge_control
+from labctl.drills.ledger import DeadLetter, Ledger, Totals
+from labctl.drills.metrics import Gap, Metrics, Window
+from labctl.drills.result import Result, Round
 from labctl.drills.tables import headline
+from labctl.drills.targets import Held, Targets, halves, isolate, majorities_ring
 from labctl.errors import UsageError
 from labctl.paths import ROOT
 
@@ -27,18 +28,18 @@ GROUPS = {
     "databases": ["database-1"],
     "monitors": [],
 }
-WELL = Account(100, 100, 0, 100, 0, 0, 0, 0, [], [], [])
+WELL = Totals(100, 100, 0, 100, 0, 0, 0, 0, [], [], [])
 
 
-def scene(seed: int = 1, profile: str = "lab") -> Scene:
-    return Scene(GROUPS, "broker-2", random.Random(seed), profile, Held(1, "worker-2", 42))
+def targets(seed: int = 1, profile: str = "lab") -> Targets:
+    return Targets(GROUPS, "broker-2", random.Random(seed), profile, Held(1, "worker-2", 42))
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Drill) -> None:
     hosts = {host for group in GROUPS.values() for host in group}
     for profile in ("lab", "stock"):
-        fault = drill.aim(scene(profile=profile))
+        fault = drill.fault(targets(profile=profile))
         assert set(fault.hosts) | set(fault.hit) | ({fault.power} if fault.power else set()) <= hosts
         assert fault.playbook or fault.power or fault.publish
         if fault.playbook:
@@ -50,7 +51,7 @@ def test_a_drill_hits_hosts_that_there_are_by_a_playbook_that_there_is(drill: Dr
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_the_same_seed_hits_the_same_hosts(drill: Drill) -> None:
-    assert drill.aim(scene(5)) == drill.aim(scene(5))
+    assert drill.fault(targets(5)) == drill.fault(targets(5))
 
 
 def test_drills_have_names_of_their_own_and_the_short_set_exists() -> None:
@@ -60,9 +61,9 @@ def test_drills_have_names_of_their_own_and_the_short_set_exists() -> None:
 
 
 def test_leader_and_follower_are_told_apart() -> None:
-    assert find("kill-broker-leader").aim(scene()).hosts == ("broker-2",)
+    assert find("kill-broker-leader").fault(targets()).hosts == ("broker-2",)
     for seed in range(20):
-        assert find("kill-broker-follower").aim(scene(seed)).hosts != ("broker-2",)
+        assert find("kill-broker-follower").fault(targets(seed)).hosts != ("broker-2",)
 
 
 def test_partitions_are_those_of_jepsen() -> None:
@@ -114,7 +115,7 @@ def test_a_fault_that_was_not_there_is_found() -> None:
     assert complaints == ["disk-alarm: publish >= 4 s, the fault was there"]
 
 
-def result(*, sums: Account = WELL, publish: tuple[float, ...] = (0.5,), **changes: Any) -> Result:
+def result(*, totals: Totals = WELL, publish: tuple[float, ...] = (0.5,), **changes: Any) -> Result:
     gap = Gap(0.0, 0.5)
     rounds = [
         Round(
@@ -123,12 +124,12 @@ def result(*, sums: Account = WELL, publish: tuple[float, ...] = (0.5,), **chang
             Window(10.0, 40.0),
             10.0,
             20.0,
-            Gaps(Gap(10.0, 10.0 + seconds), gap, gap, 0.1, None, 0.1),
+            Metrics(Gap(10.0, 10.0 + seconds), gap, gap, 0.1, None, 0.1),
         )
         for seconds in publish
     ]
     made = Result(
-        "kill-broker-leader", "lab", "run", rounds, sums, Ledger({}, [], {}), Window(0.0, 50.0), 1.0
+        "kill-broker-leader", "lab", "run", rounds, totals, Ledger({}, [], {}), Window(0.0, 50.0), 1.0
     )
     return replace(made, **changes)
 
@@ -144,9 +145,9 @@ def test_a_good_result_is_good() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (result(sums=replace(WELL, lost=[3])), "no confirmed task is lost"),
-        (result(sums=replace(WELL, unexpected=[3])), "not attempted"),
-        (result(sums=replace(WELL, twice=[3])), "had once"),
+        (result(totals=replace(WELL, lost=[3])), "no confirmed task is lost"),
+        (result(totals=replace(WELL, unexpected=[3])), "not attempted"),
+        (result(totals=replace(WELL, twice=[3])), "had once"),
         (result(drained=None), "queues drain"),
         (result(rounds=[replace(result().rounds[0], whole=None)]), "whole again"),
         (
@@ -182,12 +183,12 @@ def test_the_culprit_must_be_a_dead_letter_for_its_reason() -> None:
 def test_a_control_that_loses_nothing_has_failed() -> None:
     drill = find("kill-broker-leader")
     assert not judge_control(result(), drill)[0].ok
-    assert judge_control(result(sums=replace(WELL, lost=[1])), drill)[0].ok
+    assert judge_control(result(totals=replace(WELL, lost=[1])), drill)[0].ok
     assert judge_control(result(publish=(12.0,)), drill)[0].ok
 
 
 def test_a_control_that_could_not_go_on_says_why() -> None:
-    cut = result(ended_early="No unit got to work on worker-1 in time.", sums=replace(WELL, lost=[1]))
+    cut = result(ended_early="No unit got to work on worker-1 in time.", totals=replace(WELL, lost=[1]))
     (check,) = judge_control(cut, find("power-off-worker"))
     assert check.ok
     assert "1 rounds: No unit got to work on worker-1" in check.seen

@@ -11,8 +11,8 @@ import pytest
 from labctl.commands import drill
 from labctl.context import Context
 from labctl.drills import journals, runner
-from labctl.drills.account import Account, Ledger
-from labctl.drills.gaps import Window
+from labctl.drills.ledger import Ledger, Totals
+from labctl.drills.metrics import Window
 from labctl.drills.result import Result
 from labctl.errors import LabError, UsageError
 from labctl.paths import LabPaths
@@ -35,9 +35,9 @@ def ends_with(error: LabError, profile: str) -> object:
         if run.profile == profile:
             raise error
         run.folder.mkdir(parents=True, exist_ok=True)
-        sums = Account(5, 5, 0, 5, 0, 0, 0, 0, [], [], [])
+        totals = Totals(5, 5, 0, 5, 0, 0, 0, 0, [], [], [])
         ledger = Ledger({}, [], {})
-        return Result(run.name, run.profile, run.run, [], sums, ledger, Window(0.0, 9.0), 1.0)
+        return Result(run.name, run.profile, run.run, [], totals, ledger, Window(0.0, 9.0), 1.0)
 
     return execute
 

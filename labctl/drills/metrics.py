@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from labctl.drills.account import Ledger
+from labctl.drills.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Gaps:
+class Metrics:
     """Longest gaps of a window, in seconds since 1970.
 
     publish: of the publisher that waited longest. execution: of all hosts together. host: of the worker
@@ -74,7 +74,7 @@ def longest(times: Sequence[float], window: Window, who: str = "") -> Gap:
     return max((Gap(a, b, who) for a, b in pairwise(points)), key=lambda gap: gap.seconds)
 
 
-def gaps(ledger: Ledger, window: Window, *, hosts: Iterable[str], held: int | None = None) -> Gaps:
+def measure(ledger: Ledger, window: Window, *, hosts: Iterable[str], held: int | None = None) -> Metrics:
     """The gaps of one fault. `hosts`: those that should have gone on; `held`: the unit it interrupted."""
     by_publisher: defaultdict[str, list[float]] = defaultdict(list)
     for unit in ledger.confirms:
@@ -84,7 +84,7 @@ def gaps(ledger: Ledger, window: Window, *, hosts: Iterable[str], held: int | No
         by_host[attempt.host].append(attempt.started)
     starts = sorted(attempt.started for attempt in ledger.attempts)
     after = [start for start in starts if start > window.begin]
-    return Gaps(
+    return Metrics(
         publish=_worst(
             longest(by_publisher[name], window, name)
             for name in {unit.publisher for unit in ledger.published.values()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labctl.drills.account import Attempt, Ledger, Published
-from labctl.drills.gaps import Gap, Window, gaps, longest
+from labctl.drills.ledger import Attempt, Ledger, Published
+from labctl.drills.metrics import Gap, Window, longest, measure
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def ledger() -> Ledger:
 
 
 def test_gaps_of_a_fault() -> None:
-    found = gaps(ledger(), Window(4.0, 10.0), hosts=["w1", "w2"], held=35)
+    found = measure(ledger(), Window(4.0, 10.0), hosts=["w1", "w2"], held=35)
     assert (found.publish.who, round(found.publish.seconds, 1)) == ("b", 3.2)
     assert (found.host.who, round(found.host.seconds, 1)) == ("w2", 3.2)
     assert round(found.execution.seconds, 1) == 0.2
@@ -51,9 +51,9 @@ def test_gaps_of_a_fault() -> None:
 
 
 def test_a_host_that_was_hit_does_not_count() -> None:
-    assert round(gaps(ledger(), Window(4.0, 10.0), hosts=["w1"]).host.seconds, 1) == 0.2
+    assert round(measure(ledger(), Window(4.0, 10.0), hosts=["w1"]).host.seconds, 1) == 0.2
 
 
 def test_a_unit_that_is_not_begun_again_has_no_rerun() -> None:
-    found = gaps(ledger(), Window(6.0, 10.0), hosts=["w1", "w2"], held=35)
+    found = measure(ledger(), Window(6.0, 10.0), hosts=["w1", "w2"], held=35)
     assert found.rerun is None

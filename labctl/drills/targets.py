@@ -24,7 +24,7 @@ class Held:
 
 
 @dataclass
-class Scene:
+class Targets:
     """The lab at the moment before a fault, as a profile uses it: "lab", or "stock" for plain Celery.
 
     `leader` leads the queue of the profile. `caught` is the unit that the fault is to interrupt, if any.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from labctl.drills.scene import Scene
+from labctl.drills.targets import Targets
 
 
 @dataclass(frozen=True)
-class Shape:
+class LoadShape:
     """A load: units a second, and seconds that each takes."""
 
     rate: float = 40.0
@@ -17,7 +17,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Single:
+class SingleTask:
     """One unit of a kind of its own, and the seconds that it takes, None where the kind takes none."""
 
     kind: str
@@ -37,11 +37,11 @@ class Fault:
     variables: Mapping[str, object] = field(default_factory=dict)
     heals: bool = False
     power: str = ""
-    publish: Single | None = None
+    publish: SingleTask | None = None
     hit: tuple[str, ...] = ()
 
 
-Aim = Callable[[Scene], Fault]
+MakeFault = Callable[[Targets], Fault]
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,23 @@ class Limit:
 class Drill:
     """A fault with its expectation.
 
-    `hold`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
-    labctl.drills.gaps -> bounds. `holds`: a unit that takes long is at work where the fault hits. `dead`: why
-    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
-    `bites`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
+    `duration`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
+    labctl.drills.metrics -> bounds. `interrupts`: a long unit is at work where the fault hits. `dead`: why one
+    unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
+    `at_least`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
     """
 
     name: str
     breaks: str
-    aim: Aim
+    fault: MakeFault
     limits: Mapping[str, Limit]
-    hold: float = 0.0
+    duration: float = 0.0
     settle: float = 5.0
-    load: Shape = Shape()
-    holds: bool = False
+    load: LoadShape = LoadShape()
+    interrupts: bool = False
     dead: str = ""
     control: bool = False
-    bites: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
     needs: Mapping[str, int] = field(default_factory=dict)
 
     def lacks(self, groups: Mapping[str, list[str]]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labctl.drills.account import Account, account, read
+from labctl.drills.ledger import Totals, add_up, parse_ledger
 
 START = 1000.0
 
@@ -44,33 +44,33 @@ def attempt(unit: int, started: float, number: int = 1, outcome: str | None = "d
     }
 
 
-def sums(found: Any, dead: Any = ()) -> Account:
-    return account(read(found, dead))
+def totals(found: Any, dead: Any = ()) -> Totals:
+    return add_up(parse_ledger(found, dead))
 
 
 def test_a_run_without_trouble() -> None:
-    assert sums(document(5)) == Account(5, 5, 0, 5, 0, 0, 0, 0, [], [], [])
+    assert totals(document(5)) == Totals(5, 5, 0, 5, 0, 0, 0, 0, [], [], [])
 
 
 def test_confirmed_and_never_executed_is_lost() -> None:
     found = document(5)
     found["attempts"] = [a for a in found["attempts"] if a["unit"] != 3]
     del found["effects"]["3"]
-    assert sums(found).lost == [3]
+    assert totals(found).lost == [3]
 
 
 def test_begun_and_never_ended_is_lost() -> None:
     found = document(5)
     found["attempts"][2] = attempt(3, START + 3.1, outcome=None)
     del found["effects"]["3"]
-    assert sums(found).lost == [3]
+    assert totals(found).lost == [3]
 
 
 def test_a_dead_letter_is_not_lost() -> None:
     found = document(5)
     found["attempts"][2] = attempt(3, START + 3.1, outcome=None)
     del found["effects"]["3"]
-    result = sums(found, [{"unit": 3, "reason": "delivery_limit", "queue": "mosaic.drill", "count": 1}])
+    result = totals(found, [{"unit": 3, "reason": "delivery_limit", "queue": "mosaic.drill", "count": 1}])
     assert (result.lost, result.dead) == ([], 1)
 
 
@@ -78,13 +78,13 @@ def test_executed_without_having_been_attempted_is_unexpected() -> None:
     found = document(5)
     found["attempts"].append(attempt(99, START + 9))
     found["effects"]["99"] = 991
-    assert sums(found).unexpected == [99]
+    assert totals(found).unexpected == [99]
 
 
 def test_begun_without_having_been_attempted_is_unexpected() -> None:
     found = document(5)
     found["attempts"].append(attempt(99, START + 9, outcome=None))
-    assert sums(found).unexpected == [99]
+    assert totals(found).unexpected == [99]
 
 
 def test_unknown_is_not_lost_and_recovered_when_executed() -> None:
@@ -94,27 +94,27 @@ def test_unknown_is_not_lost_and_recovered_when_executed() -> None:
             entry["state"] = "unknown"
     found["attempts"] = [a for a in found["attempts"] if a["unit"] != 3]
     del found["effects"]["3"]
-    result = sums(found)
+    result = totals(found)
     assert (result.confirmed, result.unknown, result.recovered, result.lost) == (3, 2, 1, [])
 
 
 def test_a_second_delivery_is_a_duplicate_and_has_no_second_effect() -> None:
     found = document(5)
     found["attempts"].append(attempt(2, START + 8, number=2, outcome="duplicate"))
-    result = sums(found)
+    result = totals(found)
     assert (result.duplicates, result.repeated, result.executed, result.twice) == (1, 1, 5, [])
 
 
 def test_an_effect_that_two_attempts_had_is_found() -> None:
     found = document(5)
     found["attempts"].append(attempt(2, START + 8, number=2, outcome="done"))
-    assert sums(found).twice == [2]
+    assert totals(found).twice == [2]
 
 
 def test_an_effect_without_an_attempt_that_had_it_is_found() -> None:
     found = document(5)
     found["attempts"][1]["outcome"] = None
-    assert sums(found).twice == [2]
+    assert totals(found).twice == [2]
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_a_file_that_is_no_ledger_is_refused(entries: list[tuple[str, int]], wor
         for state, unit in entries
     ]
     with pytest.raises(ValueError, match=words):
-        read({"published": published, "attempts": [], "effects": {}})
+        parse_ledger({"published": published, "attempts": [], "effects": {}})

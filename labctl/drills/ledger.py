@@ -72,7 +72,7 @@ class Ledger:
         return sorted(confirmed, key=lambda unit: unit.confirmed or 0.0)
 
 
-def read(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] = ()) -> Ledger:
+def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] = ()) -> Ledger:
     """A ledger from what `mosaic drill ledger` and `mosaic drill dead` print.
 
     Raises ValueError for a file that is no ledger: a state without an attempt, or a unit attempted twice.
@@ -104,7 +104,7 @@ def read(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] = ()) ->
 
 
 @dataclass(frozen=True)
-class Account:
+class Totals:
     """What the ledger adds up to. Lists hold units, numbers count them.
 
     lost: confirmed, neither executed nor among the dead letters. unexpected: executed, never attempted.
@@ -125,7 +125,7 @@ class Account:
     twice: list[int]
 
 
-def account(ledger: Ledger) -> Account:
+def add_up(ledger: Ledger) -> Totals:
     """Add a ledger up."""
     attempted = set(ledger.published)
     confirmed = {unit.unit for unit in ledger.confirms}
@@ -133,7 +133,7 @@ def account(ledger: Ledger) -> Account:
     executed = set(ledger.effects)
     dead = {letter.unit for letter in ledger.dead}
     outcomes = Counter(attempt.outcome for attempt in ledger.attempts)
-    return Account(
+    return Totals(
         attempted=len(attempted),
         confirmed=len(confirmed),
         unknown=len(unknown),

@@ -1,4 +1,4 @@
-"""The picture of a drill: publish and execution rate over time, the faults, the gaps, one row per host."""
+"""A drill as a plot: publish and execution rate over time, the faults, the gaps, one row per host."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def _rates(axes: Axes, result: Result) -> None:
     axes.set_ylim(0, top)
     for item in result.rounds:
         for height, gap, name in (
-            (0.93, item.gaps.publish, "no confirm"),
-            (0.84, item.gaps.host, f"none started on {item.gaps.host.who}"),
+            (0.93, item.metrics.publish, "no confirm"),
+            (0.84, item.metrics.host, f"none started on {item.metrics.host.who}"),
         ):
             if gap.seconds > BIN_S:
                 y = top * height
@@ -62,11 +62,12 @@ def _rates(axes: Axes, result: Result) -> None:
                 axes.annotate(
                     label, (gap.end - begin, y), (4, -3), textcoords="offset points", fontsize=8, color=GAP
                 )
-    sums = result.account
+    totals = result.totals
     verdict = "as expected" if result.ok else "NOT AS EXPECTED"
     axes.set_title(
-        f"{result.name}, {_profile(result.profile)}: {sums.confirmed} confirmed, {sums.executed} executed,"
-        f" {len(sums.lost)} lost, {sums.repeated} repeated, {sums.dead} dead letters - {verdict}",
+        f"{result.name}, {_profile(result.profile)}: {totals.confirmed} confirmed,"
+        f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
+        f" {totals.dead} dead letters - {verdict}",
         fontsize=10,
         loc="left",
     )
