@@ -109,19 +109,14 @@ def _install(programs: Iterable[str], screen: Screen) -> None:
 
 
 def _build(words: list[str], title: str, screen: Screen) -> None:
-    lines: list[str] = []
     with screen.step(title) as step:
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            step.update(line)
-
-        if process.stream(words, on_line) != 0:
-            told = "\n".join(lines[-8:]) or "no message"
+        done = process.follow(words, step)
+        if not done.ok:
+            told = done.ending()
             if registry_unreachable(told):
                 raise UsageError(f"A package registry could not be reached; check network and proxy.\n{told}")
             raise UsageError(f"It could not be made:\n{told}")
-        step.result = lines[-1] if lines else ""
+        step.result = done.lines[-1] if done.lines else ""
 
 
 def _key(builder: Path, *arguments: str) -> str:

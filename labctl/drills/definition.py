@@ -57,8 +57,8 @@ class Drill:
     """A fault with its expectation.
 
     `duration`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
-    labctl.drills.metrics -> bounds. `interrupts`: a long unit is at work where the fault hits. `dead`: why one
-    unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
+    labctl.drills.metrics -> bounds. `interrupts`: a long unit is at work where the fault hits. `dead`: why
+    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
     `at_least`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
     """
 

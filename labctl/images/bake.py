@@ -60,16 +60,10 @@ def _ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
         return
     if not os.environ.get("LAB_BASE_IMAGE") and shutil.which("mmdebstrap") is None and root.is_debian_like():
         root.apt_install(["mmdebstrap", "debian-archive-keyring"], screen)
-    lines: list[str] = []
     with screen.step("make the node image") as step:
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            step.update(line)
-
-        status = process.stream([str(ROOT / "images" / "build-node-image"), name], on_line)
-        if status != 0:
-            words = "\n".join(lines[-6:]) or "no message"
+        done = process.follow([str(ROOT / "images" / "build-node-image"), name], step)
+        if not done.ok:
+            words = done.ending()
             if registry_unreachable(words):
                 raise UsageError(
                     "A package registry could not be reached while the node image was made on this"

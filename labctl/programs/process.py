@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.paths import ROOT
 from labctl.programs.child import GRACE_S
+from labctl.screen import Step
 
 _running: set[subprocess.Popen[str]] = set()
 
@@ -51,6 +53,44 @@ def stream(
             raise
         finally:
             _running.discard(process)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A program that ended: its exit status, and the lines of its stdout and stderr."""
+
+    status: int
+    lines: list[str]
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    def ending(self, count: int = 8) -> str:
+        """Its last lines, for the message of an error."""
+        return "\n".join(self.lines[-count:]) or "no message"
+
+
+def follow(
+    command: Sequence[str],
+    step: Step,
+    *,
+    subject: Callable[[str], str] = str,
+    environment: Mapping[str, str] | None = None,
+) -> Done:
+    """Run a program as `stream` does, and show in the step what it says now.
+
+    `subject`: what of a line is worth showing; for "" the step stays as it is.
+    """
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        shown = subject(line)
+        if shown:
+            step.update(shown)
+
+    return Done(stream(command, on_line, environment=environment), lines)
 
 
 def end_all() -> None:

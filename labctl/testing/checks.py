@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from labctl.lab.files import make_private
 from labctl.paths import ROOT
@@ -111,12 +111,7 @@ def run(
     started = time.monotonic()
     descriptor = os.open(suite.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as log:
-        reader = _Reader(suite, step)
-
-        def on_line(line: str) -> None:
-            if line and not reader.line(line):
-                log.write(f"{line}\n")
-
+        on_line = _Reader(suite, step, log).line
         suite.status = process.stream(command, on_line, environment=_seen_by(python, environment), cwd=cwd)
     suite.seconds = time.monotonic() - started
     if suite.status == NO_TESTS:
@@ -136,16 +131,20 @@ def _seen_by(python: Path | None, environment: Mapping[str, str] | None) -> Mapp
 
 
 class _Reader:
-    def __init__(self, suite: Suite, step: Step) -> None:
+    """Turns events of pytest_progress into a Suite and the step's detail; other lines go to the log."""
+
+    def __init__(self, suite: Suite, step: Step, log: TextIO) -> None:
         self._suite = suite
         self._step = step
+        self._log = log
         self._total = 0
         self._running = ""
 
-    def line(self, text: str) -> bool:
-        """Take in one line of pytest; False when it is not an event."""
+    def line(self, text: str) -> None:
         if not text.startswith('{"event":'):
-            return False
+            if text:
+                self._log.write(f"{text}\n")
+            return
         event = json.loads(text)
         match event["event"]:
             case "collected":
@@ -161,7 +160,6 @@ class _Reader:
         done = self._suite.passed + self._suite.skipped + len(self._suite.failures)
         failed = f", {len(self._suite.failures)} failed" if self._suite.failures else ""
         self._step.update(f"{done}/{self._total}{failed} · {self._running}")
-        return True
 
 
 def _last_words(log: Path) -> str:

@@ -42,13 +42,12 @@ def run(paths: LabPaths, screen: Screen, prefix: str = "") -> list[Case]:
     for name, command in commands().items():
         if not name.startswith(prefix):
             continue
-        lines: list[str] = []
         started = time.monotonic()
         with screen.step(name) as step:
-            status = process.stream(command, lines.append, environment=environment)
-            step.ok = status == 0
+            done = process.follow(command, step, environment=environment)
+            step.ok = done.ok
             step.result = "clean" if step.ok else "FAILED"
-        failure = "" if status == 0 else "\n".join(lines) or f"exit status {status}"
+        failure = "" if done.ok else "\n".join(done.lines) or f"exit status {done.status}"
         if failure:
             screen.fail("\n".join(f"    {line}" for line in failure.splitlines()[-_SHOWN_LINES:]))
         cases.append(Case(name, time.monotonic() - started, failure))

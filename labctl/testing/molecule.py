@@ -160,18 +160,16 @@ def _run(name: str, reports: Path, screen: Screen, place: Place) -> tuple[Case, 
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as log, screen.step(f"scenario {name}") as step:
 
-        def on_line(line: str) -> None:
+        def subject(line: str) -> str:
             text, now = _COLOURS.sub("", line), time.monotonic()
             log.write(f"[{now - started:6.1f}] {text}\n" if text else "\n")
-            subject = said.line(text, now)
-            if subject:
-                step.update(subject)
+            return said.line(text, now)
 
-        status = process.stream(command(name), on_line, environment=environment(name, place))
+        done = process.follow(command(name), step, subject=subject, environment=environment(name, place))
         said.end(time.monotonic())
-        step.ok = status == 0
+        step.ok = done.ok
         step.result = "" if step.ok else f"FAILED, log: {file.relative_to(ROOT)}"
-    failure = "" if status == 0 else failures.ending(said.lines) or f"exit status {status}"
+    failure = "" if done.ok else failures.ending(said.lines) or f"exit status {done.status}"
     if failure:
         screen.fail(failure)
     return Case(name, time.monotonic() - started, failure), said.longest()

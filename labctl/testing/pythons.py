@@ -94,15 +94,9 @@ def _is(program: Path, minor: int) -> bool:
 
 
 def _make(command: list[str], venv: Path, screen: Screen) -> None:
-    lines: list[str] = []
     with screen.step(f"make {venv.name}") as step:
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            step.update(line)
-
-        step.ok = process.stream(command, on_line) == 0
+        done = process.follow(command, step)
+        step.ok = done.ok
         step.result = "from requirements.txt" if step.ok else "FAILED"
     if not step.ok:
-        words = "\n".join(lines[-8:]) or "no message"
-        raise LabError(f"The environment of the other Python could not be made:\n{words}")
+        raise LabError(f"The environment of the other Python could not be made:\n{done.ending()}")

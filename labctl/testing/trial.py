@@ -99,17 +99,10 @@ class Cycle:
     def _boot(self) -> None:
         wanted = machines()
         with self._screen.step("boot the VMs") as step, ThreadPoolExecutor(len(wanted)) as pool:
-            said: list[str] = []
-
-            def boot(machine: Machine) -> int:
-                def on_line(line: str) -> None:
-                    said.append(line)
-                    step.update(line)
-
-                return process.stream(machine.command(self._box, FOLDER), on_line)
-
             step.update(", ".join(machine.name for machine in wanted))
-            step.ok = not any(list(pool.map(boot, wanted)))
+            booted = list(pool.map(lambda vm: process.follow(vm.command(self._box, FOLDER), step), wanted))
+            said = [line for done in booted for line in done.lines]
+            step.ok = all(done.ok for done in booted)
             step.result = "; ".join(line.partition(";")[0] for line in said)
         if not step.ok:
             raise LabError("\n".join(said))

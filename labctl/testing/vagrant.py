@@ -16,7 +16,7 @@ from labctl.errors import LabError
 from labctl.machine import engine, network
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
-from labctl.screen import Screen, Step
+from labctl.screen import Screen
 from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools, junit
 from labctl.testing.cases import Cases
@@ -95,29 +95,22 @@ class Cycle:
     def _is_ours(self, attributes: dict[str, Any]) -> bool:
         return any(config.get("Subnet") == self._network for config in attributes["IPAM"]["Config"] or [])
 
-    def _vagrant(self, title: str, words: Sequence[str]) -> list[str]:
-        """Lines of a vagrant command; raises LabError with its last ones when it fails."""
+    def _vagrant(self, title: str, words: Sequence[str]) -> None:
+        """Run a vagrant command; raises LabError with its last lines when it fails."""
         extra = {"LAB_TOPOLOGY": str(TOPOLOGY), "ANSIBLE_FORCE_COLOR": "0"}
         if self._network:
             extra["LAB_NETWORK"] = self._network.rpartition(".")[0]
-        lines: list[str] = []
         with self._screen.step(title) as step:
-
-            def on_line(line: str) -> None:
-                lines.append(line)
-                _show(line, step)
-
             environment = playbooks.environment(self._paths, mitogen=False, extra=extra)
-            step.ok = process.stream(["vagrant", *words], on_line, environment=environment) == 0
+            done = process.follow(["vagrant", *words], step, subject=_subject, environment=environment)
+            step.ok = done.ok
         log = self._reports / "vagrant.log"
         with log.open("a", encoding="utf-8") as file:
-            file.write("\n".join([f"$ vagrant {' '.join(words)}", *lines, ""]))
+            file.write("\n".join([f"$ vagrant {' '.join(words)}", *done.lines, ""]))
         if not step.ok:
-            raise LabError(f"{failures.ending(lines)}\n  log: {os.path.relpath(log, ROOT)}")
-        return lines
+            raise LabError(f"{failures.ending(done.lines)}\n  log: {os.path.relpath(log, ROOT)}")
 
 
-def _show(line: str, step: Step) -> None:
+def _subject(line: str) -> str:
     found = _EVENT.match(line)
-    if found:
-        step.update(found["task"] or found["machine"])
+    return (found["task"] or found["machine"]) if found else ""

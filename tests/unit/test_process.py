@@ -13,6 +13,7 @@ import pytest
 
 from labctl.paths import ROOT
 from labctl.programs import process
+from labctl.screen import Step
 
 FAMILY = (
     "import subprocess,sys,time; c=subprocess.Popen(['sleep','60']); print(c.pid,flush=True); time.sleep(60)"
@@ -83,3 +84,23 @@ def test_what_was_started_ends_when_the_command_is_killed(program: list[str]) ->
         child = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
         assert gone(child)
+
+
+def test_a_followed_program_shows_what_is_worth_it_and_its_end_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Step("work")
+    shown: list[str] = []
+    monkeypatch.setattr(step, "update", shown.append)
+    script = "for word in one '' two three; do echo $word; done; echo bad >&2; exit 3"
+    done = process.follow(["sh", "-c", script], step, subject=lambda line: line.replace("two", "").upper())
+    assert (done.status, done.ok) == (3, False)
+    assert done.lines == ["one", "", "two", "three", "bad"]
+    assert shown == ["ONE", "THREE", "BAD"]
+    assert done.ending(2) == "three\nbad"
+
+
+def test_a_silent_program_has_an_ending_all_the_same() -> None:
+    done = process.follow(["true"], Step("work"))
+    assert done.ok
+    assert done.ending() == "no message"
