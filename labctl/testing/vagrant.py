@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from labctl.ansible import failures, playbooks
-from labctl.commands import box, drill, up, verify
+from labctl.commands import box, drill, verify
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.machine import engine, network
@@ -18,8 +18,9 @@ from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Screen
 from labctl.substrates.ssh import HostSubstrate
-from labctl.testing import devtools, junit
-from labctl.testing.cases import Cases
+from labctl.testing import devtools
+from labctl.testing.checks import Suite
+from labctl.testing.cycle import Action, Cycle
 from labctl.topology import declaration
 
 LAB = "warren-test-vagrant"
@@ -28,57 +29,42 @@ TOPOLOGY = ROOT / "inventories" / "topology-trial.yml"
 _EVENT = re.compile(r"^(?:TASK|PLAY|RUNNING HANDLER) \[(?P<task>[^\]]*)\]|^==> (?P<machine>[\w-]+: .*)$")
 
 
-class Cycle:
-    """One run; `report` is a JUnit report of its steps."""
+class VagrantCycle(Cycle):
+    """`vagrant up`, then ./lab up by another way in than Vagrant's, all checks, and a drill over SSH."""
+
+    name = "vagrant"
 
     def __init__(self, reports: Path, screen: Screen) -> None:
-        self._reports = reports
-        self._screen = screen
-        self._cases = Cases(screen)
-        self._paths = LabPaths(LAB)
-        self._folder = self._paths.state / "vagrant"  # what Vagrant knows of its machines
+        paths = LabPaths(LAB)
+        super().__init__(Context(paths, HostSubstrate(paths, INVENTORY), screen), reports)
+        self._folder = paths.state / "vagrant"  # what Vagrant knows of its machines
         self._network = ""
-        self.report = reports / "vagrant.xml"
 
     def run(self, *, keep: bool) -> list[Path]:
-        """Reports of all that ran; the machines are destroyed at the end, also on failure, unless kept."""
-        written = [self.report]
-        case = self._cases.run
-        # The inventory reads what Vagrant wrote there.
-        os.environ["VAGRANT_DOTFILE_PATH"] = str(self._folder)
+        os.environ["VAGRANT_DOTFILE_PATH"] = str(self._folder)  # the inventory reads what Vagrant wrote there
         try:
-            if case("Vagrant and its images are there", self._prepare) and case("vagrant up", self._up):
-                lab = Context(self._paths, HostSubstrate(self._paths, INVENTORY), self._screen)
-                case("./lab up changes nothing", lambda: self._up_again(lab))
-                suite = verify.run(lab, reports=self._reports, name="verify-vagrant")
-                written.append(suite.report)
-                case("a drill over SSH loses nothing", lambda: drill.prove(lab, "kill-pool-child"))
+            return super().run(keep=keep)
         finally:
-            if not keep:
-                case("vagrant destroy leaves nothing behind", self._destroy)
             del os.environ["VAGRANT_DOTFILE_PATH"]
-            junit.write(self.report, "vagrant", self._cases.done)
-        return written
 
-    def _prepare(self) -> None:
-        devtools.ensure_vagrant(self._screen)
+    def prepare(self) -> None:
+        devtools.ensure_vagrant(self.lab.screen)
         if self._folder.exists():
-            self._destroy()
-        box.ensure_images(self._paths, self._screen)
+            self.remove()
+        box.ensure_images(self.lab.paths, self.lab.screen)
         usual = declaration.load(declaration.TOPOLOGY_FILE).network
-        self._network = network.free(self._paths, usual, engine.require())
+        self._network = network.free(self.lab.paths, usual, engine.require())
 
-    def _up(self) -> None:
+    def make(self) -> None:
         self._vagrant("make the machines", ["up", "--provider=docker"])
 
-    @staticmethod
-    def _up_again(lab: Context) -> None:
-        """By another way in than Vagrant's: Mitogen, from ./lab."""
-        changed = up.run(lab, check=False, show=False).total_changed
-        if changed:
-            raise LabError(f"./lab up changed {changed} things of what vagrant up had made.")
+    def check(self) -> list[Suite]:
+        return [verify.run(self.lab, reports=self.reports, name="verify-vagrant")]
 
-    def _destroy(self) -> None:
+    def uses(self) -> Iterable[tuple[str, Action]]:
+        yield "a drill over SSH loses nothing", lambda: drill.prove(self.lab, "kill-pool-child")
+
+    def remove(self) -> None:
         """Vagrant destroys its machines; what it leaves behind is named."""
         client = engine.require()
         made = {file.read_text(encoding="utf-8") for file in self._folder.glob("machines/*/docker/id")}
@@ -90,7 +76,7 @@ class Cycle:
             raise LabError(
                 f"vagrant destroy left {', '.join(left)}; remove them with docker rm, docker network rm."
             )
-        shutil.rmtree(self._paths.state, ignore_errors=True)
+        shutil.rmtree(self.lab.paths.state, ignore_errors=True)
 
     def _is_ours(self, attributes: dict[str, Any]) -> bool:
         return any(config.get("Subnet") == self._network for config in attributes["IPAM"]["Config"] or [])
@@ -100,11 +86,11 @@ class Cycle:
         extra = {"LAB_TOPOLOGY": str(TOPOLOGY), "ANSIBLE_FORCE_COLOR": "0"}
         if self._network:
             extra["LAB_NETWORK"] = self._network.rpartition(".")[0]
-        with self._screen.step(title) as step:
-            environment = playbooks.environment(self._paths, mitogen=False, extra=extra)
+        with self.lab.screen.step(title) as step:
+            environment = playbooks.environment(self.lab.paths, mitogen=False, extra=extra)
             done = process.follow(["vagrant", *words], step, subject=_subject, environment=environment)
             step.ok = done.ok
-        log = self._reports / "vagrant.log"
+        log = self.reports / "vagrant.log"
         with log.open("a", encoding="utf-8") as file:
             file.write("\n".join([f"$ vagrant {' '.join(words)}", *done.lines, ""]))
         if not step.ok:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from labctl.programs import process
 from labctl.screen import Screen
 from labctl.status import nodes, report
 from labctl.substrates.ssh import HostSubstrate
-from labctl.testing import devtools, junit
-from labctl.testing.cases import Cases
+from labctl.testing import devtools
+from labctl.testing.checks import Suite
+from labctl.testing.cycle import Action, Cycle
 
 LAB = "warren-test-vm"
 INVENTORY = ROOT / "inventories" / "trial"
@@ -56,49 +58,26 @@ def machines(inventory: Path = INVENTORY) -> list[Machine]:
     return list(found.values())
 
 
-class Cycle:
-    """One run; `report` is a JUnit report of its steps."""
+class VmCycle(Cycle):
+    """VMs booted from the box, then ./lab up over SSH, all checks, a picture and a drill."""
+
+    name = "vm"
 
     def __init__(self, reports: Path, screen: Screen) -> None:
-        self._reports = reports
-        self._screen = screen
-        self._cases = Cases(screen)
-        self._paths = LabPaths(LAB)
-        self._lab = Context(self._paths, HostSubstrate(self._paths, INVENTORY), screen)
-        self.report = reports / "vm.xml"
+        paths = LabPaths(LAB)
+        super().__init__(Context(paths, HostSubstrate(paths, INVENTORY), screen), reports)
 
-    def run(self, *, keep: bool) -> list[Path]:
-        """Reports of all that ran; the VMs are removed at the end, also after a failure, unless kept."""
-        written = [self.report]
-        case = self._cases.run
-        ours = False
-        try:
-            if case("the box is there, and no other trial runs", self._prepare):
-                ours = True
-                if case("three VMs boot", self._boot) and case("up makes the lab", self._up):
-                    case("a second up changes nothing", self._up_again)
-                    written.append(self._verify())
-                    case("a picture is rendered", lambda: demo.run(self._lab, demo.View()))
-                    case("status says healthy", self._status)
-                    case("a drill loses nothing", lambda: drill.prove(self._lab, "kill-pool-child"))
-                    case("down refuses to remove hosts that others made", self._down)
-        finally:
-            if ours and not keep:
-                case("the VMs are removed", self._remove)
-            junit.write(self.report, "vm", self._cases.done)
-        return written
-
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         if FOLDER.exists():
             raise UsageError(
                 "VMs of a trial are in .lab/vm already; remove them with: images/run-box --stop .lab/vm"
             )
-        devtools.ensure_qemu(self._screen)
-        self._box = box.ensure_box(self._paths, "libvirt", self._screen)
+        devtools.ensure_qemu(self.lab.screen)
+        self._box = box.ensure_box(self.lab.paths, "libvirt", self.lab.screen)
 
-    def _boot(self) -> None:
+    def make(self) -> None:
         wanted = machines()
-        with self._screen.step("boot the VMs") as step, ThreadPoolExecutor(len(wanted)) as pool:
+        with self.lab.screen.step("boot the VMs") as step, ThreadPoolExecutor(len(wanted)) as pool:
             step.update(", ".join(machine.name for machine in wanted))
             booted = list(pool.map(lambda vm: process.follow(vm.command(self._box, FOLDER), step), wanted))
             said = [line for done in booted for line in done.lines]
@@ -106,33 +85,32 @@ class Cycle:
             step.result = "; ".join(line.partition(";")[0] for line in said)
         if not step.ok:
             raise LabError("\n".join(said))
+        up.run(self.lab, check=False, show=False)
 
-    def _up(self) -> None:
-        up.run(self._lab, check=False, show=False)
-
-    def _up_again(self) -> None:
-        summary = up.run(self._lab, check=False, show=False)
-        if summary.total_changed:
-            raise LabError(f"The second up changed {summary.total_changed} things: {summary.changed}.")
-
-    def _verify(self) -> Path:
+    def check(self) -> list[Suite]:
         """Also what breaks something on purpose, as the restart of every host."""
-        return verify.run(self._lab, disruptive=True, reports=self._reports, name="verify-vm").report
+        return [verify.run(self.lab, disruptive=True, reports=self.reports, name="verify-vm")]
+
+    def uses(self) -> Iterable[tuple[str, Action]]:
+        yield "a picture is rendered", lambda: demo.run(self.lab, demo.View())
+        yield "status says healthy", self._status
+        yield "a drill loses nothing", lambda: drill.prove(self.lab, "kill-pool-child")
+        yield "down refuses to remove hosts that others made", self._down
+
+    def remove(self) -> None:
+        lines: list[str] = []
+        if process.stream([str(_RUN_BOX), "--stop", str(FOLDER)], lines.append) != 0 or FOLDER.exists():
+            raise LabError("\n".join(["The VMs could not be removed:", *lines]))
+        remove_state(self.lab.paths)
 
     def _status(self) -> None:
-        said = nodes.read(self._lab)
+        said = nodes.read(self.lab)
         if not said["healthy"]:
             raise LabError(f"status says: {' '.join(report.complaints(said))}")
 
     def _down(self) -> None:
         try:
-            down.command(self._lab, everything=False)
+            down.command(self.lab, everything=False)
         except UsageError:
             return
         raise LabError("down did not refuse.")
-
-    def _remove(self) -> None:
-        lines: list[str] = []
-        if process.stream([str(_RUN_BOX), "--stop", str(FOLDER)], lines.append) != 0 or FOLDER.exists():
-            raise LabError("\n".join(["The VMs could not be removed:", *lines]))
-        remove_state(self._paths)

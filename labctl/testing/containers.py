@@ -1,0 +1,53 @@
+"""A lab of containers beside the user's, used end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labctl.commands import down, up, verify
+from labctl.context import Context
+from labctl.errors import LabError
+from labctl.machine import engine
+from labctl.paths import LabPaths
+from labctl.screen import Screen
+from labctl.substrates import cleanup
+from labctl.substrates.containers import DockerSubstrate
+from labctl.testing import checks, devtools
+from labctl.testing.cycle import Cycle
+
+LAB = "warren-test"
+
+
+class ContainerCycle(Cycle):
+    """./lab up, all checks and the tests of tests/lab, ./lab down."""
+
+    name = "cycle"
+
+    def __init__(self, reports: Path, screen: Screen) -> None:
+        paths = LabPaths(LAB)
+        super().__init__(Context(paths, DockerSubstrate(paths), screen), reports)
+
+    def prepare(self) -> None:
+        engine.ensure(self.lab.paths, self.lab.screen)  # an engine that was off may hold a lab
+        down.command(self.lab, everything=False)
+
+    def make(self) -> None:
+        up.run(self.lab, check=False)
+
+    def check(self) -> list[checks.Suite]:
+        nodes = verify.run(self.lab, disruptive=True, reports=self.reports)
+        devtools.ensure_browser(self.lab.screen)
+        arguments = ["tests/lab", f"--ansible-inventory={self.lab.substrate.inventory}"]
+        with self.lab.screen.step("tests of tests/lab") as step:
+            whole = checks.run("lab", arguments, self.reports, step, environment=verify.environment(self.lab))
+        for line in whole.failure_lines():
+            self.lab.screen.fail(line)
+        return [nodes, whole]
+
+    def remove(self) -> None:
+        down.command(self.lab, everything=False)
+        left = cleanup.count(self.lab.paths, engine.require())
+        if left != cleanup.Removed():
+            raise LabError(f"down left {left} behind.")
+        if self.lab.paths.state.exists():
+            raise LabError(f"down left {self.lab.paths.state} behind.")

@@ -1,0 +1,118 @@
+"""The order of a test's lab: made, made again, checked, used, removed, with every step in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+from labctl.commands import up
+from labctl.context import Context
+from labctl.errors import LabError
+from labctl.paths import LabPaths
+from labctl.screen import Screen
+from labctl.testing import junit
+from labctl.testing.checks import Suite
+from labctl.testing.cycle import Action, Cycle
+
+
+class Trial(Cycle):
+    """A cycle that notes what it does, and fails where it is told to."""
+
+    name = "trial"
+
+    def __init__(self, folder: Path, fails: str = "") -> None:
+        substrate = SimpleNamespace(inventory=folder)
+        super().__init__(Context(LabPaths("x", folder), substrate, Screen()), folder)
+        self.fails = fails
+        self.seen: list[str] = []
+
+    def note(self, step: str) -> None:
+        self.seen.append(step)
+        if step == self.fails:
+            raise LabError(f"{step} went wrong.")
+
+    def prepare(self) -> None:
+        self.note("prepare")
+
+    def make(self) -> None:
+        self.note("make")
+
+    def check(self) -> list[Suite]:
+        self.note("check")
+        return [Suite("verify", self.reports / "verify.xml", self.reports / "verify.log")]
+
+    def uses(self) -> Iterable[tuple[str, Action]]:
+        yield "it is used", lambda: self.note("use")
+
+    def remove(self) -> None:
+        self.note("remove")
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Says how many things a second `up` changes."""
+
+    def change(count: int) -> None:
+        monkeypatch.setattr(up, "run", lambda *_, **__: up.Summary(changed={"site": count}))
+
+    change(0)
+    return change
+
+
+def failed(folder: Path) -> dict[str, bool]:
+    cases = ElementTree.parse(folder / "trial.xml").iter("testcase")
+    return {str(case.get("name")): case.find("failure") is not None for case in cases}
+
+
+def test_a_lab_is_made_checked_used_and_removed(tmp_path: Path, changed: object) -> None:
+    cycle = Trial(tmp_path)
+    assert cycle.run(keep=False) == [tmp_path / "trial.xml", tmp_path / "verify.xml"]
+    assert cycle.seen == ["prepare", "make", "check", "use", "remove"]
+    assert junit.totals([tmp_path / "trial.xml"]) == junit.Totals(passed=5)
+
+
+def test_a_second_up_that_changes_something_fails(tmp_path: Path, changed: Callable[[int], None]) -> None:
+    changed(2)
+    Trial(tmp_path).run(keep=False)
+    found = failed(tmp_path)
+    assert found.pop("a second up changes nothing")
+    assert not any(found.values())
+
+
+def test_what_could_not_be_made_is_removed_and_not_checked(tmp_path: Path, changed: object) -> None:
+    cycle = Trial(tmp_path, fails="make")
+    assert cycle.run(keep=False) == [tmp_path / "trial.xml"]
+    assert cycle.seen == ["prepare", "make", "remove"]
+
+
+def test_a_lab_of_somebody_else_is_left_alone(tmp_path: Path, changed: object) -> None:
+    cycle = Trial(tmp_path, fails="prepare")
+    cycle.run(keep=False)
+    assert cycle.seen == ["prepare"]
+    assert failed(tmp_path) == {"what it needs is there": True}
+
+
+def test_a_kept_lab_is_left_running(
+    tmp_path: Path, changed: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cycle = Trial(tmp_path)
+    cycle.run(keep=True)
+    assert "remove" not in cycle.seen
+    assert "Lab x is left running" in capsys.readouterr().out
+
+
+def test_an_interrupt_removes_the_lab_and_leaves_a_report(tmp_path: Path, changed: object) -> None:
+    cycle = Trial(tmp_path)
+
+    def interrupted() -> list[Suite]:
+        raise KeyboardInterrupt
+
+    cycle.check = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        cycle.run(keep=False)
+    assert cycle.seen[-1] == "remove"
+    assert (tmp_path / "trial.xml").exists()
