@@ -20,12 +20,15 @@ PATIENCE_S = 20.0  # a gateway that was just restarted
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a job: "running", "done" or "failed"; parts done of all; parts done by each host."""
+    """State of a job: "running", "done", "failed" or "cancelled"; parts done of all; parts done by each host;
+    why it failed.
+    """
 
     state: str
     done: int
     total: int
     by_host: dict[str, int]
+    error: str = ""
 
 
 def password(paths: LabPaths) -> str:
@@ -71,7 +74,9 @@ class Console:
     def job(self, job: str) -> Progress:
         """How far a job is."""
         answer = self._call("GET", f"/api/jobs/{job}").json()
-        return Progress(answer["state"], answer["done"], answer["total"], dict(answer["by_host"]))
+        return Progress(
+            answer["state"], answer["done"], answer["total"], dict(answer["by_host"]), answer["error"] or ""
+        )
 
     def save_image(self, job: str, file: Path, *, tint: bool = False) -> None:
         """Save the picture that the ledger's parts make, tinted by host when asked."""
@@ -86,7 +91,7 @@ class Console:
                 answer = self._client.request(method, path, **arguments)
                 if answer.status_code not in (502, 503, 504):
                     break
-                cause = f"HTTP {answer.status_code}"
+                cause = f"HTTP {answer.status_code}: {_sentence(answer)}"
             except httpx.TransportError as error:
                 cause = str(error) or type(error).__name__
             if time.monotonic() > deadline:
@@ -97,15 +102,14 @@ class Console:
                 )
             time.sleep(0.5)
         if answer.is_error:
-            raise LabError(
-                f"The console refused {method} {path} with {answer.status_code}: {_detail(answer)}"
-            )
+            kind = UsageError if answer.status_code in (400, 422) else LabError
+            raise kind(f"The console refused {method} {path} ({answer.status_code}): {_sentence(answer)}")
         return answer
 
 
-def _detail(answer: httpx.Response) -> str:
+def _sentence(answer: httpx.Response) -> str:
+    """The gateway's own sentence; of another program on the way, what it said."""
     try:
-        content = answer.json()
-    except ValueError:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
         return answer.text[:300]
-    return str(content.get("detail", content) if isinstance(content, dict) else content)

@@ -122,7 +122,7 @@ def require_two_hosts(picture: Picture, workers: int = 2) -> None:
 
 
 def _wait(console: Console, job: str, step: Step, patience: float) -> Progress:
-    """Wait until the job is done; raises LabError when it failed, or had no new tile for `patience` s."""
+    """Wait until the job is done; raises LabError when it ended otherwise, or got no tile for `patience` s."""
     done, moved = -1, time.monotonic()
     while True:
         progress = console.job(job)
@@ -132,13 +132,19 @@ def _wait(console: Console, job: str, step: Step, patience: float) -> Progress:
         step.update(f"{progress.done}/{progress.total} tiles  {hosts}")
         if progress.state == "done":
             return progress
-        if progress.state == "failed":
-            raise LabError(
-                f"Job {job} failed with {progress.done} of {progress.total} tiles; see ./lab logs worker-1."
-            )
+        if progress.state != "running":
+            raise LabError(_ended_without_picture(job, progress))
         if time.monotonic() - moved > patience:
             raise LabError(
                 f"Job {job} has {progress.done} of {progress.total} tiles and got none for {patience:.0f} s;"
                 " ./lab status tells which workers consume."
             )
         time.sleep(POLL_S)
+
+
+def _ended_without_picture(job: str, progress: Progress) -> str:
+    tiles = f"{progress.done} of {progress.total} tiles"
+    if progress.state == "failed":
+        why = progress.error.rstrip(".") or "see ./lab logs mosaic-worker@render"
+        return f"Job {job} failed with {tiles}: {why}."
+    return f"Job {job} was {progress.state} with {tiles}; run ./lab demo again."

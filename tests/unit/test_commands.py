@@ -6,15 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from labctl import bootstrap
-from labctl.commands import access, demo, run, verify
-from labctl.console_api import Console, Progress
+from labctl.commands import access, run, verify
 from labctl.context import Context
-from labctl.errors import LabError, UsageError
+from labctl.errors import UsageError
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen, Step
 from labctl.status import nodes
@@ -69,41 +67,6 @@ def test_an_unknown_playbook_is_answered_with_the_known_ones() -> None:
     assert run._find(ROOT / "playbooks", "site") == ROOT / "playbooks" / "site.yml"
     with pytest.raises(UsageError):
         run._find(ROOT / "playbooks", "../ansible.cfg")
-
-
-def test_a_demo_by_one_host_is_a_no(tmp_path: Path) -> None:
-    def picture(by_host: dict[str, int]) -> demo.Picture:
-        return demo.Picture("j", 4, by_host, 2.0, tmp_path / "a.png", tmp_path / "b.png")
-
-    with pytest.raises(LabError, match="Only worker-1, worker-2 rendered"):
-        demo.require_two_hosts(picture({"worker-1": 4, "worker-2": 0}))
-    good = picture({"worker-1": 3, "worker-2": 1})
-    demo.require_two_hosts(good)
-    assert set(good.as_json()) == {"job", "tiles", "by_host", "seconds", "image"}
-    assert (good.rate, good.shares()) == (2.0, "worker-1 75%, worker-2 25%")
-
-
-def test_a_demo_goes_on_while_tiles_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is on the time without one more tile, not on the picture."""
-    clock = [0.0]
-    monkeypatch.setattr("labctl.commands.demo.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr(
-        "labctl.commands.demo.time.sleep", lambda _seconds: clock.__setitem__(0, clock[0] + 50)
-    )
-
-    class Lab:
-        def __init__(self, *states: str) -> None:
-            self._answers = [Progress(state, done, 4, {}) for done, state in enumerate(states)]
-
-        def job(self, _job: str) -> Progress:
-            return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-
-    step = Step("render")
-    slow = Lab("running", "running", "running", "running", "done")
-    assert demo._wait(cast(Console, slow), "j", step, 60).done == 4
-    assert clock[0] == 200
-    with pytest.raises(LabError, match="1 of 4 tiles and got none for 60 s"):
-        demo._wait(cast(Console, Lab("running", "running")), "j", step, 60)
 
 
 def test_a_journal_message_of_several_lines_stays_together() -> None:
