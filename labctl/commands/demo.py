@@ -122,7 +122,7 @@ def require_two_hosts(picture: Picture, workers: int = 2) -> None:
 
 
 def _wait(console: Console, job: str, step: Step, patience: float) -> Progress:
-    """Wait until the job is done; raises LabError when it ended otherwise, or got no tile for `patience` s."""
+    """Wait until the job is done; LabError when it ended otherwise, or had no new tile for `patience` s."""
     done, moved = -1, time.monotonic()
     while True:
         progress = console.job(job)

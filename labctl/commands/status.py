@@ -8,7 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from labctl.context import Context
+from labctl.lab import state
 from labctl.status import nodes, report
+from labctl.topology import declaration
 
 _COLOURS = {True: "green", False: "red"}
 
@@ -47,6 +49,9 @@ def _show(context: Context, status: dict[str, Any]) -> None:
         f" {'seen alike by all' if cluster['seen_alike_by_all'] else 'not seen alike by all'},"
         f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
     )
+    known = state.read(context.paths)
+    if known and known.topology not in ("", declaration.DEFAULT):
+        console.print(f"topology  {known.topology}", markup=False)
     for alert in status["alerts"]:
         console.print(f"alert     {alert['name']}: {alert['summary']}", style="yellow", markup=False)
     for complaint in report.complaints(status):

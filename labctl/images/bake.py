@@ -16,6 +16,7 @@ from labctl.ansible import playbooks
 from labctl.ansible.failures import registry_unreachable
 from labctl.errors import LabError, UsageError
 from labctl.images import keys
+from labctl.lab import state
 from labctl.lab.files import remove_state, write_private
 from labctl.lab.lock import exclusive
 from labctl.machine import network, root
@@ -90,7 +91,7 @@ def _bake(
         "lab_bake_hosts": [declared.first(kind).name for kind in kinds],
     }
     _drop_other_bake(bake, wanted, client)
-    network.settle(bake, declared, client)
+    state.write(bake, network.settle(bake, declared, client))
 
     def play(playbook: str, step: Step, *arguments: str) -> None:
         playbooks.run(

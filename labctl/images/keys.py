@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from labctl.errors import UsageError
-from labctl.paths import ROOT
-from labctl.topology import declaration
+from labctl.lab.state import declared_topology
+from labctl.paths import ROOT, lab_paths
 from labctl.topology import model as topology
 
 KEY_LENGTH = 12
@@ -141,7 +141,8 @@ def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
 def main() -> None:
     """Print, as JSON, which images belong to the present recipes: {"node": name, <kind>: name, ...}."""
     try:
-        images = {"node": node_image()} | {kind: image(kind) for kind in declaration.load().kinds}
+        kinds = declared_topology(lab_paths()).kinds
+        images = {"node": node_image()} | {kind: image(kind) for kind in kinds}
     except UsageError as error:
         sys.exit(str(error))
     print(json.dumps(images))

@@ -9,7 +9,7 @@ from typing import Any
 
 from labctl.errors import UsageError
 from labctl.lab.files import make_private, write_private
-from labctl.paths import DEFAULT_LAB, LabPaths, lab_paths
+from labctl.paths import DEFAULT_LAB, ROOT, LabPaths, lab_paths
 from labctl.topology import declaration
 from labctl.topology.model import Topology
 
@@ -26,12 +26,16 @@ class NodeRecord:
 
 @dataclass
 class LabState:
-    """Network (CIDR), published ports {node: {node port: host port}} and finished installs of one lab."""
+    """Network (CIDR), published ports {node: {node port: host port}} and finished installs of one lab.
+
+    `topology`: the file that it was made from, as Topology.source; "" when that was not noted.
+    """
 
     lab: str
     network: str
     published: dict[str, dict[int, int]] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    topology: str = ""
 
     def to_json(self) -> str:
         return json.dumps({"version": VERSION, **asdict(self)}, indent=2, sort_keys=True) + "\n"
@@ -62,6 +66,7 @@ def _decode(data: dict[str, Any]) -> LabState:
             for node, ports in data["published"].items()
         },
         nodes={name: NodeRecord(**record) for name, record in data["nodes"].items()},
+        topology=str(data.get("topology", "")),
     )
 
 
@@ -72,13 +77,19 @@ def write(paths: LabPaths, state: LabState) -> None:
     write_private(paths.lab_file, state.to_json())
 
 
+def declared_topology(paths: LabPaths) -> Topology:
+    """The topology of the file that the lab was made from; of a new lab as `declaration.load` chooses it."""
+    known = read(paths)
+    return declaration.load(ROOT / known.topology if known and known.topology else None)
+
+
 def current_topology(paths: LabPaths | None = None) -> Topology:
-    """The topology of a lab as it is in force: topology.yml, moved to what lab.json remembers.
+    """The topology of a lab as it is in force: as declared, moved to what lab.json remembers.
 
     With LAB_BAKE=1 it is one host per group, unpublished.
     """
     paths = paths or lab_paths()
-    declared = declaration.load()
+    declared = declared_topology(paths)
     state = read(paths)
     if state is not None:
         declared = declared.moved_to(state.network, state.published)

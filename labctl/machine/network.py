@@ -18,24 +18,23 @@ FIRST_FREE_PORT = 18443
 
 
 def settle(paths: LabPaths, declared: Topology, client: docker.DockerClient) -> state.LabState:
-    """The lab's state with its network and ports: those remembered, else topology.yml's, else free ones.
+    """What the lab is to remember: its network and ports as remembered, else as declared, else free ones.
 
-    The default lab follows topology.yml, any other chooses once and remembers. Raises UsageError on overlap.
+    The default lab follows its topology, any other chooses once. Raises UsageError on overlap.
     """
     known = state.read(paths)
     taken = list(_taken_networks(paths, client))
     if state.is_default(paths):
-        _refuse_overlap(declared.network, taken)
+        _refuse_overlap(declared, taken)
         _refuse_move(paths, declared, client)
+        network = declared.network
         published = {n.name: {p.node: p.host for p in n.publish} for n in declared.nodes if n.publish}
-        settled = state.LabState(paths.name, declared.network, published, known.nodes if known else {})
     else:
         network = known.network if known else _free_network(declared.network, taken)
         published = _free_ports(declared, known.published if known else {}, _ports_of_other_labs(paths))
-        settled = state.LabState(paths.name, network, published, known.nodes if known else {})
-    if settled != known:
-        state.write(paths, settled)
-    return settled
+    return state.LabState(
+        paths.name, network, published, known.nodes if known else {}, topology=declared.source
+    )
 
 
 def free(paths: LabPaths, like: str, client: docker.DockerClient) -> str:
@@ -48,19 +47,18 @@ def _refuse_move(paths: LabPaths, declared: Topology, client: docker.DockerClien
         present = [config.get("Subnet") for config in network.attrs["IPAM"]["Config"] or []]
         if present and declared.network not in present:
             raise UsageError(
-                f"The lab runs on {present[0]} and inventories/topology.yml now says {declared.network};"
+                f"The lab runs on {present[0]} and {declared.source} now says {declared.network};"
                 " run ./lab down"
                 " first, or restore the old network."
             )
 
 
-def _refuse_overlap(network: str, taken: Iterable[tuple[str, ipaddress.IPv4Network]]) -> None:
-    wanted = ipaddress.IPv4Network(network)
+def _refuse_overlap(declared: Topology, taken: Iterable[tuple[str, ipaddress.IPv4Network]]) -> None:
+    wanted = ipaddress.IPv4Network(declared.network)
     for owner, other in taken:
         if wanted.overlaps(other):
             raise UsageError(
-                f"network {network} of inventories/topology.yml overlaps {other} ({owner}); choose another"
-                " private"
+                f"network {wanted} of {declared.source} overlaps {other} ({owner}); choose another private"
                 " network there."
             )
 

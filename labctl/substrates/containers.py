@@ -52,19 +52,25 @@ class DockerSubstrate:
         return console_api.password(self._paths)
 
     def make(self, screen: Screen) -> Made:
-        declared = declaration.load()
+        declared = self._declared(screen)
         self.client = engine.ensure(self._paths, screen)
         checks.inotify(len(declared.nodes), screen)
         present = self.containers()
         self._refuse_unknown(present)
-        network.settle(self._paths, declared, self.client)
-        lab = self.topology()
+        settled = network.settle(self._paths, declared, self.client)
+        lab = declared.moved_to(settled.network, settled.published)
         self._mention_surplus(lab, present, screen)
         asleep = [node for node in lab.nodes if not _runs(present.get(node.name))]
-        if not asleep and all(_matches(present[node.name], node, self._paths.name) for node in lab.nodes):
-            return Made(0, len(lab.nodes))
         missing = [node for node in lab.nodes if node.name not in present]
-        self._check_machine(asleep, missing)
+        as_wanted = not asleep and all(
+            _matches(present[node.name], node, self._paths.name) for node in lab.nodes
+        )
+        if not as_wanted:
+            self._check_machine(asleep, missing)
+        if settled != state.read(self._paths):
+            state.write(self._paths, settled)
+        if as_wanted:
+            return Made(0, len(lab.nodes))
         bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
             run = playbooks.run(
@@ -77,6 +83,18 @@ class DockerSubstrate:
                 f"{len(lab.nodes)} nodes, {len(missing)} new, {len(asleep) - len(missing)} restarted"
             )
         return Made(run.changed, len(lab.nodes))
+
+    def _declared(self, screen: Screen) -> Topology:
+        """The topology to follow: LAB_TOPOLOGY changes it, else it stays that of the lab's first day."""
+        chosen = declaration.chosen()
+        declared = declaration.load(chosen) if chosen else state.declared_topology(self._paths)
+        known = state.read(self._paths)
+        before = known.topology if known else ""
+        if before and before != declared.source:
+            screen.say(f"topology {declared.source} from now on, as LAB_TOPOLOGY says; it was {before}")
+        elif declared.source != declaration.DEFAULT:
+            screen.say(f"topology {declared.source}")
+        return declared
 
     def is_installed(self) -> bool:
         lab, known, present = self.topology(), state.read(self._paths), self.containers()
@@ -176,8 +194,7 @@ class DockerSubstrate:
     def _mention_surplus(self, lab: Topology, present: dict[str, Container], screen: Screen) -> None:
         for name in sorted(set(present) - {node.name for node in lab.nodes}):
             screen.say(
-                f"{name} exists, though inventories/topology.yml no longer has it;"
-                " ./lab down removes it with the lab"
+                f"{name} exists, though {lab.source} does not have it; ./lab down removes it with the lab"
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,26 @@ from labctl.paths import ROOT
 from labctl.topology import strict_yaml, values
 from labctl.topology.model import GROUPS, Node, Publish, Topology
 
-TOPOLOGY_FILE = ROOT / "inventories" / "topology.yml"
+DEFAULT = "inventories/topology.yml"
+TOPOLOGY_FILE = ROOT / DEFAULT
 REQUIRED_GROUPS = ("brokers", "workers", "gateways", "databases")
 MINIMUM_MEMORY_MB = {"brokers": 512, "workers": 384, "gateways": 384, "databases": 384, "monitors": 384}
 _GROUP_KEYS = {"count", "first_address", "memory_mb", "publish", "data"}
 
 
-def topology_file() -> Path:
-    """inventories/topology.yml, or the file that LAB_TOPOLOGY names, relative to the project's folder."""
-    chosen = os.environ.get("LAB_TOPOLOGY")
-    return ROOT / chosen if chosen else TOPOLOGY_FILE
+def chosen() -> Path | None:
+    """The file that LAB_TOPOLOGY names, relative to the project's folder; None when it names none."""
+    name = os.environ.get("LAB_TOPOLOGY")
+    return Path(os.path.normpath(ROOT / name)) if name else None
 
 
 def load(path: Path | None = None) -> Topology:
-    """Read and check the topology; raises UsageError with one sentence that names file, cause and remedy."""
-    path = path or topology_file()
-    shown = os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
+    """Read and check a topology, by default the one of LAB_TOPOLOGY, else inventories/topology.yml.
+
+    Raises UsageError with one sentence that names file, cause and remedy.
+    """
+    path = path or chosen() or TOPOLOGY_FILE
+    source = shown = os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -42,20 +47,22 @@ def load(path: Path | None = None) -> Topology:
         data = strict_yaml.read(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{shown} is not valid YAML: {strict_yaml.problem(error)}; correct it.") from error
-    chosen = os.environ.get("LAB_NETWORK")
-    if chosen and isinstance(data, dict):
-        data["network"] = f"{chosen}.0/24"
-        shown += f" with LAB_NETWORK={chosen}"
+    network = os.environ.get("LAB_NETWORK")
+    if network and isinstance(data, dict):
+        data["network"] = f"{network}.0/24"
+        shown += f" with LAB_NETWORK={network}"
     try:
-        return parse(data)
+        return replace(parse(data), source=source)
     except values.InvalidError as error:
         raise UsageError(f"{shown}: {error}.") from error
 
 
 def _way_out(path: Path) -> str:
-    return (
-        "restore it, for example from git" if path == TOPOLOGY_FILE else "correct LAB_TOPOLOGY, or unset it"
-    )
+    if path == chosen():
+        return "correct LAB_TOPOLOGY, or unset it"
+    if path == TOPOLOGY_FILE:
+        return "restore it, for example from git"
+    return "the lab was made from it: restore it, or give ./lab up another by LAB_TOPOLOGY"
 
 
 def parse(data: object) -> Topology:

@@ -53,10 +53,14 @@ def groups_of(kind: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Topology:
-    """A valid topology: the private network (CIDR) and every node, in group order."""
+    """A valid topology: the private network (CIDR) and every node, in group order.
+
+    `source`: the file that declares it, relative to the project where it is a part of that.
+    """
 
     network: str
     nodes: tuple[Node, ...]
+    source: str = ""
 
     def group(self, name: str) -> tuple[Node, ...]:
         """Nodes of one group, maybe none."""
@@ -96,7 +100,7 @@ class Topology:
                 publish=tuple(Publish(p.node, ports.get(p.node, p.host)) for p in node.publish),
             )
 
-        return Topology(network, tuple(moved(node) for node in self.nodes))
+        return replace(self, network=network, nodes=tuple(moved(node) for node in self.nodes))
 
     def for_bake(self) -> Topology:
         """One host of each kind, as a source of images.
@@ -105,4 +109,4 @@ class Topology:
         volume starts as the image's folder.
         """
         firsts = map(self.first, self.kinds)
-        return Topology(self.network, tuple(replace(node, publish=(), data="") for node in firsts))
+        return replace(self, nodes=tuple(replace(node, publish=(), data="") for node in firsts))

@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from labctl.paths import ROOT
+from labctl.lab import state
+from labctl.lab.files import remove_state
+from labctl.paths import ROOT, LabPaths
 from labctl.topology.model import GROUPS
 
 SCRIPT = ROOT / "inventories" / "docker" / "nodes.py"
@@ -59,6 +62,31 @@ def test_a_host_that_groups_share_is_in_each_of_them() -> None:
     assert [content[group] for group in ("gateways", "databases", "monitors")] == [
         {"hosts": ["gateway-1"]}
     ] * 3
+
+
+@pytest.mark.parametrize(
+    ("command", "seen"),
+    [
+        ([str(SCRIPT)], lambda content: content["monitors"] == {"hosts": ["gateway-1"]}),
+        (["-m", "labctl.images.keys"], lambda content: "databases-gateways-monitors" in content),
+    ],
+)
+def test_every_reader_sees_the_topology_that_the_lab_was_made_from(
+    command: list[str], seen: Callable[[Any], bool]
+) -> None:
+    paths = LabPaths(f"unit-{os.getpid()}")
+    try:
+        state.write(
+            paths, state.LabState(paths.name, "10.203.0.0/24", topology="inventories/topology-trial.yml")
+        )
+        environment = {**os.environ, "LAB_NAME": paths.name}
+        environment.pop("LAB_TOPOLOGY", None)
+        done = subprocess.run(
+            [sys.executable, *command], check=True, capture_output=True, text=True, cwd=ROOT, env=environment
+        )
+        assert seen(json.loads(done.stdout))
+    finally:
+        remove_state(paths)
 
 
 def test_one_host_is_answered_alone() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,12 @@ from labctl.lab import state
 from labctl.lab.files import make_private, remove_state
 from labctl.lab.lock import exclusive
 from labctl.paths import ROOT, LabPaths, current_lab
+from labctl.screen import Screen
+from labctl.substrates.containers import DockerSubstrate
 
+TRIAL = "inventories/topology-trial.yml"
 SAVED = state.LabState(
-    "x", "10.55.0.0/24", {"gateway-1": {443: 18443}}, {"broker-1": state.NodeRecord("c", "k")}
+    "x", "10.55.0.0/24", {"gateway-1": {443: 18443}}, {"broker-1": state.NodeRecord("c", "k")}, TRIAL
 )
 
 
@@ -59,6 +64,76 @@ def test_lab_topology_is_in_force(paths: LabPaths, monkeypatch: pytest.MonkeyPat
     lab = state.current_topology(paths)
     assert [node.name for node in lab.nodes] == ["broker-1", "broker-2", "broker-3"]
     assert state.console_url(lab) == ""
+
+
+def test_a_lab_stays_with_the_topology_that_it_was_made_from(
+    paths: LabPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.write(paths, SAVED)
+    assert len(state.current_topology(paths).nodes) == 3
+    monkeypatch.setenv("LAB_TOPOLOGY", "molecule/topologies/brokers.yml")  # for another lab, or for ./lab up
+    assert state.current_topology(paths).source == TRIAL
+
+
+def test_a_topology_that_was_edited_in_place_is_followed(paths: LabPaths, tmp_path: Path) -> None:
+    file = tmp_path / "own.yml"
+    file.write_text((ROOT / TRIAL).read_text())
+    state.write(paths, replace(SAVED, topology=str(file)))
+    before = len(state.current_topology(paths).group("brokers"))
+    file.write_text((ROOT / TRIAL).read_text().replace("brokers: {count: 1", "brokers: {count: 3"))
+    assert (before, len(state.current_topology(paths).group("brokers"))) == (1, 3)
+
+
+def test_a_topology_that_is_gone_is_one_sentence(paths: LabPaths, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.yml"
+    state.write(paths, replace(SAVED, topology=str(gone)))
+    with pytest.raises(UsageError) as caught:
+        state.current_topology(paths)
+    assert str(caught.value).startswith(f"{gone} cannot be read ")
+    assert "the lab was made from it: restore it, or give ./lab up another by LAB_TOPOLOGY" in str(
+        caught.value
+    )
+
+
+def test_a_lab_of_before_follows_what_is_chosen_now(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.write(paths, SAVED)
+    old = json.loads(paths.lab_file.read_text())
+    del old["topology"]
+    paths.lab_file.write_text(json.dumps(old))
+    assert len(state.current_topology(paths).nodes) == 9
+    monkeypatch.setenv("LAB_TOPOLOGY", TRIAL)
+    assert len(state.current_topology(paths).nodes) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen", "source", "words"),
+    [
+        ("", "", "inventories/topology.yml", ""),
+        ("", TRIAL, TRIAL, f"topology {TRIAL}\n"),
+        (TRIAL, "", TRIAL, f"topology {TRIAL}\n"),
+        (TRIAL, TRIAL, TRIAL, f"topology {TRIAL}\n"),
+        (
+            TRIAL,
+            "inventories/topology.yml",
+            "inventories/topology.yml",
+            f"topology inventories/topology.yml from now on, as LAB_TOPOLOGY says; it was {TRIAL}\n",
+        ),
+    ],
+)
+def test_up_says_which_topology_it_follows(
+    before: str,
+    chosen: str,
+    source: str,
+    words: str,
+    paths: LabPaths,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if before:
+        state.write(paths, replace(SAVED, topology=before))
+    monkeypatch.setenv("LAB_TOPOLOGY", chosen)
+    assert DockerSubstrate(paths)._declared(Screen()).source == source
+    assert capsys.readouterr().out == words
 
 
 def test_lab_bake_shrinks_the_lab(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
