@@ -1,4 +1,4 @@
-"""What the roles would write for two labs, rendered once for all tests of templates."""
+"""What the roles would write for some labs, rendered once for all tests of templates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from labctl.paths import LabPaths
 from labctl.topology import declaration
 from tests.unit.rendering import DOCKER, Rendered, render
 
-ODD = {"brokers": 1, "workers": 5, "gateways": 2, "databases": 1, "monitors": 1}
-
 
 @pytest.fixture(scope="session")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
@@ -21,19 +19,30 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     return render(tmp_path_factory.mktemp("usual"), DOCKER)
 
 
-@pytest.fixture(scope="session")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """All files of a lab with one broker, five workers, two gateways and a monitor."""
-    folder = tmp_path_factory.mktemp("odd-inventory")
+def with_counts(factory: pytest.TempPathFactory, name: str, **counts: int) -> Rendered:
+    """All files of the usual topology with so many hosts of these groups."""
+    folder = factory.mktemp(f"{name}-inventory")
     content = yaml.safe_load(declaration.TOPOLOGY_FILE.read_text())
-    for group, count in ODD.items():
+    for group, count in counts.items():
         content["groups"][group]["count"] = count
-    data = json.dumps(inventory(LabPaths("odd", root=folder), declaration.parse(content)))
+    data = json.dumps(inventory(LabPaths(name, root=folder), declaration.parse(content)))
     script = folder / "nodes"
     script.write_text(f"#!/bin/sh\ncat <<'END'\n{data}\nEND\n")
     script.chmod(0o755)
     (folder / "group_vars").symlink_to(DOCKER / "group_vars")
-    return render(tmp_path_factory.mktemp("odd"), folder)
+    return render(factory.mktemp(name), folder)
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """All files of a lab with one broker, five workers, two gateways and a monitor."""
+    return with_counts(tmp_path_factory, "odd", brokers=1, workers=5, gateways=2)
+
+
+@pytest.fixture(scope="session")
+def unmonitored(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """All files of a lab without a monitor, with one host of each other group."""
+    return with_counts(tmp_path_factory, "unmonitored", brokers=1, workers=1, monitors=0)
 
 
 @pytest.fixture(params=["usual", "odd"])

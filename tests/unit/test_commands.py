@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labctl import bootstrap
+from labctl.cli import cli
 from labctl.commands import access, run, verify
 from labctl.context import Context
 from labctl.errors import UsageError
@@ -56,8 +57,8 @@ def test_wrong_usage_is_a_sentence_and_status_2(
 def test_help_names_every_command() -> None:
     done = lab("--help")
     assert done.returncode == 0
-    commands = ("up", "status", "verify", "demo", "drill", "open", "shell", "logs", "run", "down", "test")
-    for command in commands:
+    assert len(cli.commands) >= 12
+    for command in cli.commands:
         assert f"\n  {command} " in done.stdout
 
 

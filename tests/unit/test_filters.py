@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-FILE = Path(__file__).resolve().parents[2] / "roles" / "rabbitmq" / "filter_plugins" / "rabbitmq.py"
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "rabbitmq"
+FILE = ROLE / "filter_plugins" / "rabbitmq.py"
 
 PATTERNS = {"configure": "^a", "write": "^b", "read": "^c"}
 MOSAIC = {"name": "mosaic", "password": "s3cret", "vhost": "lab", **PATTERNS}
@@ -126,5 +128,10 @@ def test_brokers_that_know_a_node(filters: ModuleType) -> None:
 
 
 def test_ansible_finds_every_filter(filters: ModuleType) -> None:
+    texts = [file.read_text() for file in ROLE.rglob("*.yml")] + [
+        file.read_text() for file in ROLE.rglob("*.j2")
+    ]
+    used = {name for text in texts for name in re.findall(r"(?:\| *|map\(')(rabbitmq_\w+)", text)}
     found = filters.FilterModule().filters()
-    assert all(name.startswith("rabbitmq_") and callable(function) for name, function in found.items())
+    assert used == set(found), "each filter that the role uses is there, and no other"
+    assert all(callable(function) for function in found.values())

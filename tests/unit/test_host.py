@@ -57,6 +57,7 @@ def test_a_taken_port_is_named_with_the_remedy(taken_port: int) -> None:
         UsageError, match=rf"Port {taken_port} of 127\.0\.0\.1, where gateway-1.*topology\.yml"
     ):
         checks.ports([("gateway-1", taken_port)], "warren")
+    checks.ports([], "warren")
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +143,10 @@ def test_a_pid_file_of_another_program_is_stale(tmp_path: Path, monkeypatch: pyt
         file.write_text(f"{pid}\n", encoding="ascii")
         dockerd._remove_stale(file, "dockerd")
         assert not file.exists()
+    own = Path("/proc/self/comm").read_text(encoding="ascii").strip()
+    file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    dockerd._remove_stale(file, own)
+    assert file.exists(), "its program runs"
 
 
 def test_no_engine_and_no_root_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,10 +178,30 @@ def test_a_monitor_needs_prometheus_flower_and_its_proxy(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states, _ = services(
-        node_status, monkeypatch, ["monitors"], unit("lab-flower"), unit("prometheus", "failed")
+        node_status,
+        monkeypatch,
+        ["monitors"],
+        unit("lab-flower"),
+        unit("prometheus", "failed"),
+        unit("haproxy", "inactive", load="not-found"),
     )
-    assert states == {"lab-flower": "active", "prometheus": "failed"}
-    assert node_status.REQUIRED["monitors"] == ["haproxy", "lab-flower", "prometheus"]
+    assert states == {"lab-flower": "active", "prometheus": "failed", "haproxy": "not-found"}
+
+
+def test_systemd_is_asked_for_every_unit_of_the_groups(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def show(patterns: list[str]) -> list[dict[str, str]]:
+        asked.extend(patterns)
+        return []
+
+    monkeypatch.setattr(node_status, "show", show)
+    node_status.services(["monitors", "gateways"])
+    assert {"prometheus", "lab-flower", "nginx", "mosaic-gateway"} <= set(asked)
+    assert not {"rabbitmq-server", "postgresql@*-main"} & set(asked)
+    assert len(asked) == len(set(asked)), "both groups have a proxy"
 
 
 def test_only_firing_alerts_are_told(

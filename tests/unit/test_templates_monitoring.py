@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,14 @@ def test_doors_are_guarded_and_lead_to_the_verified_monitor(rendered: Rendered) 
         assert f"server {known['monitor-1']}:5555;" in file.content
 
 
-def test_without_a_monitor_nothing_listens_for_it() -> None:
+def test_without_a_monitor_nothing_listens_for_it(unmonitored: Rendered) -> None:
+    for file in unmonitored.each("/etc/haproxy/haproxy.cfg"):
+        assert "*:8405" not in file.content
+    for file in unmonitored.each("/etc/warren/firewall.nft"):
+        for port in (8405, 9100, 9187, 9464, 15691):
+            assert not re.search(rf"\b{port}\b", file.content), f"{port} of {file.host}"
+    config = tomllib.loads(unmonitored.text("gateway-1", "/etc/mosaic/mosaic.toml"))
+    assert config["lab"]["prometheus_url"] == ""
     declared = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())
-    assert declared["lab_measured"] == "{{ groups['monitors'] | length > 0 }}"
-    for name in ("node_exporter_enabled", "postgresql_exporter_enabled", "mosaic_metrics_enabled"):
-        assert declared[name] == "{{ lab_measured }}"
-    assert declared["broker_proxy_metrics_port"] == "{{ 8405 if lab_measured else 0 }}"
+    exporters = ("node_exporter_enabled", "postgresql_exporter_enabled", "mosaic_metrics_enabled")
+    assert {declared[name] for name in exporters} == {"{{ lab_measured }}"}  # conditions are not rendered

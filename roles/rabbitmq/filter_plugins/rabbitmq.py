@@ -101,7 +101,6 @@ class FilterModule:
             "rabbitmq_lost_members": lost_members,
             "rabbitmq_missing_definitions": missing,
             "rabbitmq_operator_permission": operator_permission,
-            "rabbitmq_password_hash": password_hash,
             "rabbitmq_permission_definitions": permission_definitions,
             "rabbitmq_user_definitions": user_definitions,
             "rabbitmq_vhost_definition": vhost_definition,
