@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
+from unittest.mock import MagicMock
 
 import pytest
 from celery import Celery
 from celery.app.defaults import DEFAULTS
+from celery.exceptions import QueueNotFound
+from celery.worker.consumer.control import Control
 from kombu import Queue
+from kombu.exceptions import ContentDisallowed
+from kombu.serialization import dumps, loads, prepare_accept_content
 from mosaic import topology
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
@@ -61,29 +67,40 @@ def test_settings_know_no_unknown_name() -> None:
     assert [name for name in celery_settings(CONFIG) if name not in DEFAULTS] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("task_acks_late", True),
-        ("task_reject_on_worker_lost", True),
-        ("task_create_missing_queues", False),
-        ("task_default_queue_type", "quorum"),
-        ("broker_transport_options", {"confirm_publish": True, "read_timeout": 6}),
-        ("broker_channel_error_retry", True),
-        ("worker_enable_remote_control", False),
-        ("worker_send_task_events", True),
-        ("broker_connection_max_retries", None),
-        ("broker_connection_retry_on_startup", True),
-        ("worker_cancel_long_running_tasks_on_connection_loss", True),
-        ("worker_prefetch_multiplier", 1),
-        ("accept_content", ["json"]),
-        ("task_serializer", "json"),
-        ("result_serializer", "json"),
-        ("database_create_tables_at_setup", False),
-    ],
-)
-def test_setting_that_keeps_tasks(name: str, value: object) -> None:
-    assert celery_settings(CONFIG)[name] == value
+def test_any_task_survives_its_worker_unless_it_says_otherwise() -> None:
+    @create_app(CONFIG).task(name="some.task", shared=False)
+    def task() -> None:
+        """Do nothing."""
+
+    assert (task.acks_late, task.reject_on_worker_lost, task.ignore_result) == (True, True, True)
+
+
+def test_a_queue_that_nobody_declared_is_refused() -> None:
+    with pytest.raises(QueueNotFound):
+        create_app(CONFIG).amqp.router.route({"queue": "mosaic.rendre"}, "mosaic.render.tile")
+
+
+@pytest.mark.parametrize("what", ["accept_content", "result_accept_content"])
+def test_pickle_is_refused(what: str) -> None:
+    accepted = prepare_accept_content(create_app(CONFIG).conf[what])
+    content_type, encoding, content = dumps({"a": 1}, serializer="json")
+    assert loads(content, content_type, encoding, accept=accepted) == {"a": 1}
+    with pytest.raises(ContentDisallowed):
+        loads(pickle.dumps({"a": 1}), "application/x-python-serialize", "binary", accept=accepted)
+
+
+def test_publishing_waits_for_confirms_and_not_longer_than_for_a_dead_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kombu.transport.pyamqp.Connection.connect", lambda _: None)
+    made = create_app(CONFIG).connection_for_write().transport.establish_connection()
+    assert made.confirm_publish
+    assert 2 <= made.read_timeout < CONFIG.broker.heartbeat
+
+
+def test_workers_declare_no_queue_of_their_own_for_remote_control() -> None:
+    consumer = MagicMock(app=create_app(CONFIG))
+    assert not Control(consumer).include_if(consumer)
 
 
 @pytest.mark.parametrize("heartbeat", [2, 3, 60])
