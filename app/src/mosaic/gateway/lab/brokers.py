@@ -58,12 +58,6 @@ class BrokerWatch:
         self.nodes: list[Document] = []
         self.queues: list[Document] = []
         self.cluster_error = ""
-        self._cluster_read_at: float | None = None
-
-    @property
-    def cluster_age(self) -> float | None:
-        """Seconds since the cluster last answered; None before the first answer."""
-        return None if self._cluster_read_at is None else time.monotonic() - self._cluster_read_at
 
     def is_up(self, name: str) -> bool:
         """Return whether a broker is healthy."""
@@ -133,5 +127,4 @@ class BrokerWatch:
                 self._changed()
             raise
         self.cluster_error = ""
-        self._cluster_read_at = time.monotonic()
         self._changed()

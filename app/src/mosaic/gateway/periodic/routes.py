@@ -98,7 +98,7 @@ def schedule(watch: LabWatch) -> PeriodicList:
 def _run(run: Run | None) -> LastRun | None:
     if run is None:
         return None
-    return LastRun(**{key: value for key, value in vars(run).items() if key not in ("task", "age")})
+    return LastRun(**vars(run))
 
 
 @router.get("/periodic")
