@@ -163,9 +163,9 @@ class LogRecord(Base):
 
 
 class Heartbeat(Base):
-    """The latest sign of life of one process of the application, e.g. `render@worker-1`; `kind` says of what.
+    """The latest heartbeat of one process of the application, e.g. `render@worker-1`; `kind`: worker or beat.
 
-    `stopped_at` is set by a process that ends in order. `details` are its own account of what it does.
+    `stopped_at` is set by a process that ends in order. `details` are what it reports about itself.
     """
 
     __tablename__ = "heartbeat"

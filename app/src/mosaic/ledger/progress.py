@@ -18,7 +18,7 @@ OVERLAP = datetime.timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class Change:
-    """A job at `now`, by the database's clock, and those of its parts that changed since the last look."""
+    """A job at `now`, by the database's clock, and those of its parts that changed since the last reading."""
 
     now: datetime.datetime
     kind: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -34,7 +34,7 @@ class PartAnswer(BaseModel):
     @classmethod
     def of(cls, part: PartView) -> PartAnswer:
         """Return the answer for a part as the ledger shows it."""
-        return cls(part=part.index, **{key: value for key, value in vars(part).items() if key != "index"})
+        return cls(part=part.index, **vars(part))
 
 
 class JobSummary(BaseModel):
@@ -52,35 +52,16 @@ class JobSummary(BaseModel):
     params: dict[str, Any]
 
     @classmethod
-    def of(cls, view: JobView) -> JobSummary:
+    def of(cls, view: JobView) -> Self:
         """Return the answer for a job as the ledger shows it."""
-        return cls(**_job_fields(view))
+        parts = [PartAnswer.of(part) for part in view.parts]
+        return cls(job=view.id, **{**vars(view), "parts": parts})
 
 
 class JobAnswer(JobSummary):
     """A job with its parts."""
 
     parts: list[PartAnswer]
-
-    @classmethod
-    def of(cls, view: JobView) -> JobAnswer:
-        """Return the answer for a job as the ledger shows it."""
-        return cls(**_job_fields(view), parts=[PartAnswer.of(part) for part in view.parts])
-
-
-def _job_fields(view: JobView) -> dict[str, Any]:
-    return {
-        "job": view.id,
-        "kind": view.kind,
-        "state": view.state,
-        "created": view.created,
-        "seconds": view.seconds,
-        "total": view.total,
-        "done": view.done,
-        "by_host": view.by_host,
-        "error": view.error,
-        "params": view.params,
-    }
 
 
 class AttemptList(BaseModel):

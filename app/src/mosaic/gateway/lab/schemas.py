@@ -48,7 +48,7 @@ class InstanceState(BaseModel):
 
 
 class WorkerState(BaseModel):
-    """A worker host with its instances, and its proxy (None: it does not tell)."""
+    """A worker host with its instances, and its proxy (None: it does not answer)."""
 
     host: str
     state: State
@@ -61,7 +61,7 @@ class WorkerState(BaseModel):
 
 
 class DatabaseState(BaseModel):
-    """The database; `answer_ms` is what the console's own look took."""
+    """The database; `answer_ms` is what the console's own reading took."""
 
     state: State
     reason: str

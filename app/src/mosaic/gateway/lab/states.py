@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mosaic.gateway.lab.brokers import BrokerLook
-from mosaic.gateway.lab.ledger import LedgerLook
+from mosaic.gateway.lab.brokers import BrokerCheck
+from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.rates import Rates
 from mosaic.gateway.lab.schemas import (
     BeatState,
@@ -18,14 +18,14 @@ from mosaic.gateway.lab.schemas import (
     State,
     WorkerState,
 )
-from mosaic.ledger.heartbeats import BEAT, WORKER, Life
+from mosaic.ledger.heartbeats import BEAT, WORKER, Process
 from mosaic.ledger.periodic import TICK
 
-# Signs come each second. One that is this late has missed its turn by more than a busy machine explains.
+# A heartbeat comes each second. One that is this late is later than a busy machine explains.
 SILENT_SECONDS = 2.25
 TICK_LATE_SECONDS = 45.0
 NO_DATABASE = "the database does not answer, so nobody knows"
-NEVER_SEEN = "no sign of life yet"
+NEVER_SEEN = "no heartbeat yet"
 
 
 def proxy_servers(found: Mapping[str, Any] | None) -> list[ProxyServer] | None:
@@ -39,49 +39,49 @@ def proxy_servers(found: Mapping[str, Any] | None) -> list[ProxyServer] | None:
 
 
 def broker_states(
-    looks: Iterable[BrokerLook], nodes: list[dict[str, Any]], queues: list[dict[str, Any]]
+    checks: Iterable[BrokerCheck], nodes: list[dict[str, Any]], queues: list[dict[str, Any]]
 ) -> list[BrokerState]:
     """Return each broker by its check, with what the cluster says of it."""
     leads = Counter(str(queue.get("leader") or queue.get("node")) for queue in queues)
     members = {str(node["name"]): node for node in nodes}
     states = []
-    for look in looks:
-        node = members.get(f"rabbit@{look.name}", {})
+    for check in checks:
+        node = members.get(f"rabbit@{check.name}", {})
         alarms = [
             name for name, key in (("memory", "mem_alarm"), ("disk", "disk_free_alarm")) if node.get(key)
         ]
         partitions = [str(name).removeprefix("rabbit@") for name in node.get("partitions") or []]
-        state: State = "unknown" if look.up is None else "up" if look.up else "down"
+        state: State = "unknown" if check.up is None else "up" if check.up else "down"
         states.append(
             BrokerState(
-                name=look.name,
+                name=check.name,
                 state="late" if state == "up" and (alarms or partitions) else state,
-                reason=look.reason,
-                since=look.since,
-                leads=leads[f"rabbit@{look.name}"] if queues else None,
-                alarms=alarms if look.up else [],
+                reason=check.reason,
+                since=check.since,
+                leads=leads[f"rabbit@{check.name}"] if queues else None,
+                alarms=alarms if check.up else [],
                 partitions=partitions,
-                memory_mb=round(node["mem_used"] / 2**20) if node.get("mem_used") and look.up else None,
+                memory_mb=round(node["mem_used"] / 2**20) if node.get("mem_used") and check.up else None,
             )
         )
     return states
 
 
 def worker_states(
-    hosts: Iterable[str], look: LedgerLook | None, answers: bool, rates: Rates
+    hosts: Iterable[str], reading: LedgerReading | None, answers: bool, rates: Rates
 ) -> list[WorkerState]:
     """Return each worker host, declared or seen, with its instances."""
-    lives = [life for life in look.lives if life.kind == WORKER] if look else []
-    by_host: dict[str, list[Life]] = {host: [] for host in hosts}
-    for life in lives:
-        by_host.setdefault(life.host, []).append(life)
-    passed = time.monotonic() - look.at if look else 0.0
+    processes = [process for process in reading.processes if process.kind == WORKER] if reading else []
+    by_host: dict[str, list[Process]] = {host: [] for host in hosts}
+    for process in processes:
+        by_host.setdefault(process.host, []).append(process)
+    passed = time.monotonic() - reading.at if reading else 0.0
     states = []
     for host, members in sorted(by_host.items()):
-        instances = [_instance(life, passed, answers, rates) for life in members]
+        instances = [_instance(process, passed, answers, rates) for process in members]
         state, reason = _host_state(instances, answers)
-        told = (life.details.get("proxy") for life in sorted(members, key=lambda life: life.age))
-        proxy = next((found for found in told if found is not None), None)
+        reported = (one.details.get("proxy") for one in sorted(members, key=lambda one: one.age))
+        proxy = next((found for found in reported if found is not None), None)
         states.append(
             WorkerState(
                 host=host,
@@ -97,31 +97,31 @@ def worker_states(
     return states
 
 
-def _instance(life: Life, passed: float, answers: bool, rates: Rates) -> InstanceState:
-    age = life.age + passed
-    rate = rates.take(life.name, time.monotonic() - age, int(life.details.get("started", 0)))
-    connected = bool(life.details.get("connected"))
+def _instance(process: Process, passed: float, answers: bool, rates: Rates) -> InstanceState:
+    age = process.age + passed
+    rate = rates.take(process.name, time.monotonic() - age, int(process.details.get("started", 0)))
+    connected = bool(process.details.get("connected"))
     state: State
     if not answers:
         state, reason = "unknown", NO_DATABASE
-    elif life.stopped:
+    elif process.stopped:
         state, reason = "down", "stopped"
     elif age > SILENT_SECONDS:
-        state, reason = "down", "no sign of life"
+        state, reason = "down", "no heartbeat"
     elif not connected:
         state, reason = "late", "it has no broker"
     else:
         state, reason = "up", ""
     works = state in ("up", "late")
     return InstanceState(
-        name=life.name.partition("@")[0],
+        name=process.name.partition("@")[0],
         state=state,
         reason=reason,
-        pid=life.pid,
-        started=life.started,
-        queues=list(life.details.get("queues", [])),
-        concurrency=int(life.details.get("concurrency", 0)),
-        busy=int(life.details.get("busy", 0)) if works else 0,
+        pid=process.pid,
+        started=process.started,
+        queues=list(process.details.get("queues", [])),
+        concurrency=int(process.details.get("concurrency", 0)),
+        busy=int(process.details.get("busy", 0)) if works else 0,
         rate=rate if works else 0.0,
         connected=connected and works,
     )
@@ -142,20 +142,20 @@ def _host_state(instances: list[InstanceState], answers: bool) -> tuple[State, s
     return "late", ill
 
 
-def beat_state(look: LedgerLook | None, answers: bool) -> BeatState:
-    """Return how beat stands, by its sign of life and by its latest tick."""
-    lives = [life for life in look.lives if life.kind == BEAT] if look else []
-    life = min(lives, key=lambda one: one.age, default=None)
-    tick = look.runs.get(TICK) if look else None
+def beat_state(reading: LedgerReading | None, answers: bool) -> BeatState:
+    """Return the state of beat, by its heartbeat and by its latest tick."""
+    processes = [process for process in reading.processes if process.kind == BEAT] if reading else []
+    process = min(processes, key=lambda one: one.age, default=None)
+    tick = reading.runs.get(TICK) if reading else None
     state: State
-    if not answers or look is None:
+    if not answers or reading is None:
         state, reason = "unknown", NO_DATABASE
-    elif life is None:
+    elif process is None:
         state, reason = "down", NEVER_SEEN
-    elif life.stopped:
+    elif process.stopped:
         state, reason = "down", "stopped"
-    elif life.age + time.monotonic() - look.at > SILENT_SECONDS:
-        state, reason = "down", "no sign of life"
+    elif process.age + time.monotonic() - reading.at > SILENT_SECONDS:
+        state, reason = "down", "no heartbeat"
     elif tick is None or tick.age > TICK_LATE_SECONDS:
         state, reason = "late", "its ticks do not arrive"
     else:
@@ -163,7 +163,7 @@ def beat_state(look: LedgerLook | None, answers: bool) -> BeatState:
     return BeatState(
         state=state,
         reason=reason,
-        host=life.host if life else None,
+        host=process.host if process else None,
         tick=tick.started if tick else None,
         tick_host=tick.host if tick else None,
     )

@@ -69,9 +69,9 @@ class LabWatch:
 
     @property
     def brokers_are_down(self) -> bool:
-        """Whether every broker was looked at and none is of use."""
-        looks = self.brokers.looks.values() if self.brokers else ()
-        return bool(looks) and all(look.up is False for look in looks)
+        """Whether every broker was checked and none is healthy."""
+        checks = self.brokers.checks.values() if self.brokers else ()
+        return bool(checks) and all(check.up is False for check in checks)
 
     def start(self) -> None:
         """Begin to watch; needs a running loop."""
@@ -95,30 +95,30 @@ class LabWatch:
 
     def update(self) -> None:
         """Put together what was seen, for the readers."""
-        look, error = self.ledger.look, self.ledger.error
-        answers = look is not None and not error
+        reading, error = self.ledger.reading, self.ledger.error
+        answers = reading is not None and not error
         brokers = self.brokers
         if brokers is not None:
-            self.queues.set(queue_list(brokers.queues, brokers.account_error))
+            self.queues.set(queue_list(brokers.queues, brokers.cluster_error))
         self.feed.set(
             LabState(
-                brokers=broker_states(brokers.looks.values(), brokers.nodes, brokers.queues)
+                brokers=broker_states(brokers.checks.values(), brokers.nodes, brokers.queues)
                 if brokers
                 else [],
-                cluster_reason=brokers.account_error if brokers else "",
-                workers=worker_states(self._config.lab.workers, look, answers, self._rates),
+                cluster_reason=brokers.cluster_error if brokers else "",
+                workers=worker_states(self._config.lab.workers, reading, answers, self._rates),
                 database=DatabaseState(
                     state="up" if answers else "down" if error else "unknown",
                     reason=error,
-                    answer_ms=round(look.seconds * 1000) if look and answers else None,
-                    connections=look.connections if look and answers else None,
+                    answer_ms=round(reading.seconds * 1000) if reading and answers else None,
+                    connections=reading.connections if reading and answers else None,
                 ),
-                beat=beat_state(look, answers),
+                beat=beat_state(reading, answers),
                 gateway=GatewayState(host=self._config.host, proxy=self._proxy),
                 work=Work(
-                    running_jobs=look.running_jobs if look and answers else None,
-                    waiting_parts=look.waiting_parts if look and answers else None,
-                    running_parts=look.running_parts if look and answers else None,
+                    running_jobs=reading.running_jobs if reading and answers else None,
+                    waiting_parts=reading.waiting_parts if reading and answers else None,
+                    running_parts=reading.running_parts if reading and answers else None,
                 ),
                 alerts=self._alerts,
             )
