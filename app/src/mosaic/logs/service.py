@@ -13,7 +13,7 @@ from typing import Protocol
 import pika
 import pika.exceptions
 
-from mosaic import systemd
+from celery_durable import systemd
 
 logger = logging.getLogger(__name__)
 
