@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from amqp.exceptions import PreconditionFailed
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
+
+from celery_durable.amqp import refused
 
 # A broker that forgot all it knew is not back sooner, and then everything is to be declared again.
 REMEMBERED_SECONDS = 60.0
@@ -37,12 +40,20 @@ class DelayedDeliveryOnce(DelayedDelivery):
         self._connected = False
 
     def _setup_delayed_delivery(self, c: Any, broker_url: str) -> None:
-        super()._setup_delayed_delivery(c, broker_url)  # type: ignore[misc] # not in celery-types
+        try:
+            super()._setup_delayed_delivery(c, broker_url)  # type: ignore[misc] # not in celery-types
+        except PreconditionFailed as error:
+            raise refused(error) from error
         self._declared = True
 
 
 class DurableConsumer(Consumer):
     """Celery's consumer with that step. The setting `worker_consumer` names it."""
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Reject what cannot be decoded, so that it becomes a dead letter; Celery acknowledges it."""
+        message.ack = message.reject
+        super().on_decode_error(message, exc)
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc, valid-type] # a plain Any in celery-types
         """Celery's steps, one replaced."""
