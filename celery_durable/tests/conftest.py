@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from celery import Celery
-from celery_durable import confirms, make_durable
 from celery_durable.link import Links
 from scripted import Broker
+
+from celery_durable import confirms, make_durable
 
 
 @pytest.fixture

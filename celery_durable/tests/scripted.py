@@ -125,7 +125,7 @@ class Connection:
     def heartbeat_tick(self) -> None:
         self.beats += 1
 
-    def collect(self, socket_timeout: float) -> None:
+    def collect(self, **_: Any) -> None:
         self.connected = False
         self.closed = self.closed or "dropped"
 
@@ -141,7 +141,7 @@ class Channel:
         self.connection = connection
         self.events: dict[str, set[Any]] = {"basic_ack": set(), "basic_nack": set()}
         self.channel_id = 1
-        self.declared: list[str] = []
+        self.declared: dict[str, Any] = {}  # queue -> arguments
         self._tag = 0
 
     def confirm_select(self) -> None:
@@ -153,8 +153,8 @@ class Channel:
     def exchange_declare(self, exchange: str, **_: Any) -> None:
         pass
 
-    def queue_declare(self, queue: str, **_: Any) -> tuple[str, int, int]:
-        self.declared.append(queue)
+    def queue_declare(self, queue: str, arguments: Any = None, **_: Any) -> tuple[str, int, int]:
+        self.declared[queue] = arguments
         return queue, 0, 0
 
     def queue_bind(self, **_: Any) -> None:

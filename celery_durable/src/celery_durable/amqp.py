@@ -53,7 +53,8 @@ def as_quorum(queue: Queue, kept: Exchange | None = None) -> Queue:
     found.max_priority = None
     found.queue_arguments = {key: arguments[key] for key in arguments if key not in REFUSED_ARGUMENTS}
     exchange = queue.exchange
-    if exchange and exchange.type == "direct" and exchange != kept and not exchange.name.startswith("amq."):
+    stays = exchange is None or exchange == kept or exchange.name.startswith("amq.")
+    if not stays and exchange.type == "direct":
         found.exchange = copy(exchange)
         found.exchange.type = "topic"
     # Celery publishes past a direct exchange, to the queue; a topic exchange needs a key for each queue.

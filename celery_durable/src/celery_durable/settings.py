@@ -12,6 +12,7 @@ from typing import Any
 
 from amqp.exceptions import MessageNacked
 from celery import Celery
+from celery.app.defaults import DEFAULTS
 from celery.app.utils import Settings
 
 HEARTBEAT_SECONDS = 10
@@ -217,10 +218,11 @@ def apply(conf: Settings, *, remote_control: bool = False) -> None:
         # In an application that uses Celery's old names the defaults have them too.
         name = setting.name if setting.name in defaults else view._keys[1](setting.name)
         if isinstance(value, Mapping):
-            value = _merged(defaults[name] or {}, value)
+            value = _merged(DEFAULTS[setting.name], value)
             own = own_settings(conf).get(setting.name)
             if own:
-                conf[setting.name] = _merged(value, own)
+                # Under each name: Celery 5.6 looks for the one with a namespace everywhere first.
+                view.update(dict.fromkeys(view._to_keys(setting.name), _merged(value, own)))
         defaults[name] = value
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from amqp.exceptions import PreconditionFailed
 from celery import Celery
@@ -198,20 +198,21 @@ CURRENT: ContextVar[ConfirmWindow | None] = ContextVar("CURRENT", default=None)
 
 
 class _Recorder:
-    """Stands in for a channel: keeps the message that kombu's Producer made, instead of sending it."""
+    """Stands in for a channel: returns the message that kombu's Producer made, instead of sending it."""
 
     prepare_message = Channel.prepare_message
 
-    def basic_publish(self, message: Any, **options: Any) -> None:
-        """Keep it."""
-        self.message, self.options = message, options
+    def basic_publish(self, message: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
+        return message, options
+
+
+_producer: Any = Producer(cast(Any, _Recorder()), auto_declare=False)
 
 
 def _prepare(caller: Caller, body: Any, declare: Iterable[Any], options: dict[str, Any]) -> Prepared:
-    recorder: Any = _Recorder()
-    Producer(recorder, auto_declare=False).publish(body, **options)
+    message, sent_with = _producer.publish(body, **options)
     task_id = (options.get("headers") or {}).get("id") or options.get("correlation_id") or "(no task)"
-    return Prepared(recorder.message, recorder.options, list(declare), task_id, caller)
+    return Prepared(message, sent_with, list(declare), task_id, caller)
 
 
 def conflict(error: PreconditionFailed) -> PreconditionFailed:
