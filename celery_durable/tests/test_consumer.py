@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import nullcontext
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from amqp.exceptions import PreconditionFailed
+from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
 from celery import Celery
 from celery.exceptions import WorkerShutdown
 from celery.utils.imports import symbol_by_name
@@ -14,7 +16,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from celery_durable.consumer import DelayedDeliveryOnce, DurableConsumer
 
-from celery_durable import consumer
+from celery_durable import consumer, make_durable
 
 
 class Parent:
@@ -90,6 +92,33 @@ def test_workers_use_it_in_place_of_celerys(app: Celery) -> None:
     assert set(steps) - set(plain) == {DelayedDeliveryOnce}
     names = [name for name in DurableConsumer.Blueprint().claim_steps() if "elay" in name]
     assert names == ["celery_durable.consumer.DelayedDeliveryOnce"]
+
+
+@pytest.mark.parametrize("remote_control", [False, True])
+def test_workers_look_for_each_other_only_when_they_can_answer(
+    monkeypatch: pytest.MonkeyPatch, remote_control: bool
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(Consumer, "__init__", lambda _, *args, **options: given.update(options))
+    app = make_durable(Celery("shop", set_as_current=False), remote_control=remote_control)
+    DurableConsumer(print, app=app, hostname="celery@here")
+    alone = {"without_mingle": True, "without_gossip": True}
+    assert given == {"app": app, "hostname": "celery@here", **({} if remote_control else alone)}
+
+
+@pytest.mark.parametrize(
+    ("connection", "lost"),
+    [(Mock(connected=True), False), (Mock(connected=False), True), (None, True), (object(), False)],
+    ids=["connected", "lost", "collected", "of another transport"],
+)
+def test_a_worker_without_event_loop_notices_a_lost_connection(connection: Any, lost: bool) -> None:
+    worker = DurableConsumer.__new__(DurableConsumer)
+    worker.hub = None
+    worker._pending_operations = deque()
+    worker.task_consumer = Mock()
+    worker.task_consumer.channel.connection = connection
+    with pytest.raises(RecoverableConnectionError) if lost else nullcontext():
+        worker.perform_pending_operations()
 
 
 def test_what_cannot_be_decoded_becomes_a_dead_letter() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from amqp.exceptions import PreconditionFailed
+from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 
@@ -49,6 +49,29 @@ class DelayedDeliveryOnce(DelayedDelivery):
 
 class DurableConsumer(Consumer):
     """Celery's consumer with that step. The setting `worker_consumer` names it."""
+
+    # celery-types leaves these out.
+    hub: Any
+    task_consumer: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        if not options["app"].conf.worker_enable_remote_control:
+            # Workers that look for each other: a second at each connect, in which nobody answers, and
+            # exclusive queues, which a lost connection locks.
+            options.update(without_mingle=True, without_gossip=True)
+        super().__init__(*args, **options)
+
+    def perform_pending_operations(self) -> None:
+        """Called between two waits for messages where there is no event loop: gevent and eventlet.
+
+        When an acknowledgement fails there, kombu connects again in silence, and the worker waits for ever
+        on a connection that consumes nothing.
+        """
+        super().perform_pending_operations()
+        if self.hub is None and self.task_consumer is not None:
+            connection = self.task_consumer.channel.connection
+            if connection is None or not getattr(connection, "connected", True):
+                raise RecoverableConnectionError("lost while a task was acknowledged")
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Reject what cannot be decoded, so that it becomes a dead letter; Celery acknowledges it."""
