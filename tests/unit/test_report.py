@@ -109,7 +109,7 @@ def test_a_host_of_two_groups_is_shown_once() -> None:
 
 TWO = MEMBERS[:2]
 BEHIND = "Members of a.queue do not follow the leader; they are replaced within minutes."
-OFFLINE = "Members of mosaic.render are offline; a queue stops without a majority of them."
+OFFLINE = "Not all members of mosaic.render are online; a queue stops without a majority."
 # Answers, and all that is wrong then.
 SICK: list[tuple[str, dict[str, Any], list[str]]] = [
     ("HostNotRunning", {"gateway_1": None}, ["gateway-1 is unreachable."]),
