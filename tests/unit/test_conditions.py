@@ -1,8 +1,9 @@
-"""Alerts and documentation use the list of conditions; for ./lab status see test_report.py."""
+"""Alerts, console and documentation use the list of conditions; for ./lab status see test_report.py."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from typing import Any
 
 import pytest
@@ -38,6 +39,11 @@ def test_an_alert_says_the_sentence_of_its_condition(name: str) -> None:
     summary = ALERTS[name]["annotations"]["summary"]
     sentence = re.sub(r" \(.+\)\.$", ".", summary).replace("$labels.instance", "$labels.host")
     assert re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"{\1}", sentence) == CONDITIONS[name]["sentence"]
+
+
+def test_the_console_says_the_sentences_of_its_conditions() -> None:
+    module = ROOT / "app" / "src" / "mosaic" / "gateway" / "lab" / "reasons.py"
+    assert runpy.run_path(str(module))["SENTENCES"] == seen_by("console")
 
 
 def row(name: str, condition: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Which brokers are of use, by the check beside each, and what the cluster says of itself.
+"""Which brokers are healthy, by the check beside each, and what the cluster says of itself.
 
 The check (role broker_check) answers on behalf of its broker alone. The management API does not do for this:
-a broker asked for its nodes waits for the one that is frozen, and would look dead with it.
+a broker asked for its nodes waits for the one that is frozen, and would be taken for dead with it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DETAILS_SECONDS = 2.0
 
 @dataclass
 class BrokerLook:
-    """How a broker stands: `up` is None until it was looked at; `since` when it last changed."""
+    """How a broker stands: `up` is None until it was checked; `since` when it last changed."""
 
     name: str
     up: bool | None = None
@@ -46,7 +46,7 @@ class BrokerLook:
 
 
 class BrokerWatch:
-    """Looks at every broker twice a second, and at the cluster's own account every two seconds."""
+    """Asks the check of every broker twice a second, and the cluster's own account every two seconds."""
 
     def __init__(self, lab: Lab, context: ssl.SSLContext, changed: Callable[[], None]) -> None:
         """Call `changed` whenever a verdict or the account is new."""
@@ -66,11 +66,11 @@ class BrokerWatch:
         return None if self._account_at is None else time.monotonic() - self._account_at
 
     def is_up(self, name: str) -> bool:
-        """Return whether a broker is of use."""
+        """Return whether a broker is healthy."""
         return self.looks[name].up is True
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Ask until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for look in self.looks.values():
                 tasks.create_task(self._check_for_ever(look))
