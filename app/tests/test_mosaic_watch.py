@@ -1,4 +1,4 @@
-"""Which processes run in the lab: heartbeats, and the states that follow from them."""
+"""What runs in the lab: heartbeats, and the states that follow from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from mosaic.config import Config
 from mosaic.gateway.lab.brokers import BrokerCheck
 from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.rates import Rates
-from mosaic.gateway.lab.states import beat_state, broker_states, worker_states
+from mosaic.gateway.lab.reasons import reason
+from mosaic.gateway.lab.states import (
+    beat_state,
+    broker_states,
+    gateway_state,
+    proxy_servers,
+    worker_states,
+)
 from mosaic.gateway.queues.states import queue_list
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import transaction
@@ -28,6 +35,7 @@ from mosaic.worker import heartbeat
 from mosaic.worker.heartbeat import HeartbeatThread
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+NOT_CONSUMING = "The workers on worker-1 do not consume all of their queues ({})."
 DETAILS = {"queues": ["mosaic.render"], "concurrency": 2, "busy": 1, "started": 40, "connected": True}
 
 
@@ -44,47 +52,59 @@ def reading(*processes: Process, tick: Run | None = None) -> LedgerReading:
 
 
 def states(
-    *processes: Process, hosts: tuple[str, ...] = ("worker-1",), answers: bool = True
+    *processes: Process, hosts: tuple[str, ...] = ("worker-1",), away: str = ""
 ) -> dict[str, tuple[str, str]]:
     """Return state and reason of each worker host."""
-    found = worker_states(hosts, reading(*processes), answers, Rates())
+    found = worker_states(hosts, reading(*processes), away, Rates())
     return {worker.host: (worker.state, worker.reason) for worker in found}
 
 
 @pytest.mark.parametrize(
-    ("processes", "state", "words"),
+    ("processes", "state", "sentence"),
     [
         ([process("render@worker-1"), process("general@worker-1")], "up", ""),
-        ([process("render@worker-1", age=2.5), process("general@worker-1", age=2.5)], "down", "no heartbeat"),
-        ([process("render@worker-1", age=2.5), process("general@worker-1")], "late", "render: no heartbeat"),
-        ([process("render@worker-1", stopped=True)], "down", "stopped"),
-        ([process("render@worker-1", connected=False)], "late", "it has no broker"),
-        ([], "down", "no heartbeat yet"),
+        (
+            [process("render@worker-1", age=2.5), process("general@worker-1", age=2.5)],
+            "down",
+            NOT_CONSUMING.format("no heartbeat"),
+        ),
+        (
+            [process("render@worker-1", age=2.5), process("general@worker-1")],
+            "late",
+            NOT_CONSUMING.format("render: no heartbeat"),
+        ),
+        ([process("render@worker-1", stopped=True)], "down", NOT_CONSUMING.format("stopped")),
+        (
+            [process("render@worker-1", connected=False)],
+            "late",
+            NOT_CONSUMING.format("render: not connected to a broker"),
+        ),
+        ([], "down", NOT_CONSUMING.format("no heartbeat yet")),
     ],
 )
-def test_worker_host(processes: list[Process], state: str, words: str) -> None:
-    found = states(*processes)["worker-1"]
-    assert found[0] == state
-    assert words in found[1]
+def test_worker_host(processes: list[Process], state: str, sentence: str) -> None:
+    assert states(*processes)["worker-1"] == (state, sentence)
 
 
 def test_host_that_nobody_declared_is_shown_too() -> None:
     assert set(states(process("render@worker-9"), hosts=("worker-1",))) == {"worker-1", "worker-9"}
 
 
-def test_without_the_database_nobody_knows() -> None:
-    assert states(process("render@worker-1"), answers=False)["worker-1"][0] == "unknown"
+def test_without_the_database_a_worker_is_unknown() -> None:
+    away = reason("DatabaseDown", "connection refused", host="database-1")
+    assert states(process("render@worker-1"), away=away)["worker-1"] == ("unknown", away)
+    assert away == "The database on database-1 does not answer (connection refused)."
 
 
 def test_silence_goes_on_while_the_database_is_asked_again() -> None:
     """A reading of two seconds ago says nothing about now."""
     old = LedgerReading(time.monotonic() - 2, 0.01, [process("render@worker-1", age=0.5)], {}, 0, 0, 0, 1)
-    (worker,) = worker_states(("worker-1",), old, True, Rates())
+    (worker,) = worker_states(("worker-1",), old, "", Rates())
     assert worker.state == "down"
 
 
 def test_dead_worker_does_nothing() -> None:
-    (worker,) = worker_states(("worker-1",), reading(process("render@worker-1", age=9)), True, Rates())
+    (worker,) = worker_states(("worker-1",), reading(process("render@worker-1", age=9)), "", Rates())
     assert (worker.busy, worker.rate, worker.concurrency) == (0, 0.0, 2)
 
 
@@ -108,6 +128,10 @@ def test_broker_by_its_check_and_the_cluster() -> None:
     ]
     queues = [{"name": "a", "leader": "rabbit@broker-1"}, {"name": "b", "node": "rabbit@broker-1"}]
     first, second = broker_states([up, down], nodes, queues)
+    assert first.reason.startswith(
+        "broker-1 is above its memory limit, so all brokers block publishers. The cl"
+    )
+    assert first.reason.endswith(" do not reach each other (broker-1, broker-2).")
     assert (first.state, first.leads, first.alarms, first.partitions, first.memory_mb) == (
         "late",
         2,
@@ -115,21 +139,37 @@ def test_broker_by_its_check_and_the_cluster() -> None:
         ["broker-2"],
         128,
     )
-    assert (second.state, second.reason, second.leads) == ("down", "its host does not answer", 0)
+    silent = "The broker on broker-2 does not answer (its host does not answer)."
+    assert (second.state, second.reason, second.leads) == ("down", silent, 0)
 
 
 @pytest.mark.parametrize(
-    ("processes", "tick_age", "state"),
+    ("proxy", "state", "words"),
     [
-        ([process("beat@gateway-1", kind=BEAT)], 8.0, "up"),
-        ([process("beat@gateway-1", kind=BEAT)], 80.0, "late"),
-        ([process("beat@gateway-1", kind=BEAT, age=4)], 8.0, "down"),
-        ([], 8.0, "down"),
+        (None, "unknown", "HAProxy does not answer."),
+        ({"broker-1": "DOWN", "broker-2": "UP"}, "up", ""),
+        ({"broker-1": "DOWN", "broker-2": "DOWN"}, "down", "The proxy on gateway-1 finds no healthy broker."),
     ],
 )
-def test_beat(processes: list[Process], tick_age: float, state: str) -> None:
+def test_gateway_by_its_proxy(proxy: dict[str, str] | None, state: str, words: str) -> None:
+    found = proxy and {name: {"state": one, "sessions": 0} for name, one in proxy.items()}
+    shown = gateway_state("gateway-1", proxy_servers(found))
+    assert (shown.state, shown.reason) == (state, words)
+
+
+@pytest.mark.parametrize(
+    ("processes", "tick_age", "state", "detail"),
+    [
+        ([process("beat@gateway-1", kind=BEAT)], 8.0, "up", ""),
+        ([process("beat@gateway-1", kind=BEAT)], 80.0, "late", "none for 45 s"),
+        ([process("beat@gateway-1", kind=BEAT, age=4)], 8.0, "down", "no heartbeat"),
+        ([], 8.0, "down", "no heartbeat yet"),
+    ],
+)
+def test_beat(processes: list[Process], tick_age: float, state: str, detail: str) -> None:
     tick = Run(TICK, "gateway-1", "worker-2", 42, NOW, tick_age, 0.01, "done", None)
-    assert beat_state(reading(*processes, tick=tick), True).state == state
+    found = beat_state(reading(*processes, tick=tick), "")
+    assert (found.state, found.reason) == (state, reason("BeatSilent", detail) if detail else "")
 
 
 def test_queues_that_are_nobodys_work_are_counted() -> None:

@@ -135,7 +135,12 @@ class Elsewhere:
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queues, "-l", "INFO", *options]
         with self._log(queues).open("a", encoding="utf-8") as log:
             worker = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT, text=True
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
         self._workers.append(worker)
         return worker

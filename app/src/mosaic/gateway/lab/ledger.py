@@ -75,7 +75,7 @@ class LedgerWatch:
                 self._take(pending)
                 pending = None
             else:
-                self.error = "it does not answer"
+                self.error = f"no answer within {ANSWER_SECONDS} s"
             self._changed()
             await asyncio.sleep(max(0.1, PERIOD_SECONDS - (time.monotonic() - started)))
 
@@ -90,7 +90,7 @@ class LedgerWatch:
             self.reading = done.result()
             self.error = ""
         except SQLAlchemyError as error:
-            self.error = "it refuses connections" if "refused" in str(error) else "it does not answer"
+            self.error = "connection refused" if "refused" in str(error) else "connection failed"
             logger.debug("the ledger does not answer: %s", error)
 
     def _read(self) -> LedgerReading:

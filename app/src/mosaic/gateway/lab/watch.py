@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from sqlalchemy import make_url
+
 from mosaic import proxy_state
 from mosaic.config import Config
 from mosaic.gateway.charts.prometheus import Prometheus, PrometheusError
@@ -17,8 +19,15 @@ from mosaic.gateway.lab.brokers import BrokerWatch
 from mosaic.gateway.lab.ledger import LedgerWatch
 from mosaic.gateway.lab.management import trust
 from mosaic.gateway.lab.rates import Rates
-from mosaic.gateway.lab.schemas import DatabaseState, GatewayState, LabState, ProxyServer, Work
-from mosaic.gateway.lab.states import beat_state, broker_states, proxy_servers, worker_states
+from mosaic.gateway.lab.reasons import reason
+from mosaic.gateway.lab.schemas import DatabaseState, LabState, ProxyServer, Work
+from mosaic.gateway.lab.states import (
+    beat_state,
+    broker_states,
+    gateway_state,
+    proxy_servers,
+    worker_states,
+)
 from mosaic.gateway.queues.states import QueueList, queue_list
 from mosaic.ledger.database import make_engine
 
@@ -37,6 +46,7 @@ class LabWatch:
     def __init__(self, config: Config) -> None:
         """Watch the lab of `config`; nothing runs yet."""
         self._config = config
+        self._database = make_url(config.database.url).host or config.host
         self._rates = Rates()
         self._proxy: list[ProxyServer] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,7 +106,9 @@ class LabWatch:
     def update(self) -> None:
         """Put together what was seen, for the readers."""
         reading, error = self.ledger.reading, self.ledger.error
-        answers = reading is not None and not error
+        down = reason("DatabaseDown", error, host=self._database) if error else ""
+        away = down or ("" if reading else "The console has not read the database yet.")
+        known = None if away else reading
         brokers = self.brokers
         if brokers is not None:
             self.queues.set(queue_list(brokers.queues, brokers.cluster_error))
@@ -106,19 +118,19 @@ class LabWatch:
                 if brokers
                 else [],
                 cluster_reason=brokers.cluster_error if brokers else "",
-                workers=worker_states(self._config.lab.workers, reading, answers, self._rates),
+                workers=worker_states(self._config.lab.workers, reading, away, self._rates),
                 database=DatabaseState(
-                    state="up" if answers else "down" if error else "unknown",
-                    reason=error,
-                    answer_ms=round(reading.seconds * 1000) if reading and answers else None,
-                    connections=reading.connections if reading and answers else None,
+                    state="down" if down else "up" if known else "unknown",
+                    reason=down,
+                    answer_ms=round(known.seconds * 1000) if known else None,
+                    connections=known.connections if known else None,
                 ),
-                beat=beat_state(reading, answers),
-                gateway=GatewayState(host=self._config.host, proxy=self._proxy),
+                beat=beat_state(reading, away),
+                gateway=gateway_state(self._config.host, self._proxy),
                 work=Work(
-                    running_jobs=reading.running_jobs if reading and answers else None,
-                    waiting_parts=reading.waiting_parts if reading and answers else None,
-                    running_parts=reading.running_parts if reading and answers else None,
+                    running_jobs=known.running_jobs if known else None,
+                    waiting_parts=known.waiting_parts if known else None,
+                    running_parts=known.running_parts if known else None,
                 ),
                 alerts=self._alerts,
             )
