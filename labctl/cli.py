@@ -214,6 +214,7 @@ def box_build(provider: str) -> int:
 @click.option("--lint", is_flag=True, help="Only the linters.")
 @click.option("--unit", is_flag=True, help="Only the tests that need no lab.")
 @click.option("--lab", is_flag=True, help="Only the tests in a lab of their own.")
+@click.option("--upgrade", is_flag=True, help="Only this version over a lab that the last release made.")
 @click.option("--vagrant", is_flag=True, help="Only the smallest lab under Vagrant's docker provider.")
 @click.option("--vm", is_flag=True, help="Only the smallest lab on VMs of this machine; long without KVM.")
 @click.option("--roles", is_flag=True, help="Only the Molecule scenarios, all of them.")
