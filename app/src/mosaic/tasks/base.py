@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
 
 from mosaic.config import load_config
-from mosaic.ledger import periodic, work
+from mosaic.ledger import checkpoints, periodic, work
+from mosaic.ledger.checkpoints import REPORT_SECONDS, AttemptOverError
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, FAILED
 from mosaic.ledger.work import PartWork, Product, Runner
 from mosaic.publish import publish
+from mosaic.settings import LONG_HARD_TIME_LIMIT_SECONDS, LONG_SOFT_TIME_LIMIT_SECONDS
 
 if TYPE_CHECKING:
     BaseTask = Task[Any, Any]
@@ -83,9 +86,27 @@ class PartTask(MosaicTask):
         except DATABASE_AWAY as error:
             raise self.try_again(error) from error
 
+    def checkpoint(self, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
+        """Tell that `fraction` of the part is done; an attempt that takes it up gets `state` (JSON).
+
+        Called by `run` after each piece of work of well under a second; the ledger is told once a second.
+        Raises AttemptOverError, to be let through, when there is nothing more to do: the job was cancelled,
+        or another attempt goes on from the latest checkpoint.
+        """
+        now = time.monotonic()
+        if now - part.reported < REPORT_SECONDS:
+            return
+        with transaction() as session:
+            checkpoints.report(session, part, fraction, state)
+        part.reported = now
+
     def _attempt(self, part: PartWork, runner: Runner) -> None:
         try:
             product: Product = self.run(part)
+        except AttemptOverError:
+            with transaction() as session:
+                checkpoints.leave(session, part)
+            return
         except DATABASE_AWAY as error:
             with transaction() as session:
                 work.put_off(session, part, f"{type(error).__name__}: {error}")
@@ -97,7 +118,16 @@ class PartTask(MosaicTask):
         with transaction() as session:
             due = work.finish(session, part, runner, product)
         if self.publishes_join:
-            publish(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
+            # What ends a job waits behind nothing that begins another.
+            publish(self.app, [TaskCall(task, (str(part.job_id), index), urgent=True) for task, index in due])
+
+
+class LongPartTask(PartTask):
+    """A task whose parts take minutes: it calls `checkpoint`, and its kind's routing key is `long`."""
+
+    abstract = True
+    soft_time_limit = LONG_SOFT_TIME_LIMIT_SECONDS
+    time_limit = LONG_HARD_TIME_LIMIT_SECONDS
 
 
 class PeriodicTask(MosaicTask):
