@@ -43,6 +43,7 @@ def test_queue_names_are_those_of_the_contract() -> None:
         "mosaic.render",
         "mosaic.scale",
         "mosaic.digest",
+        "mosaic.long",
         "mosaic.upkeep",
         "mosaic.drill",
         "mosaic.host.worker-1",
@@ -144,6 +145,8 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         "mosaic.drill.hog",
         "mosaic.drill.poison",
         "mosaic.drill.work",
+        "mosaic.primes.count",
+        "mosaic.primes.sum",
         "mosaic.probe",
         "mosaic.render.tile",
         "mosaic.scale.fan_out",
@@ -158,7 +161,8 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         assert task.reject_on_worker_lost, name
         queue = app.amqp.router.route({}, name)["queue"].name
         family = name.split(".")[1]
-        assert queue == ("mosaic.upkeep" if family == "probe" else f"mosaic.{family}")
+        other = {"probe": "mosaic.upkeep", "primes": "mosaic.long"}
+        assert queue == other.get(family, f"mosaic.{family}")
 
 
 def test_celerys_own_tasks_are_routed_to_a_declared_queue() -> None:
