@@ -1,4 +1,4 @@
-"""Progress inside a part: told while an attempt runs, and given to the one that takes the part up after it.
+"""Progress inside a part: reported while an attempt runs, and given to the one that resumes the part.
 
 The part names its latest attempt, and nobody else may report: an attempt whose host was only cut off cannot
 set back the one that has taken over.

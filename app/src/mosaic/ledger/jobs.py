@@ -60,7 +60,7 @@ class TaskCall:
 
 @dataclass(frozen=True)
 class PartView:
-    """What is known of a part; `progress`, from 0 to 1, as its task told it at `reported`."""
+    """What is known of a part; `progress`, from 0 to 1, as its task reported it at `reported`."""
 
     index: int
     state: str
@@ -75,7 +75,7 @@ class PartView:
 
     @property
     def share(self) -> float:
-        """How much of the part is done, from 0 to 1; none of it when its task does not tell."""
+        """How much of the part is done, from 0 to 1; none of it while its task reports nothing."""
         return 1.0 if self.state == DONE else self.progress or 0.0
 
 

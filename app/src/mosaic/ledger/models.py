@@ -83,7 +83,7 @@ class Job(Base):
 class Part(Base):
     """One unit of work of a job. A part with `joins` starts when all others of its job are done.
 
-    `progress`, from 0 to 1, and `checkpoint` are what was told of it last, at `reported_at`; null: nothing.
+    `progress`, from 0 to 1, and `checkpoint` are what was reported last, at `reported_at`; null: nothing was.
     """
 
     __tablename__ = "part"

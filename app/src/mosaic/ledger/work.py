@@ -51,7 +51,7 @@ class Runner:
 class PartWork:
     """What a task is given: its part's parameters and those of its job, and the latest checkpoint, if any.
 
-    `reported` is when the attempt last told of its progress, by this process's monotonic clock.
+    `reported` is when the attempt last reported its progress, by this process's monotonic clock.
     """
 
     attempt: int

@@ -67,7 +67,8 @@ class PartTask(MosaicTask):
     """A task that does one part: `run` takes a PartWork and returns a Product, and touches nothing else.
 
     A part that is done already is left alone, so a second delivery changes nothing. An exception of `run`
-    fails the part and its job for good; an absent database does not.
+    fails the part and its job for good; an absent database does not. A `run` of more than some seconds calls
+    `checkpoint`, and begins at `part.checkpoint` if there is one.
     """
 
     abstract = True
@@ -87,11 +88,11 @@ class PartTask(MosaicTask):
             raise self.try_again(error) from error
 
     def checkpoint(self, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
-        """Tell that `fraction` of the part is done; an attempt that takes it up gets `state` (JSON).
+        """Report that `fraction` of the part is done; an attempt that resumes it is given `state` (JSON).
 
-        Called by `run` after each piece of work of well under a second; the ledger is told once a second.
-        Raises AttemptOverError, to be let through, when there is nothing more to do: the job was cancelled,
-        or another attempt goes on from the latest checkpoint.
+        `run` calls this after each piece of work of well under a second; it is kept once a second. Raises
+        AttemptOverError, to be let through, when there is nothing more to do: the job was cancelled, or
+        another attempt has resumed from the latest checkpoint.
         """
         now = time.monotonic()
         if now - part.reported < REPORT_SECONDS:
@@ -123,7 +124,7 @@ class PartTask(MosaicTask):
 
 
 class LongPartTask(PartTask):
-    """A task whose parts take minutes: it calls `checkpoint`, and its kind's routing key is `long`."""
+    """A task of minutes: it calls `checkpoint`, and its kind's routing key is `long`."""
 
     abstract = True
     soft_time_limit = LONG_SOFT_TIME_LIMIT_SECONDS

@@ -15,7 +15,7 @@ function legend() {
     h("li", { "data-host": host, "data-count": parts }, swatch(host), h("span", {}, host), h("b", {}, String(parts))));
 }
 
-// Parts of minutes tell how far they are; any other kind of part is too short for it.
+// Only parts of minutes report their progress.
 const reporting = new Map();
 function showProgress(parts) {
   for (const part of parts.filter((one) => one.progress !== null)) {
