@@ -23,7 +23,7 @@ from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 from mosaic.ledger.models import Attempt, Part
 from mosaic.ledger.work import PartWork, Product, Runner
-from mosaic.tasks.base import LongPartTask
+from mosaic.tasks.base import NICE, LongPartTask
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
@@ -307,6 +307,20 @@ def test_absent_database_interrupts_a_part_which_then_resumes(
     task.pop_request()
     put_off, resumed = attempts(job)
     assert (put_off.outcome, resumed.outcome, resumed.began) == ("retried", "done", 1 / STEPS)
+
+
+def test_long_parts_leave_the_processors_to_short_work(
+    app: Celery, job: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.setpriority", lambda _which, who, nice: asked.append((who, nice)))
+    with transaction() as session:
+        operator_actions.cancel(session, job)
+    app.tasks[COUNT].apply(args=(str(job), 0))
+    assert asked == [], "not outside a pool process: that may be a web server"
+    monkeypatch.setattr("mosaic.tasks.base.is_pool_process", lambda: True)
+    app.tasks[COUNT].apply(args=(str(job), 0))
+    assert asked == [(0, NICE)]
 
 
 def test_long_parts_have_limits_of_their_own(app: Celery, publisher: RecordingPublisher) -> None:

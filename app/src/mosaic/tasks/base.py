@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
+from celery_durable.pool import is_pool_process
 
 from mosaic.config import load_config
 from mosaic.ledger import checkpoints, periodic, work
@@ -27,6 +28,7 @@ else:
 
 logger = logging.getLogger(__name__)
 
+NICE = 10
 MAX_COUNTDOWN_SECONDS = 8  # the longest that a task waits once the database is back
 
 
@@ -129,6 +131,12 @@ class LongPartTask(PartTask):
     abstract = True
     soft_time_limit = LONG_SOFT_TIME_LIMIT_SECONDS
     time_limit = LONG_HARD_TIME_LIMIT_SECONDS
+
+    def __call__(self, job: str, index: int) -> None:
+        """Do the part, behind whatever else wants the processors of this host."""
+        if is_pool_process():
+            os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        super().__call__(job, index)
 
 
 class PeriodicTask(MosaicTask):
