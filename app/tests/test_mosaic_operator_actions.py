@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from mosaic.config import Config
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.jobs.admission import Admission
+from mosaic.kinds import NAMES
 from mosaic.kinds.render import assemble
 from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
@@ -227,7 +228,7 @@ def test_files_of_the_pages_are_there_and_asked_for_each_time(client: TestClient
         assert answer.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("kind", ["render", "scale", "digest"])
+@pytest.mark.parametrize("kind", NAMES)
 def test_page_of_a_job(client: TestClient, kind: str) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (30, 20)).save(picture, "PNG")
@@ -235,6 +236,7 @@ def test_page_of_a_job(client: TestClient, kind: str) -> None:
         "render": {"json": VIEW},
         "scale": {"files": {"file": ("a.png", picture.getvalue())}},
         "digest": {"content": b"some words", "headers": {"Content-Type": "text/plain"}},
+        "primes": {"json": {}},
     }
     job = client.post(f"/api/jobs/{kind}", **options[kind]).json()["job"]
     page = client.get(f"/jobs/{job}", headers=HTML)

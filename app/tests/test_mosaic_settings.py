@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+import yaml
 from celery import Celery
 from celery.app.defaults import DEFAULTS
 from celery.exceptions import QueueNotFound
@@ -43,12 +46,33 @@ def test_queue_names_are_those_of_the_contract() -> None:
         "mosaic.render",
         "mosaic.scale",
         "mosaic.digest",
+        "mosaic.long",
         "mosaic.upkeep",
         "mosaic.drill",
         "mosaic.host.worker-1",
         "mosaic.logs",
         "mosaic.dead",
     ]
+
+
+def declared(file: str) -> Any:
+    """Return the variables of a YAML file of the project."""
+    return yaml.safe_load((Path(__file__).parents[2] / file).read_text(encoding="utf-8"))
+
+
+def test_every_task_queue_is_consumed_by_one_instance_of_each_worker_host() -> None:
+    instances = declared("playbooks/group_vars/all.yml")["celery_worker_instances"]
+    consumed = [queue.replace("%H", "worker-1") for instance in instances for queue in instance["queues"]]
+    assert sorted(consumed) == sorted(queue.name for queue in topology.task_queues("worker-1"))
+    long = next(instance for instance in instances if "mosaic.long" in instance["queues"])
+    assert long["queues"] == ["mosaic.long"], "it would stand in front of other work for minutes"
+    assert (long["concurrency"], long["prefetch"]) == (1, 1)
+
+
+def test_no_broker_takes_a_task_away_within_its_time_limit() -> None:
+    timeout = declared("roles/rabbitmq/defaults/main.yml")["rabbitmq_consumer_timeout"] / 1000
+    limits = [task.time_limit for task in _loaded().tasks.values()]
+    assert max(filter(None, limits)) + 60 < timeout
 
 
 def test_only_the_queue_of_a_host_expires() -> None:
@@ -144,6 +168,8 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         "mosaic.drill.hog",
         "mosaic.drill.poison",
         "mosaic.drill.work",
+        "mosaic.primes.count",
+        "mosaic.primes.sum",
         "mosaic.probe",
         "mosaic.render.tile",
         "mosaic.scale.fan_out",
@@ -158,7 +184,8 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         assert task.reject_on_worker_lost, name
         queue = app.amqp.router.route({}, name)["queue"].name
         family = name.split(".")[1]
-        assert queue == ("mosaic.upkeep" if family == "probe" else f"mosaic.{family}")
+        other = {"probe": "mosaic.upkeep", "primes": "mosaic.long"}
+        assert queue == other.get(family, f"mosaic.{family}")
 
 
 def test_celerys_own_tasks_are_routed_to_a_declared_queue() -> None:

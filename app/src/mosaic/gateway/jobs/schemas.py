@@ -20,7 +20,7 @@ class Accepted(BaseModel):
 
 
 class PartAnswer(BaseModel):
-    """One part of a job."""
+    """One part of a job; `progress`, from 0 to 1, is null where its task does not report."""
 
     part: int
     state: str
@@ -30,6 +30,8 @@ class PartAnswer(BaseModel):
     started: datetime.datetime | None
     ended: datetime.datetime | None
     error: str | None
+    progress: float | None
+    reported: datetime.datetime | None
 
     @classmethod
     def of(cls, part: PartView) -> PartAnswer:
@@ -47,6 +49,7 @@ class JobSummary(BaseModel):
     seconds: float
     total: int
     done: int
+    progress: float
     by_host: dict[str, int]
     error: str | None
     params: dict[str, Any]

@@ -102,6 +102,7 @@ class JobFollower:
             "error": change.error,
             "total": len(self._parts),
             "done": len(done),
+            "progress": round(sum(part.share for part in self._parts.values()) / max(1, len(self._parts)), 4),
             "by_host": dict(sorted(hosts.items())),
             "seconds": round((end - change.created).total_seconds(), 3),
         }
@@ -129,4 +130,5 @@ async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGen
 
 
 def _latest(part: PartView) -> datetime.datetime | None:
-    return max((at for at in (part.started, part.ended) if at is not None), default=None)
+    times = (part.started, part.reported, part.ended)
+    return max((at for at in times if at is not None), default=None)
