@@ -29,7 +29,7 @@ USUAL = ("lint", "unit", "roles", "lab", "upgrade", "vagrant")  # without a choi
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
-    """Run the phases ("lint", "unit", "roles", "lab", "upgrade", "vagrant", "vm"); exit status 1 when anything failed.
+    """Run the phases (names of `USUAL`, and "vm"); exit status 1 when anything failed.
 
     Without phases: those of USUAL, with the Molecule scenarios of `molecule.USUAL`. Else `roles` names the
     scenarios; none means all.

@@ -1,4 +1,4 @@
-"""The next version over the last release: a lab that the release made, updated by this checkout under load."""
+"""A lab that the last release made, updated by this checkout under load."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class UpgradeCycle(Cycle):
         )
         if done.returncode != 0:
             raise LabError(
-                f"The release {RELEASE} ({COMMIT[:7]}) is not in this clone ({done.stderr.strip()}); fetch its "
-                "whole history: git fetch --unshallow."
+                f"The release {RELEASE} ({COMMIT[:7]}) is not in this clone ({done.stderr.strip()});"
+                " fetch its whole history: git fetch --unshallow."
             )
         with tarfile.open(archive) as release:
             release.extractall(self._folder, filter="data")
