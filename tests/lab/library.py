@@ -1,4 +1,4 @@
-"""An application of somebody else on the lab: a virtual host of its own, workers and producers on this machine.
+"""Somebody else's application on the lab: a virtual host of its own, workers and producers on this machine.
 
 The brokers cannot be reached from here. A worker host's proxy can, from that host alone: each connection goes
 through a `docker exec` there.
@@ -135,7 +135,12 @@ class Elsewhere:
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queues, "-l", "INFO", *options]
         with self._log(queues).open("a", encoding="utf-8") as log:
             worker = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT, text=True
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
         self._workers.append(worker)
         return worker
