@@ -99,7 +99,7 @@ def test_workers_look_for_each_other_only_when_they_can_answer(
     monkeypatch: pytest.MonkeyPatch, remote_control: bool
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(Consumer, "__init__", lambda _, *args, **options: given.update(options))
+    monkeypatch.setattr(Consumer, "__init__", lambda *_, **options: given.update(options))
     app = make_durable(Celery("shop", set_as_current=False), remote_control=remote_control)
     DurableConsumer(print, app=app, hostname="celery@here")
     alone = {"without_mingle": True, "without_gossip": True}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 import tomllib
 from pathlib import Path
 
 import programs
 import pytest
+import readme
+from celery_durable.settings import SETTINGS
 
 import celery_durable
 from celery_durable import metrics, systemd
@@ -74,3 +77,19 @@ def test_it_needs_celery_alone() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert [word.partition(">")[0] for word in project["dependencies"]] == ["celery"]
     assert sorted(project["optional-dependencies"]) == ["database", "prometheus"]
+
+
+def test_the_readme_has_the_settings_of_the_code() -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    assert text == readme.with_table(text), "run celery_durable/tests/readme.py"
+    assert len(text.splitlines()) < 200
+
+
+def test_the_figures_are_those_of_the_drills() -> None:
+    """Numbers of tasks and of seconds, in the table of settings."""
+    measured = (PROJECT.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
+    measured = measured.replace("**", "").replace("twelve", "12")
+    for setting in SETTINGS:
+        for figure in re.findall(r"\d+ of \d+ tasks|\d+\.\d s|\d+ restarts", setting.without):
+            for number in re.findall(r"[\d.]*\d", figure):
+                assert re.search(rf"\b{re.escape(number)}\b", measured), (setting.name, figure)

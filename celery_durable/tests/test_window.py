@@ -165,6 +165,18 @@ def test_a_broker_that_is_slow_gets_more_time(app: Celery, broker: Broker) -> No
     assert len(broker.connections) <= 3
 
 
+def test_a_message_that_takes_long_to_send_gets_more_time(app: Celery, broker: Broker) -> None:
+    def answer(connection: Connection, tag: int, task_id: str) -> None:
+        if connection.timeout < 0.5:
+            raise RecoverableConnectionError("basic_publish: timed out") from TimeoutError()
+        connection.ack(tag)
+
+    broker.answer = answer
+    with ConfirmWindow(app, timeout=5) as window:
+        publish(app, window, IDS[:1])
+    assert [round(connection.timeout, 1) for connection in broker.connections] == [0.3, 0.3, 0.4, 0.8]
+
+
 def test_a_refused_connection_is_tried_again_until_the_deadline(app: Celery, broker: Broker) -> None:
     broker.refuse = ConnectionRefusedError("nobody listens")
     begun = time.monotonic()

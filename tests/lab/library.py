@@ -1,4 +1,4 @@
-"""An application of somebody else on the lab: a virtual host of its own, workers and producers on this machine.
+"""Somebody else's application on the lab: a virtual host of its own, workers and producers on this machine.
 
 The brokers cannot be reached from here. A worker host's proxy can, from that host alone: each connection goes
 through a `docker exec` there.

@@ -155,7 +155,7 @@ class Confirms:
         self._waiting.extendleft(reversed(messages))
 
     def _lose_link(self, error: Exception) -> None:
-        if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+        if any(isinstance(e, TimeoutError) for e in (error, error.__cause__, error.__context__)):
             self._patience *= 2
         if self.link is not None and isinstance(error, PreconditionFailed):
             # One of these is larger than the broker takes; it does not say which.

@@ -65,7 +65,7 @@ class DurableConsumer(Consumer):
         """Called between two waits for messages where there is no event loop: gevent and eventlet.
 
         When an acknowledgement fails there, kombu connects again in silence, and the worker waits for ever
-        on a connection that consumes nothing.
+        on a connection that consumes nothing (celery/celery#3377).
         """
         super().perform_pending_operations()
         if self.hub is None and self.task_consumer is not None:
