@@ -7,15 +7,30 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
-from labctl import context
 from labctl.errors import LabError
-from labctl.screen import Screen
+
+if TYPE_CHECKING:
+    from labctl.context import Context
 
 INTERRUPTED = 130
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON document on stdout.")
+
+
+def _context(*, json: bool = False) -> Context:
+    """Where a command starts; imported only then, as what Screen draws with takes long to load."""
+    from labctl import context
+
+    return context.make(json=json)
+
+
+def _fail(text: str) -> None:
+    from labctl.screen import Screen
+
+    Screen().fail(text)
 
 
 class _Group(click.Group):
@@ -51,7 +66,7 @@ def up(inventory: str | None, no_verify: bool, no_demo: bool) -> int:
 
     if inventory:
         os.environ["LAB_INVENTORY"] = inventory
-    return module.command(context.make(), check=not no_verify, show=not no_demo)
+    return module.command(_context(), check=not no_verify, show=not no_demo)
 
 
 @cli.command()
@@ -60,7 +75,7 @@ def status(as_json: bool) -> int:
     """Show how every node, the cluster and the workers are."""
     from labctl.commands import status as module
 
-    return module.command(context.make(json=as_json))
+    return module.command(_context(json=as_json))
 
 
 @cli.command()
@@ -73,7 +88,7 @@ def verify(disruptive: bool, select: str, as_json: bool) -> int:
     """Check every node against what its role promises."""
     from labctl.commands import verify as module
 
-    return module.command(context.make(json=as_json), disruptive=disruptive, select=select)
+    return module.command(_context(json=as_json), disruptive=disruptive, select=select)
 
 
 @cli.command()
@@ -87,7 +102,7 @@ def demo(width: int, height: int, tile: int, iterations: int, as_json: bool) -> 
     from labctl.commands import demo as module
 
     view = module.View(width=width, height=height, tile=tile, iterations=iterations)
-    return module.command(context.make(json=as_json), view)
+    return module.command(_context(json=as_json), view)
 
 
 @cli.command()
@@ -122,7 +137,7 @@ def drill(
     """Break the lab under load, heal it, and compare what was confirmed with what was done."""
     from labctl.commands import drill as module
 
-    made = context.make(json=as_json)
+    made = _context(json=as_json)
     if show_list:
         return module.listing(as_json=as_json, context=made)
     return module.command(made, module.Choice(names, everything, rounds, seed, profile, soak or 0))
@@ -134,7 +149,7 @@ def open_command(browser: bool) -> int:
     """Print the address of the console, user and password."""
     from labctl.commands import access
 
-    return access.open_console(context.make(), browser=browser)
+    return access.open_console(_context(), browser=browser)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -144,7 +159,7 @@ def shell(node: str, command: tuple[str, ...]) -> int:
     """Open a root shell on NODE, or run COMMAND there."""
     from labctl.commands import access
 
-    return access.shell(context.make(), node, list(command))
+    return access.shell(_context(), node, list(command))
 
 
 @cli.command()
@@ -155,7 +170,7 @@ def logs(target: str, lines: int, follow: bool) -> int:
     """Show the journal of a node, or of a unit on every node."""
     from labctl.commands import access
 
-    return access.logs(context.make(), target, lines=lines, follow=follow)
+    return access.logs(_context(), target, lines=lines, follow=follow)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -165,7 +180,7 @@ def run(playbook: str, arguments: tuple[str, ...]) -> int:
     """Run playbooks/PLAYBOOK; further ARGUMENTS go to ansible-playbook."""
     from labctl.commands import run as module
 
-    return module.command(context.make(), playbook, list(arguments))
+    return module.command(_context(), playbook, list(arguments))
 
 
 @cli.command()
@@ -176,7 +191,7 @@ def down(everything: bool) -> int:
     """Remove the lab: nodes, data, network and state."""
     from labctl.commands import down as module
 
-    return module.command(context.make(), everything=everything)
+    return module.command(_context(), everything=everything)
 
 
 @cli.group()
@@ -190,6 +205,7 @@ def box_build(provider: str) -> int:
     """Make the box for PROVIDER (default: libvirt) and give it to Vagrant; for docker, an image."""
     from labctl.commands import box as module
     from labctl.paths import lab_paths
+    from labctl.screen import Screen
 
     return module.command(lab_paths(), provider, Screen())
 
@@ -198,6 +214,7 @@ def box_build(provider: str) -> int:
 @click.option("--lint", is_flag=True, help="Only the linters.")
 @click.option("--unit", is_flag=True, help="Only the tests that need no lab.")
 @click.option("--lab", is_flag=True, help="Only the tests in a lab of their own.")
+@click.option("--upgrade", is_flag=True, help="Only this version over a lab that the last release made.")
 @click.option("--vagrant", is_flag=True, help="Only the smallest lab under Vagrant's docker provider.")
 @click.option("--vm", is_flag=True, help="Only the smallest lab on VMs of this machine; long without KVM.")
 @click.option("--roles", is_flag=True, help="Only the Molecule scenarios, all of them.")
@@ -234,20 +251,19 @@ def main() -> None:
     """Run ./lab; exits with 0 done, 1 the lab says no, 2 wrong usage or prerequisite, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    screen = Screen()
     try:
         sys.exit(_status(cli.main(prog_name="lab", standalone_mode=False)))
     except click.exceptions.NoArgsIsHelpError as error:
-        screen.say(error.format_message())
+        click.echo(error.format_message())
         sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except LabError as error:
-        screen.fail(str(error))
+        _fail(str(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        screen.fail(
+        _fail(
             f"Interrupted; the same command continues where this one stopped: ./lab {' '.join(sys.argv[1:])}"
         )
         sys.exit(INTERRUPTED)
@@ -255,5 +271,5 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        screen.fail(_os_error(error))
+        _fail(_os_error(error))
         sys.exit(2)

@@ -109,8 +109,7 @@ class Console:
             if time.monotonic() > deadline:
                 raise LabError(
                     f"The console at {self._client.base_url} does not answer ({cause}); ./lab status tells"
-                    " which node"
-                    " is ill."
+                    " which node is ill."
                 )
             time.sleep(0.5)
         if answer.is_error:

@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from labctl.ansible import playbooks
 from labctl.errors import UsageError
-from labctl.paths import LabPaths, lab_paths
+from labctl.paths import DOCKER_INVENTORY, LabPaths, lab_paths
 from labctl.screen import Screen
 from labctl.substrates.base import Substrate
 
@@ -41,7 +40,7 @@ def make(*, json: bool = False) -> Context:
     chosen = os.environ.get("LAB_INVENTORY", "")
     inventory = Path(chosen).resolve()
     screen = Screen(json=json)
-    if not chosen or inventory == playbooks.DOCKER_INVENTORY:
+    if not chosen or inventory == DOCKER_INVENTORY:
         paths = lab_paths()
         return Context(paths, DockerSubstrate(paths), screen)
     if not inventory.exists():

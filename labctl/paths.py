@@ -10,6 +10,7 @@ from pathlib import Path
 from labctl.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCKER_INVENTORY = ROOT / "inventories" / "docker"
 DEFAULT_LAB = "warren"
 _LAB_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _RESERVED = {"cache", "reports", "engine"}

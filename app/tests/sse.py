@@ -20,7 +20,7 @@ class Heard:
 
 
 def events(answer: httpx.Response) -> Iterator[Heard]:
-    """Yield the events of an open stream; signs of life are left out."""
+    """Yield the events of an open stream; keepalives are left out."""
     fields: dict[str, str] = {}
     for line in answer.iter_lines():
         if line:

@@ -110,6 +110,13 @@ REQUESTS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("large stream", "digest", {"content": pieces(1_200_000), "headers": TEXT}, 413, "larger than 1 MiB"),
     ("large upload", "scale", upload(b"x" * 1_100_000), 413, "larger than 1 MiB"),
     ("large JSON", "render", {"content": pieces(1_200_000), "headers": JSON}, 413, "larger than 1 MiB"),
+    ("primes up to nothing", "primes", {"json": {"up_to": 1}}, 422, "up_to: input should be greater"),
+    ("too many primes", "primes", {"json": {"up_to": 10**13}}, 422, "up_to: input should be less"),
+    ("no part", "primes", {"json": {"parts": 0}}, 422, "parts: input should be greater"),
+    ("many parts", "primes", {"json": {"parts": 65}}, 422, "parts: input should be less"),
+    ("a part too long", "primes", {"json": {"up_to": 10**12}}, 422, "ask for 10 parts"),
+    ("half a number", "primes", {"json": {"up_to": 10000.5}}, 422, "up_to: input should be a valid integer"),
+    ("unknown field of primes", "primes", {"json": {"from": 3}}, 422, "from is not a known field"),
     ("unknown kind", "paint", {"json": {}}, 405, "not possible"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -39,6 +40,12 @@ def test_tasks_bear_the_name_of_their_kind_and_go_to_its_queue(app: Celery, kind
     assert all(name.startswith(f"mosaic.{kind.name}.") for name in own)
     assert {app.amqp.router.route({}, name)["queue"].name for name in own} == {kind.queue}
     assert kind.queue in [queue.name for queue in topology.shared_task_queues()]
+
+
+@EVERY_KIND
+def test_documentation_lists_the_kind(kind: Kind) -> None:
+    architecture = Path(__file__).parents[2] / "docs" / "architecture.md"
+    assert f"\n| {kind.name} | " in architecture.read_text(encoding="utf-8")
 
 
 @EVERY_KIND

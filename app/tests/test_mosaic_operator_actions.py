@@ -6,6 +6,7 @@ import asyncio
 import io
 import uuid
 from collections import Counter
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,8 @@ from fastapi.testclient import TestClient
 from mosaic.config import Config
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.jobs.admission import Admission
+from mosaic.kinds import NAMES
+from mosaic.kinds.render import assemble
 from mosaic.ledger import operator_actions
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
@@ -89,15 +92,16 @@ def test_attempts_are_listed(client: TestClient, app: Celery, publisher: Recordi
     assert client.get(f"/api/jobs/{uuid.UUID(int=5)}/attempts").status_code == 404
 
 
-def test_small_picture_is_made_once(client: TestClient, app: Celery, publisher: RecordingPublisher) -> None:
+def test_small_picture_is_made_once(
+    client: TestClient, app: Celery, publisher: RecordingPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = submit(client)
     assert client.get(f"/api/jobs/{job}/thumbnail").status_code == 404
     run_all(app, publisher)
     first = client.get(f"/api/jobs/{job}/thumbnail")
     assert Image.open(io.BytesIO(first.content)).size == (96, 64)
+    monkeypatch.setattr(assemble, "thumbnail", lambda *_: pytest.fail("it is made again"))
     assert client.get(f"/api/jobs/{job}/thumbnail").content == first.content
-    with transaction() as session:
-        assert len(session.scalars(select(Blob).where(Blob.role == "thumbnail")).all()) == 1
 
 
 def test_making_a_small_picture_needs_a_place_as_a_large_one_does(
@@ -216,14 +220,15 @@ def test_pages_link_to_the_guarded_pages_that_there_are(
 
 def test_files_of_the_pages_are_there_and_asked_for_each_time(client: TestClient) -> None:
     page = client.get("/charts", headers=HTML).text
-    for part in page.split('"'):
-        if part.startswith("/static/"):
-            answer = client.get(part)
-            assert answer.status_code == 200, part
-            assert answer.headers["cache-control"] == "no-cache"
+    files = [part for part in page.split('"') if part.startswith("/static/")]
+    assert {Path(file.partition("?")[0]).suffix for file in files} == {".css", ".js", ".svg"}
+    for file in files:
+        answer = client.get(file)
+        assert answer.status_code == 200, file
+        assert answer.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("kind", ["render", "scale", "digest"])
+@pytest.mark.parametrize("kind", NAMES)
 def test_page_of_a_job(client: TestClient, kind: str) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (30, 20)).save(picture, "PNG")
@@ -231,6 +236,7 @@ def test_page_of_a_job(client: TestClient, kind: str) -> None:
         "render": {"json": VIEW},
         "scale": {"files": {"file": ("a.png", picture.getvalue())}},
         "digest": {"content": b"some words", "headers": {"Content-Type": "text/plain"}},
+        "primes": {"json": {}},
     }
     job = client.post(f"/api/jobs/{kind}", **options[kind]).json()["job"]
     page = client.get(f"/jobs/{job}", headers=HTML)

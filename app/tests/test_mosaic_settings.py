@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import pickle
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+import yaml
 from celery import Celery
 from celery.app.defaults import DEFAULTS
+from celery.exceptions import QueueNotFound
+from celery.worker.consumer.control import Control
 from celery_durable.settings import SETTINGS, losing_settings, losing_tasks
 from kombu import Queue
+from kombu.exceptions import ContentDisallowed
+from kombu.serialization import dumps, loads, prepare_accept_content
 from mosaic import topology
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
@@ -37,12 +46,33 @@ def test_queue_names_are_those_of_the_contract() -> None:
         "mosaic.render",
         "mosaic.scale",
         "mosaic.digest",
+        "mosaic.long",
         "mosaic.upkeep",
         "mosaic.drill",
         "mosaic.host.worker-1",
         "mosaic.logs",
         "mosaic.dead",
     ]
+
+
+def declared(file: str) -> Any:
+    """Return the variables of a YAML file of the project."""
+    return yaml.safe_load((Path(__file__).parents[2] / file).read_text(encoding="utf-8"))
+
+
+def test_every_task_queue_is_consumed_by_one_instance_of_each_worker_host() -> None:
+    instances = declared("playbooks/group_vars/all.yml")["celery_worker_instances"]
+    consumed = [queue.replace("%H", "worker-1") for instance in instances for queue in instance["queues"]]
+    assert sorted(consumed) == sorted(queue.name for queue in topology.task_queues("worker-1"))
+    long = next(instance for instance in instances if "mosaic.long" in instance["queues"])
+    assert long["queues"] == ["mosaic.long"], "it would stand in front of other work for minutes"
+    assert (long["concurrency"], long["prefetch"]) == (1, 1)
+
+
+def test_no_broker_takes_a_task_away_within_its_time_limit() -> None:
+    timeout = declared("roles/rabbitmq/defaults/main.yml")["rabbitmq_consumer_timeout"] / 1000
+    limits = [task.time_limit for task in _loaded().tasks.values()]
+    assert max(filter(None, limits)) + 60 < timeout
 
 
 def test_only_the_queue_of_a_host_expires() -> None:
@@ -70,6 +100,58 @@ def test_what_keeps_tasks_is_left_to_the_library() -> None:
     assert app.conf.task_acks_late
 
 
+def test_any_task_survives_its_worker_unless_it_says_otherwise() -> None:
+    @create_app(CONFIG).task(name="some.task", shared=False)
+    def task() -> None:
+        """Do nothing."""
+
+    assert (task.acks_late, task.reject_on_worker_lost, task.ignore_result) == (True, True, True)
+
+
+def test_a_queue_that_nobody_declared_is_refused() -> None:
+    with pytest.raises(QueueNotFound):
+        create_app(CONFIG).amqp.router.route({"queue": "mosaic.rendre"}, "mosaic.render.tile")
+
+
+@pytest.mark.parametrize("what", ["accept_content", "result_accept_content"])
+def test_pickle_is_refused(what: str) -> None:
+    accepted = prepare_accept_content(create_app(CONFIG).conf[what])
+    content_type, encoding, content = dumps({"a": 1}, serializer="json")
+    assert loads(content, content_type, encoding, accept=accepted) == {"a": 1}
+    with pytest.raises(ContentDisallowed):
+        loads(pickle.dumps({"a": 1}), "application/x-python-serialize", "binary", accept=accepted)
+
+
+def test_publishing_waits_for_confirms_and_not_longer_than_for_a_dead_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kombu.transport.pyamqp.Connection.connect", lambda _: None)
+    made = create_app(CONFIG).connection_for_write().transport.establish_connection()
+    assert made.confirm_publish
+    assert 2 <= made.read_timeout < CONFIG.broker.heartbeat
+
+
+def test_workers_declare_no_queue_of_their_own_for_remote_control() -> None:
+    consumer = MagicMock(app=create_app(CONFIG))
+    assert not Control(consumer).include_if(consumer)
+
+
+@pytest.mark.parametrize("heartbeat", [2, 3, 60])
+def test_a_worker_that_shuts_down_is_not_taken_for_dead(heartbeat: int) -> None:
+    broker = CONFIG.broker.model_copy(update={"heartbeat": heartbeat})
+    conf = create_app(CONFIG.model_copy(update={"broker": broker})).conf
+    assert 0 < conf.worker_soft_shutdown_timeout < 2 * heartbeat
+
+
+def test_publishing_outlasts_an_election() -> None:
+    policy = create_app(CONFIG).conf.task_publish_retry_policy
+    waits = [
+        min(policy["interval_max"], policy["interval_start"] + policy["interval_step"] * attempt)
+        for attempt in range(policy["max_retries"])
+    ]
+    assert 20 < sum(waits) < 60
+
+
 def _loaded() -> Celery:
     app = create_app(CONFIG)
     app.loader.import_default_modules()
@@ -86,6 +168,8 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         "mosaic.drill.hog",
         "mosaic.drill.poison",
         "mosaic.drill.work",
+        "mosaic.primes.count",
+        "mosaic.primes.sum",
         "mosaic.probe",
         "mosaic.render.tile",
         "mosaic.scale.fan_out",
@@ -100,7 +184,8 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         assert task.reject_on_worker_lost, name
         queue = app.amqp.router.route({}, name)["queue"].name
         family = name.split(".")[1]
-        assert queue == ("mosaic.upkeep" if family == "probe" else f"mosaic.{family}")
+        other = {"probe": "mosaic.upkeep", "primes": "mosaic.long"}
+        assert queue == other.get(family, f"mosaic.{family}")
 
 
 def test_celerys_own_tasks_are_routed_to_a_declared_queue() -> None:

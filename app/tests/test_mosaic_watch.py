@@ -1,4 +1,4 @@
-"""Who lives in the lab: signs of life, and what they are taken for."""
+"""What runs in the lab: heartbeats, and the states that follow from them."""
 
 from __future__ import annotations
 
@@ -15,74 +15,96 @@ from conftest import PostgresServer
 from fastapi.testclient import TestClient
 from mosaic import proxy_state
 from mosaic.config import Config
-from mosaic.gateway.lab.brokers import BrokerLook
-from mosaic.gateway.lab.ledger import LedgerLook
+from mosaic.gateway.lab.brokers import BrokerCheck
+from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.rates import Rates
-from mosaic.gateway.lab.states import beat_state, broker_states, worker_states
+from mosaic.gateway.lab.reasons import reason
+from mosaic.gateway.lab.states import (
+    beat_state,
+    broker_states,
+    gateway_state,
+    proxy_servers,
+    worker_states,
+)
 from mosaic.gateway.queues.states import queue_list
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import transaction
-from mosaic.ledger.heartbeats import BEAT, WORKER, Life, Pulse
+from mosaic.ledger.heartbeats import BEAT, WORKER, Process, Source
 from mosaic.ledger.periodic import TICK, Run
 from mosaic.worker import heartbeat
 from mosaic.worker.heartbeat import HeartbeatThread
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+NOT_CONSUMING = "The workers on worker-1 do not consume all of their queues ({})."
 DETAILS = {"queues": ["mosaic.render"], "concurrency": 2, "busy": 1, "started": 40, "connected": True}
 
 
-def life(name: str, age: float = 0.5, stopped: bool = False, kind: str = WORKER, **details: Any) -> Life:
+def process(
+    name: str, age: float = 0.5, stopped: bool = False, kind: str = WORKER, **details: Any
+) -> Process:
     """Return a process that was last heard of `age` seconds ago."""
-    return Life(name, kind, name.partition("@")[2], 100, NOW, age, stopped, {**DETAILS, **details})
+    return Process(name, kind, name.partition("@")[2], 100, NOW, age, stopped, {**DETAILS, **details})
 
 
-def look(*lives: Life, tick: Run | None = None) -> LedgerLook:
-    """Return a look of this moment."""
-    return LedgerLook(time.monotonic(), 0.004, list(lives), {TICK: tick} if tick else {}, 0, 0, 0, 3)
+def reading(*processes: Process, tick: Run | None = None) -> LedgerReading:
+    """Return a reading of this moment."""
+    return LedgerReading(time.monotonic(), 0.004, list(processes), {TICK: tick} if tick else {}, 0, 0, 0, 3)
 
 
 def states(
-    *lives: Life, hosts: tuple[str, ...] = ("worker-1",), answers: bool = True
+    *processes: Process, hosts: tuple[str, ...] = ("worker-1",), away: str = ""
 ) -> dict[str, tuple[str, str]]:
     """Return state and reason of each worker host."""
-    found = worker_states(hosts, look(*lives), answers, Rates())
+    found = worker_states(hosts, reading(*processes), away, Rates())
     return {worker.host: (worker.state, worker.reason) for worker in found}
 
 
 @pytest.mark.parametrize(
-    ("lives", "state", "words"),
+    ("processes", "state", "sentence"),
     [
-        ([life("render@worker-1"), life("general@worker-1")], "up", ""),
-        ([life("render@worker-1", age=2.5), life("general@worker-1", age=2.5)], "down", "no sign of life"),
-        ([life("render@worker-1", age=2.5), life("general@worker-1")], "late", "render: no sign of life"),
-        ([life("render@worker-1", stopped=True)], "down", "stopped"),
-        ([life("render@worker-1", connected=False)], "late", "it has no broker"),
-        ([], "down", "no sign of life yet"),
+        ([process("render@worker-1"), process("general@worker-1")], "up", ""),
+        (
+            [process("render@worker-1", age=2.5), process("general@worker-1", age=2.5)],
+            "down",
+            NOT_CONSUMING.format("no heartbeat"),
+        ),
+        (
+            [process("render@worker-1", age=2.5), process("general@worker-1")],
+            "late",
+            NOT_CONSUMING.format("render: no heartbeat"),
+        ),
+        ([process("render@worker-1", stopped=True)], "down", NOT_CONSUMING.format("stopped")),
+        (
+            [process("render@worker-1", connected=False)],
+            "late",
+            NOT_CONSUMING.format("render: not connected to a broker"),
+        ),
+        ([], "down", NOT_CONSUMING.format("no heartbeat yet")),
     ],
 )
-def test_worker_host(lives: list[Life], state: str, words: str) -> None:
-    found = states(*lives)["worker-1"]
-    assert found[0] == state
-    assert words in found[1]
+def test_worker_host(processes: list[Process], state: str, sentence: str) -> None:
+    assert states(*processes)["worker-1"] == (state, sentence)
 
 
 def test_host_that_nobody_declared_is_shown_too() -> None:
-    assert set(states(life("render@worker-9"), hosts=("worker-1",))) == {"worker-1", "worker-9"}
+    assert set(states(process("render@worker-9"), hosts=("worker-1",))) == {"worker-1", "worker-9"}
 
 
-def test_without_the_database_nobody_knows() -> None:
-    assert states(life("render@worker-1"), answers=False)["worker-1"][0] == "unknown"
+def test_without_the_database_a_worker_is_unknown() -> None:
+    away = reason("DatabaseDown", "connection refused", host="database-1")
+    assert states(process("render@worker-1"), away=away)["worker-1"] == ("unknown", away)
+    assert away == "The database on database-1 does not answer (connection refused)."
 
 
 def test_silence_goes_on_while_the_database_is_asked_again() -> None:
-    """A look of two seconds ago says nothing about now."""
-    old = LedgerLook(time.monotonic() - 2, 0.01, [life("render@worker-1", age=0.5)], {}, 0, 0, 0, 1)
-    (worker,) = worker_states(("worker-1",), old, True, Rates())
+    """A reading of two seconds ago says nothing about now."""
+    old = LedgerReading(time.monotonic() - 2, 0.01, [process("render@worker-1", age=0.5)], {}, 0, 0, 0, 1)
+    (worker,) = worker_states(("worker-1",), old, "", Rates())
     assert worker.state == "down"
 
 
 def test_dead_worker_does_nothing() -> None:
-    (worker,) = worker_states(("worker-1",), look(life("render@worker-1", age=9)), True, Rates())
+    (worker,) = worker_states(("worker-1",), reading(process("render@worker-1", age=9)), "", Rates())
     assert (worker.busy, worker.rate, worker.concurrency) == (0, 0.0, 2)
 
 
@@ -96,16 +118,20 @@ def test_rate_is_over_some_seconds_and_survives_a_restart() -> None:
 
 
 def test_broker_by_its_check_and_the_cluster() -> None:
-    up, down = BrokerLook("broker-1"), BrokerLook("broker-2")
-    assert up.turn(True)
-    assert not up.turn(True)
-    assert down.turn(False, "its host does not answer")
+    up, down = BrokerCheck("broker-1"), BrokerCheck("broker-2")
+    assert up.record(True)
+    assert not up.record(True)
+    assert down.record(False, "its host does not answer")
     nodes = [
         {"name": "rabbit@broker-1", "mem_alarm": True, "partitions": ["rabbit@broker-2"], "mem_used": 2**27},
         {"name": "rabbit@broker-2", "running": False},
     ]
     queues = [{"name": "a", "leader": "rabbit@broker-1"}, {"name": "b", "node": "rabbit@broker-1"}]
     first, second = broker_states([up, down], nodes, queues)
+    assert first.reason.startswith(
+        "broker-1 is above its memory limit, so all brokers block publishers. The cl"
+    )
+    assert first.reason.endswith(" do not reach each other (broker-1, broker-2).")
     assert (first.state, first.leads, first.alarms, first.partitions, first.memory_mb) == (
         "late",
         2,
@@ -113,21 +139,37 @@ def test_broker_by_its_check_and_the_cluster() -> None:
         ["broker-2"],
         128,
     )
-    assert (second.state, second.reason, second.leads) == ("down", "its host does not answer", 0)
+    silent = "The broker on broker-2 does not answer (its host does not answer)."
+    assert (second.state, second.reason, second.leads) == ("down", silent, 0)
 
 
 @pytest.mark.parametrize(
-    ("lives", "tick_age", "state"),
+    ("proxy", "state", "words"),
     [
-        ([life("beat@gateway-1", kind=BEAT)], 8.0, "up"),
-        ([life("beat@gateway-1", kind=BEAT)], 80.0, "late"),
-        ([life("beat@gateway-1", kind=BEAT, age=4)], 8.0, "down"),
-        ([], 8.0, "down"),
+        (None, "unknown", "HAProxy does not answer."),
+        ({"broker-1": "DOWN", "broker-2": "UP"}, "up", ""),
+        ({"broker-1": "DOWN", "broker-2": "DOWN"}, "down", "The proxy on gateway-1 finds no healthy broker."),
     ],
 )
-def test_beat(lives: list[Life], tick_age: float, state: str) -> None:
+def test_gateway_by_its_proxy(proxy: dict[str, str] | None, state: str, words: str) -> None:
+    found = proxy and {name: {"state": one, "sessions": 0} for name, one in proxy.items()}
+    shown = gateway_state("gateway-1", proxy_servers(found))
+    assert (shown.state, shown.reason) == (state, words)
+
+
+@pytest.mark.parametrize(
+    ("processes", "tick_age", "state", "detail"),
+    [
+        ([process("beat@gateway-1", kind=BEAT)], 8.0, "up", ""),
+        ([process("beat@gateway-1", kind=BEAT)], 80.0, "late", "none for 45 s"),
+        ([process("beat@gateway-1", kind=BEAT, age=4)], 8.0, "down", "no heartbeat"),
+        ([], 8.0, "down", "no heartbeat yet"),
+    ],
+)
+def test_beat(processes: list[Process], tick_age: float, state: str, detail: str) -> None:
     tick = Run(TICK, "gateway-1", "worker-2", 42, NOW, tick_age, 0.01, "done", None)
-    assert beat_state(look(*lives, tick=tick), True).state == state
+    found = beat_state(reading(*processes, tick=tick), "")
+    assert (found.state, found.reason) == (state, reason("BeatSilent", detail) if detail else "")
 
 
 def test_queues_that_are_nobodys_work_are_counted() -> None:
@@ -203,7 +245,7 @@ def wait_for(check: Callable[[], object], seconds: float = 5) -> None:
         time.sleep(0.05)
 
 
-def lives() -> list[Life]:
+def processes() -> list[Process]:
     """Return who is known."""
     with transaction() as session:
         return heartbeats.read(session)
@@ -211,48 +253,48 @@ def lives() -> list[Life]:
 
 def test_signs_of_life_come_each_second_and_end_in_order(config: Config) -> None:
     thread = HeartbeatThread(
-        config.database.url, Pulse("render@worker-1", WORKER, "worker-1", 7), lambda: dict(DETAILS)
+        config.database.url, Source("render@worker-1", WORKER, "worker-1", 7), lambda: dict(DETAILS)
     )
     thread.start()
-    wait_for(lives)
+    wait_for(processes)
     time.sleep(1.6)
-    (one,) = lives()
+    (one,) = processes()
     assert one.age < 1.2
     assert (one.name, one.stopped, one.details) == ("render@worker-1", False, DETAILS)
     thread.stop()
-    (one,) = lives()
+    (one,) = processes()
     assert one.stopped
 
 
 def test_restarted_process_starts_anew(config: Config) -> None:
     with heartbeat.connect(config.database.url) as connection:
-        heartbeats.renew(connection, Pulse("beat@g", BEAT, "g", 1), {})
-        first = lives()[0]
-        heartbeats.renew(connection, Pulse("beat@g", BEAT, "g", 1), {})
-        assert lives()[0].started == first.started
-        heartbeats.end(connection, Pulse("beat@g", BEAT, "g", 2))
-        assert not lives()[0].stopped, "another process's end is not this one's"
-        heartbeats.renew(connection, Pulse("beat@g", BEAT, "g", 2), {})
-        assert lives()[0].started > first.started
+        heartbeats.renew(connection, Source("beat@g", BEAT, "g", 1), {})
+        first = processes()[0]
+        heartbeats.renew(connection, Source("beat@g", BEAT, "g", 1), {})
+        assert processes()[0].started == first.started
+        heartbeats.end(connection, Source("beat@g", BEAT, "g", 2))
+        assert not processes()[0].stopped, "another process's end is not this one's"
+        heartbeats.renew(connection, Source("beat@g", BEAT, "g", 2), {})
+        assert processes()[0].started > first.started
 
 
 def test_signs_go_on_after_the_connection_was_lost(config: Config, postgres_server: PostgresServer) -> None:
-    thread = HeartbeatThread(config.database.url, Pulse("a@b", WORKER, "b", 7), dict)
+    thread = HeartbeatThread(config.database.url, Source("a@b", WORKER, "b", 7), dict)
     thread.start()
-    wait_for(lives)
+    wait_for(processes)
     with psycopg.connect(host=str(postgres_server.directory), user="postgres", autocommit=True) as admin:
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE query LIKE '%INSERT INTO heartbeat%' AND pid <> pg_backend_pid()"
         )
     time.sleep(2.5)
-    assert lives()[0].age < 2
+    assert processes()[0].age < 2
     thread.stop()
 
 
 def test_lab_is_shown(client: TestClient, config: Config) -> None:
     with heartbeat.connect(config.database.url) as connection:
-        heartbeats.renew(connection, Pulse("render@worker-1", WORKER, "worker-1", 7), DETAILS)
+        heartbeats.renew(connection, Source("render@worker-1", WORKER, "worker-1", 7), DETAILS)
     wait_for(lambda: client.get("/api/lab").status_code == 200 and client.get("/api/lab").json()["workers"])
     lab = client.get("/api/lab").json()
     (worker,) = lab["workers"]

@@ -16,11 +16,10 @@ from typing import Any, TextIO
 from labctl.ansible.failures import Failure, explain, refusals
 from labctl.errors import LabError, UsageError
 from labctl.lab.files import make_private
-from labctl.paths import ROOT, LabPaths
+from labctl.paths import DOCKER_INVENTORY, ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Step
 
-DOCKER_INVENTORY = ROOT / "inventories" / "docker"
 KEPT_LOGS = 40
 _numbers = itertools.count(1)
 

@@ -16,7 +16,7 @@ from labctl.images.bake import BAKE_LAB
 from labctl.lab.files import remove_state
 from labctl.lab.lock import exclusive
 from labctl.machine import dockerd, engine
-from labctl.paths import LabPaths
+from labctl.paths import DOCKER_INVENTORY, LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 
@@ -24,7 +24,7 @@ from labctl.substrates import cleanup
 def command(context: Context, *, everything: bool) -> int:
     """Remove containers, volumes, network and state of the lab; with everything also images and caches."""
     paths, screen = context.paths, context.screen
-    if context.substrate.inventory != playbooks.DOCKER_INVENTORY:
+    if context.substrate.inventory != DOCKER_INVENTORY:
         raise UsageError("These hosts were not made by ./lab; remove them with the tool that made them.")
     client = _client(paths, screen)
     if client is not None:

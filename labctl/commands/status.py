@@ -9,7 +9,7 @@ from rich.table import Table
 
 from labctl.context import Context
 from labctl.lab import state
-from labctl.status import nodes, report
+from labctl.status import nodes
 from labctl.topology import declaration
 
 _COLOURS = {True: "green", False: "red"}
@@ -54,13 +54,9 @@ def _show(context: Context, status: dict[str, Any]) -> None:
         console.print(f"topology  {known.topology}", markup=False)
     for alert in status["alerts"]:
         console.print(f"alert     {alert['name']}: {alert['summary']}", style="yellow", markup=False)
-    for complaint in report.complaints(status):
-        console.print(complaint, style="red", markup=False)
+    for problem in status["problems"]:
+        console.print(problem["sentence"], style="red", markup=False)
     console.print("healthy" if status["healthy"] else "not healthy", style=_COLOURS[status["healthy"]])
-
-
-def _known(count: int | None) -> str:
-    return "?" if count is None else str(count)
 
 
 def _show_queues(context: Context, queues: dict[str, Any]) -> None:
@@ -81,7 +77,7 @@ def _show_queues(context: Context, queues: dict[str, Any]) -> None:
     for name, queue in sorted(shown.items()):
         online = f"{len(queue['online'])}/{len(queue['members'])}" if queue["members"] else ""
         table.add_row(
-            name, queue["type"], queue["leader"], online, str(queue["messages"]), _known(queue["consumers"])
+            name, queue["type"], queue["leader"], online, str(queue["messages"]), str(queue["consumers"])
         )
     context.screen.say("")
     context.screen.console.print(table, soft_wrap=False)

@@ -14,19 +14,22 @@ from labctl.programs import side_by_side
 from labctl.screen import Screen
 from labctl.testing import checks, devtools, junit, linters, molecule, pythons
 from labctl.testing.containers import LAB, ContainerCycle
+from labctl.testing.cycle import Cycle
+from labctl.testing.upgrade import UpgradeCycle
 from labctl.testing.vagrant import VagrantCycle
 from labctl.testing.vms import VmCycle
 
-CYCLES: dict[str, type[ContainerCycle | VagrantCycle | VmCycle]] = {
+CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
     "lab": ContainerCycle,
+    "upgrade": UpgradeCycle,
     "vagrant": VagrantCycle,
     "vm": VmCycle,
 }
-USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
+USUAL = ("lint", "unit", "roles", "lab", "upgrade", "vagrant")  # without a choice
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
-    """Run the phases ("lint", "unit", "roles", "lab", "vagrant", "vm"); exit status 1 when anything failed.
+    """Run the phases (names of `USUAL`, and "vm"); exit status 1 when anything failed.
 
     Without phases: those of USUAL, with the Molecule scenarios of `molecule.USUAL`. Else `roles` names the
     scenarios; none means all.

@@ -69,9 +69,8 @@ def headline(result: Result) -> str:
         )
     return (
         f"{totals.confirmed} confirmed, {totals.executed} executed, {len(totals.lost)} lost,"
-        f" {totals.duplicates} duplicates,"
-        f" {totals.dead} dead; publish gap {_seconds(result.values('publish'))} s,"
-        f" execution gap {_seconds(result.values('execution'))} s"
+        f" {totals.duplicates} duplicates, {totals.dead} dead; publish gap"
+        f" {_seconds(result.values('publish'))} s, execution gap {_seconds(result.values('execution'))} s"
         + (f"; ended after round {len(result.rounds)}: {result.ended_early}" if result.ended_early else "")
     )
 

@@ -26,6 +26,13 @@ APP_SOURCES = ("celery_durable", "app")
 APP_REQUIREMENTS = "app/requirements.txt"
 
 
+class _Loader(yaml.CSafeLoader):
+    """Takes what is behind a tag of Ansible's, as !vault and !unsafe, as text."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, tag, node: yaml.serialize(node))  # noqa: ARG005
+
+
 @cache
 def base_key() -> str:
     """Key of the node image: its recipe and what it takes over from this machine."""
@@ -100,7 +107,7 @@ def install_reads(roles: list[str], root: Path = ROOT) -> tuple[set[Path], dict[
             words |= {f"{word}.j2" for word in words}
         for file in {file for file in names if names[file] & words} - files:
             files.add(file)
-            if "files" not in file.parts:
+            if file.relative_to(root).parts[2] != "files":
                 texts.append(file.read_text(encoding="utf-8"))
         for name in (declared.keys() & set(re.findall(r"\w+", text))) - variables.keys():
             variables[name] = declared[name]
@@ -119,7 +126,8 @@ def _declared(roles: list[str], root: Path) -> dict[str, dict[str, Any]]:
     folders = [f"roles/{role}/{part}" for role in roles for part in ("defaults", "vars")]
     found: dict[str, dict[str, Any]] = {}
     for file in _files(root, [f"{folder}/**/*" for folder in ["playbooks/group_vars", *folders]]):
-        for name, value in (_load(file) or {}).items():
+        content = _load(file)
+        for name, value in content.items() if isinstance(content, dict) else ():  # not one that is encrypted
             found.setdefault(name, {})[file.relative_to(root).as_posix()] = value
     return found
 
@@ -183,7 +191,7 @@ def _dependencies(meta: Path) -> list[str]:
 
 def _load(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{file} cannot be read ({error}); restore it, for example from git.") from error
 

@@ -29,8 +29,7 @@ def disk(paths: LabPaths, engine_root: str, *, cold: bool) -> None:
         if free < needed:
             raise UsageError(
                 f"The disk of {what} ({folder}) has {free:.1f} GB free and {needed:.0f} GB are needed; free"
-                " some (docker"
-                " system df shows what Docker holds), then run ./lab up again."
+                " some (docker system df shows what Docker holds), then run ./lab up again."
             )
 
 
@@ -40,9 +39,8 @@ def memory(limits_mb: int) -> None:
     needed = int(limits_mb * MEMORY_SHARE)
     if available is not None and available < needed:
         raise UsageError(
-            f"{available} MB of memory are available and the nodes need about {needed} MB; close programs,"
-            " or lower"
-            " count or memory_mb in inventories/topology.yml."
+            f"{available} MB of memory are available and the nodes need about {needed} MB; close programs, or"
+            " lower count or memory_mb in inventories/topology.yml."
         )
 
 
@@ -76,8 +74,7 @@ def inotify(nodes: int, screen: Screen) -> None:
             return
     raise UsageError(
         f"fs.inotify.max_user_instances is {limit}, too few for {nodes} systemd nodes; run"
-        f" `{' '.join(command)}` as root,"
-        " then ./lab up again."
+        f" `{' '.join(command)}` as root, then ./lab up again."
     )
 
 
@@ -86,11 +83,9 @@ def ports(wanted: Iterable[tuple[str, int]], lab_name: str) -> None:
     for node, port in wanted:
         if not port_is_free(port):
             raise UsageError(
-                f"Port {port} of 127.0.0.1, where {node} is to be published, is taken; stop what holds it"
-                " (ss -ltnp"
-                f" 'sport = :{port}') or change `publish` in inventories/topology.yml, then run ./lab up"
-                " again"
-                f" (lab {lab_name})."
+                f"Port {port} of 127.0.0.1, where {node} is to be published, is taken; stop what holds it (ss"
+                f" -ltnp 'sport = :{port}') or change `publish` in inventories/topology.yml, then run ./lab"
+                f" up again (lab {lab_name})."
             )
 
 

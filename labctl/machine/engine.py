@@ -91,8 +91,7 @@ def _install(packages: list[str], what: str, screen: Screen) -> None:
     if not root.is_debian_like():
         raise UsageError(
             f"{what} is missing and this system is not Debian or Ubuntu: install Docker Engine as its own"
-            " pages say"
-            " (docs.docker.com/engine/install), then run ./lab up again."
+            " pages say (docs.docker.com/engine/install), then run ./lab up again."
         )
     root.apt_install(packages, screen)
 
@@ -100,9 +99,8 @@ def _install(packages: list[str], what: str, screen: Screen) -> None:
 def _start(paths: LabPaths, screen: Screen) -> docker.DockerClient:
     if root.prefix() is None:
         raise UsageError(
-            f"The Docker engine is not running and starting it needs root: run `{_start_command()}` as"
-            " root, then"
-            " ./lab up again."
+            f"The Docker engine is not running and starting it needs root: run `{_start_command()}` as root,"
+            " then ./lab up again."
         )
     with screen.step("start the Docker engine") as step:
         for how, command in _service_commands():
@@ -124,8 +122,7 @@ def _start(paths: LabPaths, screen: Screen) -> docker.DockerClient:
                 break
         raise UsageError(
             f"The Docker engine did not start: {dockerd.last_words(paths)}; see {dockerd.log_file(paths)},"
-            " correct the"
-            " cause, then run ./lab up again."
+            " correct the cause, then run ./lab up again."
         )
 
 
@@ -160,8 +157,7 @@ def _denied() -> str:
     user = getpass.getuser()
     return (
         f"The Docker engine runs, but user {user} may not use it: run `sudo usermod -aG docker {user}`, log"
-        " in again,"
-        " then run ./lab again."
+        " in again, then run ./lab again."
     )
 
 

@@ -47,9 +47,8 @@ def _refuse_move(paths: LabPaths, declared: Topology, client: docker.DockerClien
         present = [config.get("Subnet") for config in network.attrs["IPAM"]["Config"] or []]
         if present and declared.network not in present:
             raise UsageError(
-                f"The lab runs on {present[0]} and {declared.source} now says {declared.network};"
-                " run ./lab down"
-                " first, or restore the old network."
+                f"The lab runs on {present[0]} and {declared.source} now says {declared.network}; run ./lab"
+                " down first, or restore the old network."
             )
 
 

@@ -1,116 +1,78 @@
-"""Puts together what the nodes say of themselves: one picture of the lab."""
+"""Asks every node how it is, and puts the answers together: one picture of the lab."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+from labctl.status.problems import Seen, consumed, problems
+from labctl.substrates.base import distinct
+
+PROGRAM = Path(__file__).with_name("node_status.py")
 _VIEW_KEYS = ("members", "running", "partitions", "alarms")
+
+
+def read(
+    groups: Mapping[str, list[str]], states: Mapping[str, str], ask: Callable[[str, list[str]], str]
+) -> dict[str, Any]:
+    """The document of `status --json`; all nodes are asked at the same time.
+
+    groups: host names by group. states: what the substrate says of a host; one that does not run is not
+    asked. ask: stdout of PROGRAM on a host, given its groups as arguments; "" when there is no answer.
+    """
+    hosts = [host for host in distinct(groups) if states.get(host, "running") == "running"]
+    own = [[group for group, members in groups.items() if host in members] for host in hosts]
+    with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
+        return assemble(groups, states, dict(zip(hosts, pool.map(ask, hosts, own), strict=True)))
 
 
 def assemble(
     groups: Mapping[str, list[str]], substrate_states: Mapping[str, str], answers: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The document of `status --json`.
+    """The document of `status --json` from the answers of PROGRAM by host.
 
-    groups: host names by group, where a host of several groups is shown in the first; substrate_states:
-    what the substrate says of a host; answers: JSON of node_status.py by host, for those
-    that answered.
+    A host of several groups is shown in the first. Text that is no JSON is no answer.
     """
-    said = {host: _decode(text) for host, text in answers.items()}
+    said = {host: found for host, text in answers.items() if (found := _decode(text))}
     placed: dict[str, str] = {}
     for group, hosts in groups.items():
         for host in hosts:
             placed.setdefault(host, group)
-    nodes = [
-        _node(host, group, substrate_states.get(host, ""), said.get(host)) for host, group in placed.items()
-    ]
-    views = [said[host].get("cluster") for host in groups.get("brokers", []) if host in said]
-    cluster = _cluster(views)
-    workers = {
-        host: sorted(
-            {queue for queues in said.get(host, {}).get("consuming", {}).values() for queue in queues}
-        )
-        for host in groups.get("workers", [])
-    }
-    queues: dict[str, Any] = next(
-        (said[host]["queues"] for host in groups.get("brokers", []) if said.get(host, {}).get("queues")), {}
+    brokers = groups.get("brokers", [])
+    seen = Seen(
+        groups=groups,
+        said=said,
+        nodes=[
+            _node(host, group, substrate_states.get(host, ""), said.get(host))
+            for host, group in placed.items()
+        ],
+        cluster=_cluster([said[host].get("cluster") for host in brokers if host in said]),
+        queues=next((said[host]["queues"] for host in brokers if said.get(host, {}).get("queues")), {}),
     )
-    healthy = (
-        all(node["state"] == "running" and _all_active(node["services"]) for node in nodes)
-        and cluster["seen_alike_by_all"]
-        and cluster["running"] == sorted(groups.get("brokers", []))
-        and not cluster["partitions"]
-        and not cluster["alarms"]
-        and not cluster["endangered"]
-        and all(workers.values())
-        and not _deserted(workers, queues)
-    )
+    wrong = problems(seen)
     return {
-        "healthy": healthy,
-        "nodes": nodes,
-        "cluster": cluster,
-        "workers": workers,
-        "queues": queues,
+        "healthy": not wrong,
+        "problems": wrong,
+        "nodes": seen.nodes,
+        "cluster": seen.cluster,
+        "workers": {host: consumed(said.get(host, {})) for host in groups.get("workers", [])},
+        "queues": seen.queues,
         "alerts": _alerts(said.get(host, {}) for host in groups.get("monitors", [])),
     }
 
 
-def complaints(status: Mapping[str, Any]) -> list[str]:
-    """What keeps the lab from being healthy, one sentence each."""
-    found: list[str] = []
-    for node in status["nodes"]:
-        if node["state"] != "running":
-            found.append(f"{node['name']} is {node['state']}.")
-        found += [
-            f"{node['name']}: {service} is {state}."
-            for service, state in node["services"].items()
-            if state != "active"
-        ]
-        if node.get("error"):
-            found.append(f"{node['name']}: {node['error']}.")
-    cluster = status["cluster"]
-    down = sorted(set(cluster["members"]) - set(cluster["running"]))
-    if down:
-        found.append(f"The cluster misses {', '.join(down)}.")
-    if not cluster["seen_alike_by_all"]:
-        found.append("The brokers do not see the same cluster.")
-    if cluster["endangered"] and not down:
-        found.append(
-            f"Not every copy is in step of {', '.join(cluster['endangered'])};"
-            " the brokers see to it within minutes."
-        )
-    found += [f"The cluster is partitioned between {' and '.join(pair)}." for pair in cluster["partitions"]]
-    found += [f"Resource alarm on {alarm}." for alarm in cluster["alarms"]]
-    found += [f"{host} consumes no queue." for host, queues in status["workers"].items() if not queues]
-    found += [
-        f"{host} says that it consumes {queue}, and the brokers know no consumer of it."
-        for queue, host in _deserted(status["workers"], status["queues"]).items()
-    ]
-    return found
-
-
-def _deserted(workers: Mapping[str, list[str]], queues: Mapping[str, Any]) -> dict[str, str]:
-    """Queues without a consumer, and a host that claims to be one: it hangs, or began moments ago."""
-    return {
-        queue: host
-        for host, claimed in workers.items()
-        for queue in claimed
-        if queue in queues and queues[queue].get("consumers") == 0
-    }
-
-
-def _node(host: str, group: str, substrate_state: str, said: dict[str, Any] | None) -> dict[str, Any]:
+def _node(host: str, group: str, substrate_state: str, said: Mapping[str, Any] | None) -> dict[str, Any]:
     if said is None:
         state = substrate_state if substrate_state in ("stopped", "missing") else "unreachable"
         return {"name": host, "group": group, "state": state, "services": {}}
-    node = {"name": host, "group": group, "state": "running", "services": said.get("services", {})}
-    return node | {"error": said["error"]} if "error" in said else node
+    return {"name": host, "group": group, "state": said["state"], "services": said["services"]}
 
 
 def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
-    """Union of the brokers' views, so that what any of them fears is shown; running is what all agree on."""
+    """Union of what the brokers see, so that no trouble is left out; `running`: what all agree on."""
     known = [view for view in views if view]
     alike = (
         bool(known)
@@ -128,22 +90,18 @@ def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
     }
 
 
-def _alerts(answers: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+def _alerts(answers: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Firing alerts of all monitors, each once.
 
-    They are shown and do not make a lab unhealthy: dead letters, say, are for a person to look at.
+    They make no lab unhealthy: what Prometheus alone sees, as dead letters, waits for a person.
     """
     found = {tuple(sorted(alert.items())) for said in answers for alert in said.get("alerts", [])}
     return sorted((dict(alert) for alert in found), key=lambda alert: (alert["name"], alert["summary"]))
 
 
-def _all_active(services: Mapping[str, str]) -> bool:
-    return bool(services) and all(state == "active" for state in services.values())
-
-
-def _decode(text: str) -> dict[str, Any]:
+def _decode(text: str) -> dict[str, Any] | None:
     try:
         content = json.loads(text)
     except ValueError:
-        content = None
-    return content if isinstance(content, dict) else {"error": "its answer is not JSON"}
+        return None
+    return content if isinstance(content, dict) else None

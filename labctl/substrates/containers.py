@@ -13,7 +13,7 @@ from labctl.errors import LabError, UsageError
 from labctl.images import bake, keys
 from labctl.lab import state
 from labctl.machine import checks, engine, network
-from labctl.paths import LabPaths
+from labctl.paths import DOCKER_INVENTORY, LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made
 from labctl.topology import declaration
@@ -29,7 +29,7 @@ _SILENCE = (
 class DockerSubstrate:
     """Containers `<lab>-<node>` made by playbooks/substrate/create.yml from inventories/topology.yml."""
 
-    inventory = playbooks.DOCKER_INVENTORY
+    inventory = DOCKER_INVENTORY
 
     def __init__(self, paths: LabPaths) -> None:
         self._paths = paths

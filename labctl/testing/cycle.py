@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from labctl.ansible.playbooks import DOCKER_INVENTORY
 from labctl.commands import up
 from labctl.context import Context
 from labctl.errors import LabError
+from labctl.paths import DOCKER_INVENTORY
 from labctl.testing import junit
 from labctl.testing.checks import Suite
 from labctl.testing.junit import Case

@@ -18,7 +18,8 @@ _SHOWN_LINES = 40
 def commands() -> dict[str, list[str]]:
     """Each linter's command line, run from the project's folder."""
     programs = Path(sys.executable).parent
-    python = _existing("labctl", "celery_durable", "app", "tests", "images", "inventories", "playbooks", "roles")
+    own = ("labctl", "celery_durable", "app", "tests", "images", "inventories", "playbooks", "roles")
+    python = _existing(*own)
     typed = _existing("labctl", "images", "inventories", "playbooks/files", "tests")
     return {
         "ruff": [str(programs / "ruff"), "check", "--no-cache", *python],

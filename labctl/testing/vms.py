@@ -17,7 +17,7 @@ from labctl.lab.files import remove_state
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Screen
-from labctl.status import nodes, report
+from labctl.status import nodes
 from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import devtools
 from labctl.testing.checks import Suite
@@ -106,7 +106,7 @@ class VmCycle(Cycle):
     def _status(self) -> None:
         said = nodes.read(self.lab)
         if not said["healthy"]:
-            raise LabError(f"status says: {' '.join(report.complaints(said))}")
+            raise LabError(" ".join(problem["sentence"] for problem in said["problems"]))
 
     def _down(self) -> None:
         try:

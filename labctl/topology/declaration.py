@@ -128,8 +128,7 @@ def _group_nodes(
         outside = network.network_address + first + count - 1
         raise values.InvalidError(
             f"{group}: the last of {count} hosts would get {outside}, which is outside the hosts of"
-            f" {network};"
-            f" lower {group}.first_address or {group}.count, or widen network"
+            f" {network}; lower {group}.first_address or {group}.count, or widen network"
         )
     least = sum(MINIMUM_MEMORY_MB[name] for name in carried)
     memory = values.integer(spec.get("memory_mb"), f"{group}.memory_mb", least, 1024 * 1024)

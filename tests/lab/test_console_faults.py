@@ -96,7 +96,7 @@ def test_database_away_and_back_without_reload(page: Page, spare_lab: UserLab) -
     database = f"{spare_lab.name}-database-1"
     docker("stop", "--time", "20", database)
     try:
-        expect(page.locator("#banner")).to_contain_text("The database is away")
+        expect(page.locator("#banner")).to_contain_text("The database on database-1 does not answer")
         web.keep_screenshot(page, "database-away")
     finally:
         docker("start", database)

@@ -8,7 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.nodes.lab import Answers, Facts, Lab, Node
-from tests.nodes.settle import wait_until_whole
+from tests.nodes.settle import wait_until_healthy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,11 +72,11 @@ def database(node: Node, answers: Answers) -> Facts:
 
 @pytest.fixture
 def settled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab, whole before and after a check that breaks something; one that stays broken ends the run."""
+    """The lab, healthy before and after a check that breaks something; one that stays broken ends the run."""
     try:
-        wait_until_whole(lab)
+        wait_until_healthy(lab)
         yield lab
-        wait_until_whole(lab)
+        wait_until_healthy(lab)
     except AssertionError as error:
         request.session.shouldfail = f"the checks that break something end here: {error}"
         raise

@@ -34,7 +34,7 @@ def test_all_run_one_version(broker: Facts, answers: Answers, lab: Lab) -> None:
 
 def test_every_queue_of_the_application_is_a_quorum_queue(broker: Facts) -> None:
     kinds = {queue["name"]: queue["type"] for queue in broker["queues"] if is_ours(queue["name"])}
-    assert {"mosaic.render", "mosaic.scale", "mosaic.digest", "mosaic.upkeep", "mosaic.dead"} <= set(kinds)
+    assert consumed_by_workers() | {"mosaic.logs", "mosaic.dead"} <= set(kinds)
     assert set(kinds.values()) == {"quorum"}, kinds
 
 
@@ -55,7 +55,7 @@ def test_nothing_accepted_can_vanish_from_a_queue(broker: Facts) -> None:
         if is_ours(queue["name"]) and re.search(policy["pattern"], queue["name"]):
             assert queue["effective_policy_definition"] == policy["definition"], queue["name"]
     covered = [queue["name"] for queue in broker["queues"] if queue["policy"] == policy["name"]]
-    assert {"mosaic.render", "mosaic.scale", "mosaic.digest", "mosaic.upkeep", "mosaic.logs"} <= set(covered)
+    assert consumed_by_workers() | {"mosaic.logs"} <= set(covered)
     assert "mosaic.dead" not in covered, "dead letters must not go round"
 
 
@@ -125,6 +125,12 @@ def test_users_may_do_what_is_declared_and_no_more(answers: Answers, lab: Lab) -
 def test_vhosts_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
     held = {vhost["name"]: vhost.get("default_queue_type") for vhost in definitions(answers, lab)["vhosts"]}
     assert held == dict.fromkeys(declared("rabbitmq_vhosts"), "quorum")
+
+
+def consumed_by_workers() -> set[str]:
+    """The queues that worker hosts share, by the instances that consume them."""
+    instances = declared("celery_worker_instances")
+    return {queue for instance in instances for queue in instance["queues"] if "%H" not in queue}
 
 
 def is_ours(queue: str) -> bool:

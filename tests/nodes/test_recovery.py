@@ -8,7 +8,7 @@ from itertools import zip_longest
 import pytest
 
 from tests.nodes.lab import Lab, Node, ask_now, eventually
-from tests.nodes.settle import restart, verify, wait_until_whole
+from tests.nodes.settle import RESTART_S, restart, verify, wait_until_healthy
 
 pytestmark = pytest.mark.disruptive
 
@@ -67,7 +67,7 @@ def test_killed_units_come_back(settled: Lab) -> None:
                 return ", ".join(unit for unit, process in units.items() if now.get(unit) in (None, process))
 
             eventually(f"killed units of {node.name} run again", BACK_S * node.patience, complaint)
-        wait_until_whole(settled)
+        wait_until_healthy(settled)
 
 
 def test_applications_outlive_their_proxies(settled: Lab) -> None:
@@ -77,7 +77,7 @@ def test_applications_outlive_their_proxies(settled: Lab) -> None:
     before = {node.name: running(node, patterns) for node in clients}
     for node in clients:
         kill(node, running(node, ["haproxy.service"]))
-    wait_until_whole(settled)
+    wait_until_healthy(settled)
     assert {node.name: running(node, patterns) for node in clients} == before
 
 
@@ -87,7 +87,7 @@ def test_killed_broker_holds_its_queues_again(settled: Lab) -> None:
     held = {str(queue["name"]) for queue in members(settled, node)}
     assert held
     kill(node, running(node, KILLED["brokers"]))
-    wait_until_whole(settled)
+    wait_until_healthy(settled)
     assert {str(queue["name"]) for queue in members(settled, node)} == held
 
 
@@ -103,7 +103,7 @@ def test_a_copy_out_of_step_is_replaced(settled: Lab) -> None:
     assert queue in node.host.check_output("rabbitmq-queues check_if_node_is_quorum_critical 2>&1 || true")
     said = node.host.check_output("lab-quorum-watch 0 /run/lab-quorum-watch.test")
     assert f"{queue} in mosaic" in said
-    wait_until_whole(settled)
+    wait_until_healthy(settled)
     assert queue in {str(held["name"]) for held in members(settled, node)}
 
 
@@ -112,7 +112,7 @@ def test_hosts_come_back_after_a_restart(settled: Lab, request: pytest.FixtureRe
     nodes = rounds(settled)[0]
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
         list(pool.map(restart, nodes))
-    wait_until_whole(settled)
+    wait_until_healthy(settled, RESTART_S)
     failed = verify(request.config.getoption("ansible_inventory"))
     assert not failed, failed
 

@@ -36,7 +36,7 @@ def lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     ("arguments", "environment", "words"),
     [
         (["frobnicate"], {}, "No such command 'frobnicate'"),
-        (["demo", "--width", "-5"], {}, "Invalid value for '--width'"),
+        (["demo", "--width", "wide"], {}, "Invalid value for '--width'"),
         (["open"], {}, "Lab no-such-lab has no console password yet; run ./lab up first."),
         (["status"], {"LAB_NAME": "Bad Name"}, "is no usable name"),
         (["status"], {"LAB_INVENTORY": "/no/such"}, "Inventory /no/such does not exist"),

@@ -123,6 +123,8 @@ def test_a_change_reaches_the_groups_that_it_concerns(
         ("playbooks/group_vars/all.yml", "concurrency: 2", "concurrency: 4", False),
         ("playbooks/group_vars/all.yml", "down", "up", False),
         ("playbooks/group_vars/all.yml", "/opt", "'/opt'  # the same", False),
+        ("playbooks/group_vars/all.yml", "/opt", "!unsafe /opt", True),
+        ("playbooks/group_vars/all.yml", "[down]", "!vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3161", False),
     ],
 )
 def test_a_variable_counts_when_the_install_phase_reads_it(

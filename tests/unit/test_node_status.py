@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import socket
+import threading
 import urllib.error
 from email.message import Message
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from labctl.paths import ROOT
+from labctl.status.problems import CONDITIONS
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def test_a_worker_names_the_queues_that_it_consumes(
         "mosaic-worker@render": "active",
         "mosaic-worker@general": "activating",
     }
-    assert consuming == {"render": ["mosaic.render"], "general": []}
+    assert consuming == {"mosaic-worker@render": ["mosaic.render"]}
 
 
 def test_a_worker_without_instances_misses_them(
@@ -73,14 +76,38 @@ def test_a_worker_without_instances_misses_them(
     assert states == {"haproxy": "not-found", "mosaic-worker@*": "not-found"}
 
 
+@pytest.mark.parametrize("name", ["mosaic-log-store", "mosaic-beat"])
 @pytest.mark.parametrize(("file", "shown"), [("enabled", True), ("disabled", False), ("", False)])
 def test_units_of_choice_are_shown_where_enabled(
-    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, file: str, shown: bool
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, file: str, shown: bool, name: str
 ) -> None:
+    """Of several gateways one runs beat."""
     states, _ = services(
-        node_status, monkeypatch, ["gateways"], unit("nginx"), unit("mosaic-log-store", "failed", file=file)
+        node_status, monkeypatch, ["gateways"], unit("nginx"), unit(name, "failed", file=file)
     )
-    assert ("mosaic-log-store" in states) == shown
+    assert (name in states) == shown
+
+
+@pytest.mark.parametrize(
+    ("says", "state", "failed"),
+    [
+        ("running", "running", {}),
+        ("starting", "starting", {}),
+        ("degraded", "running", {"lab-quorum-watch": "failed", "data.mount": "failed"}),
+    ],
+)
+def test_units_that_failed_are_named_whoever_needs_them(
+    node_status: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+    state: str,
+    failed: dict[str, str],
+) -> None:
+    lines = "lab-quorum-watch.service loaded failed failed Watch\ndata.mount loaded failed failed Data\n"
+    monkeypatch.setattr(
+        node_status, "run", lambda *command: f"{says}\n" if command[1] == "is-system-running" else lines
+    )
+    assert node_status.system() == (state, failed)
 
 
 QUORUM_CHECK = "health/checks/node-is-quorum-critical"
@@ -134,9 +161,9 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
         "members": ["rabbit@broker-3", "rabbit@broker-1"],
         "online": ["rabbit@broker-3"],
         "messages": 5,
-        "consumers": 2,
     }
-    assert node_status.queues(Api(queues=[queue, {"name": "bare"}])) == {
+    consumers = [{"queue": {"name": "mosaic.render"}}] * 2
+    assert node_status.queues(Api(queues=[queue, {"name": "bare"}], consumers=consumers)) == {
         "mosaic.render": {
             "vhost": "mosaic",
             "type": "quorum",
@@ -153,25 +180,65 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
             "members": [],
             "online": [],
             "messages": 0,
-            "consumers": None,
+            "consumers": 0,
         },
     }
 
 
-def test_a_broker_that_cannot_be_asked_still_reports_its_services(
+def test_what_does_not_answer_is_named_beside_the_services(
     node_status: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Any,
 ) -> None:
-    monkeypatch.setattr(node_status, "show", lambda _patterns: [unit("rabbitmq-server", "failed")])
-    monkeypatch.setattr(node_status, "MONITOR", tmp_path / "absent.json")
-    monkeypatch.setattr("sys.argv", ["node_status.py", "brokers"])
+    found = [unit("rabbitmq-server", "failed"), unit("haproxy"), unit("postgresql@17-main")]
+    monkeypatch.setattr(node_status, "show", lambda _patterns: found)
+    monkeypatch.setattr(node_status, "run", lambda *_: "5432 - rejecting connections\n")
+    for name in ("MONITOR", "PROMETHEUS"):
+        monkeypatch.setattr(node_status, name, tmp_path / "absent")
+    monkeypatch.setattr(node_status, "PROXY", str(tmp_path / "absent.sock"))
+    monkeypatch.setattr("sys.argv", ["node_status.py", "brokers", "databases", "monitors"])
     node_status.main()
     said = json.loads(capsys.readouterr().out)
-    assert said["services"] == {"rabbitmq-server": "failed"}
-    assert "management API does not answer" in said["error"]
-    assert "cluster" not in said
+    assert {unit["Id"].removesuffix(".service") for unit in found} == set(said["services"])
+    unanswered = said["unanswered"]
+    assert set(unanswered) == {"BrokerDown", "DatabaseDown", "MonitorDown", "ProxyFindsNoBroker"}
+    assert set(unanswered) <= set(CONDITIONS)
+    assert unanswered["DatabaseDown"] == "rejecting connections"
+    assert not {"cluster", "queues", "alerts", "proxy"} & set(said)
+
+
+@pytest.mark.parametrize("program", ["", "exit 1", "echo /run/postgresql:5432 - no response; exit 2"])
+def test_a_database_that_does_not_answer(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str
+) -> None:
+    if program:
+        (tmp_path / "pg_isready").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "pg_isready").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if program else str(tmp_path))
+    with pytest.raises(OSError, match=r"no response|says nothing|No such file"):
+        node_status.database()
+
+
+def test_a_proxy_names_the_brokers(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = ["brokers,broker-1,UP", "brokers,broker-2,DOWN 1/2", "management,broker-2,DOWN"]
+    path = tmp_path / "admin.sock"
+    monkeypatch.setattr(node_status, "PROXY", str(path))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer() -> None:
+            with listener.accept()[0] as channel:
+                assert channel.recv(100) == b"show stat -1 4 -1\n"
+                channel.sendall("\n".join(["# pxname,svname,status", *rows, ""]).encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert node_status.proxy() == {"proxy": {"broker-1": "UP", "broker-2": "DOWN 1/2"}}
+        thread.join()
 
 
 def test_a_monitor_needs_prometheus_flower_and_its_proxy(
@@ -223,5 +290,6 @@ def test_only_firing_alerts_are_told(
     monkeypatch.setattr(node_status, "PROMETHEUS", settings)
     monkeypatch.setattr("ssl.create_default_context", lambda **_: None)
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    assert node_status.alerts() == [{"name": "Firing", "severity": "warning", "summary": "It is so."}]
+    firing = [{"name": "Firing", "severity": "warning", "summary": "It is so."}]
+    assert node_status.monitor() == {"alerts": firing}
     assert asked == ["https://10.9.0.51:9090/prometheus/api/v1/alerts"]

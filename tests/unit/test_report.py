@@ -1,4 +1,4 @@
-"""status: the picture put together from what the nodes say."""
+"""status: the picture put together from what the nodes say, and what is wrong with the lab."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from labctl.status import report
+from labctl.status.problems import CONDITIONS
 
 GROUPS = {
     "brokers": ["broker-1", "broker-2", "broker-3"],
@@ -17,7 +18,14 @@ GROUPS = {
     "monitors": [],
 }
 MEMBERS = GROUPS["brokers"]
-QUEUES = {"mosaic.render": {"leader": "broker-2", "messages": 0}}
+PROXY = dict.fromkeys(MEMBERS, "UP")
+
+
+def queue(online: list[str] = MEMBERS, consumers: int = 1) -> dict[str, Any]:
+    return {"type": "quorum", "leader": "broker-2", "online": online, "messages": 0, "consumers": consumers}
+
+
+QUEUES = {name: queue() for name in ("mosaic.render", "mosaic.scale", "mosaic.host.worker-1")}
 
 
 def view(**changes: Any) -> dict[str, Any]:
@@ -30,52 +38,44 @@ def view(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def said(*active: str, **more: Any) -> dict[str, Any]:
+    return {"state": "running", "services": dict.fromkeys(active, "active"), "unanswered": {}} | more
+
+
+def broker(queues: dict[str, Any] = QUEUES, **changes: Any) -> dict[str, Any]:
+    return said("rabbitmq-server", cluster=view(**changes), queues=queues)
+
+
+def worker(**more: Any) -> dict[str, Any]:
+    units = ("mosaic-worker@render", "mosaic-worker@general")
+    consuming = {units[0]: ["mosaic.render"], units[1]: ["mosaic.scale", "mosaic.host.worker-1"]}
+    return said("haproxy", *units, consuming=consuming, proxy=PROXY) | more
+
+
 def answers(**changes: Any) -> dict[str, Any]:
     """Answers of a healthy lab, by host; a keyword with _ for - replaces one, None removes it."""
-    said: dict[str, Any] = {
-        name: {"services": {"rabbitmq-server": "active"}, "cluster": view(), "queues": QUEUES}
-        for name in MEMBERS
-    }
-    said["worker-1"] = {
-        "services": {"haproxy": "active", "mosaic-worker@render": "active"},
-        "consuming": {"render": ["mosaic.render"], "general": ["mosaic.scale", "mosaic.digest"]},
-    }
-    said["gateway-1"] = {"services": {"nginx": "active"}}
+    found: dict[str, Any] = {name: broker() for name in MEMBERS}
+    found["worker-1"] = worker()
+    found["gateway-1"] = said("nginx", proxy=PROXY)
     for key, value in changes.items():
-        said[key.replace("_", "-")] = value
-    return {host: json.dumps(text) for host, text in said.items() if text is not None}
+        found[key.replace("_", "-")] = value
+    return {host: json.dumps(text) for host, text in found.items() if text is not None}
 
 
 def test_a_healthy_lab_has_the_documented_shape() -> None:
     status = report.assemble(GROUPS, {}, answers())
+    units = ["haproxy", "mosaic-worker@render", "mosaic-worker@general"]
+    services = {
+        **dict.fromkeys(MEMBERS, ("brokers", ["rabbitmq-server"])),
+        "worker-1": ("workers", units),
+        "gateway-1": ("gateways", ["nginx"]),
+    }
     assert status == {
         "healthy": True,
+        "problems": [],
         "nodes": [
-            {
-                "name": "broker-1",
-                "group": "brokers",
-                "state": "running",
-                "services": {"rabbitmq-server": "active"},
-            },
-            {
-                "name": "broker-2",
-                "group": "brokers",
-                "state": "running",
-                "services": {"rabbitmq-server": "active"},
-            },
-            {
-                "name": "broker-3",
-                "group": "brokers",
-                "state": "running",
-                "services": {"rabbitmq-server": "active"},
-            },
-            {
-                "name": "worker-1",
-                "group": "workers",
-                "state": "running",
-                "services": {"haproxy": "active", "mosaic-worker@render": "active"},
-            },
-            {"name": "gateway-1", "group": "gateways", "state": "running", "services": {"nginx": "active"}},
+            {"name": name, "group": group, "state": "running", "services": dict.fromkeys(active, "active")}
+            for name, (group, active) in services.items()
         ],
         "cluster": {
             "members": MEMBERS,
@@ -85,27 +85,19 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
             "endangered": [],
             "seen_alike_by_all": True,
         },
-        "workers": {"worker-1": ["mosaic.digest", "mosaic.render", "mosaic.scale"]},
+        "workers": {"worker-1": ["mosaic.host.worker-1", "mosaic.render", "mosaic.scale"]},
         "queues": QUEUES,
         "alerts": [],
     }
-    assert report.complaints(status) == []
 
 
-def test_alerts_of_all_monitors_are_told_once_and_are_no_complaint() -> None:
-    alert = {"name": "DeadLetters", "severity": "warning", "summary": "3 messages are dead letters."}
+def test_alerts_of_all_monitors_are_shown_once_and_are_no_problem() -> None:
+    alert = {"name": "DeadLetters", "severity": "warning", "summary": "mosaic.dead holds dead letters (3)."}
     groups = GROUPS | {"monitors": ["monitor-1", "monitor-2"]}
-    said = {"services": {"prometheus": "active"}, "alerts": [alert]}
-    status = report.assemble(groups, {}, answers(monitor_1=said, monitor_2=said))
+    monitor = said("prometheus", alerts=[alert])
+    status = report.assemble(groups, {}, answers(monitor_1=monitor, monitor_2=monitor))
     assert status["alerts"] == [alert]
     assert status["healthy"]
-
-
-def test_a_monitor_is_a_node_like_others() -> None:
-    groups = GROUPS | {"monitors": ["monitor-1"]}
-    status = report.assemble(groups, {}, answers(monitor_1={"services": {"prometheus": "failed"}}))
-    assert not status["healthy"]
-    assert report.complaints(status) == ["monitor-1: prometheus is failed."]
 
 
 def test_a_host_of_two_groups_is_shown_once() -> None:
@@ -115,52 +107,140 @@ def test_a_host_of_two_groups_is_shown_once() -> None:
     assert nodes[-1]["group"] == "gateways"
 
 
-def broker(**changes: Any) -> dict[str, Any]:
-    return {"services": {"rabbitmq-server": "active"}, "cluster": view(**changes), "queues": QUEUES}
-
-
-SICK = [
-    ({"gateway_1": None}, "gateway-1 is unreachable."),
-    ({"gateway_1": {"services": {"nginx": "failed"}}}, "gateway-1: nginx is failed."),
+TWO = MEMBERS[:2]
+BEHIND = "Members of a.queue do not follow the leader; they are replaced within minutes."
+OFFLINE = "Not all members of mosaic.render are online; a queue stops without a majority."
+# Answers, and all that is wrong then.
+SICK: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("HostNotRunning", {"gateway_1": None}, ["gateway-1 is unreachable."]),
+    ("HostNotRunning", {"gateway_1": said("nginx", state="starting")}, ["gateway-1 is starting."]),
     (
-        {"worker_1": {"services": {"haproxy": "active"}, "consuming": {"render": []}}},
-        "worker-1 consumes no queue.",
-    ),
-    ({"broker_1": broker(alarms=["broker-1: memory"])}, "Resource alarm on broker-1: memory."),
-    (
-        {"broker_1": broker(endangered=["some.queue"])},
-        "Not every copy is in step of some.queue; the brokers see to it within minutes.",
+        "UnitNotActive",
+        {"gateway_1": said() | {"services": {"nginx": "failed"}}},
+        ["nginx on gateway-1 is failed."],
     ),
     (
-        {"broker_1": broker(partitions=[["broker-1", "broker-2"]])},
-        "The cluster is partitioned between broker-1 and broker-2.",
+        "BrokerDown",
+        {"broker_2": said("rabbitmq-server", unanswered={"BrokerDown": "timed out"})},
+        ["The broker on broker-2 does not answer (timed out)."],
     ),
     (
+        "DatabaseDown",
+        {"gateway_1": said("postgresql@17-main", unanswered={"DatabaseDown": "no response"})},
+        ["The database on gateway-1 does not answer (no response)."],
+    ),
+    (
+        "MonitorDown",
+        {"gateway_1": said("prometheus", unanswered={"MonitorDown": "timed out"})},
+        ["Prometheus on gateway-1 does not answer (timed out)."],
+    ),
+    (
+        "ClusterIncomplete",
+        {f"broker_{n}": broker(running=TWO, endangered=["a.queue"]) for n in (1, 2, 3)},
+        ["Not every broker is a running member of one cluster (broker-3)."],
+    ),
+    (
+        "ClusterIncomplete",
         {"broker_3": broker(members=["broker-3"], running=["broker-3"])},
-        "The brokers do not see the same cluster.",
+        ["Not every broker is a running member of one cluster (broker-1, broker-2)."],
     ),
-    ({"broker_2": {"services": {"rabbitmq-server": "active"}}}, "The brokers do not see the same cluster."),
     (
-        {f"broker_{n}": broker(running=["broker-1", "broker-2"]) for n in (1, 2, 3)},
-        "The cluster misses broker-3.",
+        "ClusterIncomplete",
+        {f"broker_{n}": broker(members=[*MEMBERS, "broker-9"]) for n in (1, 2, 3)},
+        ["Not every broker is a running member of one cluster (broker-9)."],
+    ),
+    (
+        "ClusterPartitioned",
+        {"broker_1": broker(partitions=[TWO])},
+        ["The cluster is partitioned: brokers that run do not reach each other (broker-1 and broker-2)."],
+    ),
+    (
+        "MemoryAlarm",
+        {"broker_1": broker(alarms=["broker-1: memory"])},
+        ["broker-1 is above its memory limit, so all brokers block publishers."],
+    ),
+    (
+        "DiskAlarm",
+        {"broker_1": broker(alarms=["broker-2: disk"])},
+        ["broker-2 has too little free disk space, so all brokers block publishers."],
+    ),
+    (
+        "QueueMembersMissing",
+        {"broker_1": broker(QUEUES | {"mosaic.render": queue(TWO)}, endangered=["mosaic.render"])},
+        [OFFLINE],
+    ),
+    ("QueueMembersBehind", {"broker_3": broker(endangered=["a.queue"])}, [BEHIND]),
+    (
+        "QueueWithoutConsumer",
+        {"broker_1": broker(QUEUES | {"mosaic.render": queue(consumers=0)})},
+        ["No worker consumes mosaic.render."],
+    ),
+    (
+        "WorkersNotConsuming",
+        {"broker_1": broker(QUEUES | {"mosaic.host.worker-1": queue(consumers=0)})},
+        ["The workers on worker-1 do not consume all of their queues (mosaic.host.worker-1)."],
+    ),
+    (
+        "WorkersNotConsuming",
+        {"worker_1": worker(consuming={"mosaic-worker@general": ["mosaic.scale"]})},
+        ["The workers on worker-1 do not consume all of their queues (mosaic-worker@render)."],
+    ),
+    (
+        "ProxyFindsNoBroker",
+        {"gateway_1": said("haproxy", proxy=dict.fromkeys(MEMBERS, "DOWN"))},
+        ["The proxy on gateway-1 finds no healthy broker."],
+    ),
+    (
+        "ProxyMissesBrokers",
+        {"gateway_1": said("haproxy", proxy=PROXY | {"broker-3": "DOWN 1/2"})},
+        ["The proxy on gateway-1 does not find every broker healthy (broker-3)."],
     ),
 ]
 
 
-@pytest.mark.parametrize(("changes", "complaint"), SICK)
-def test_each_illness_is_seen_and_said(changes: dict[str, Any], complaint: str) -> None:
+@pytest.mark.parametrize(("condition", "changes", "sentences"), SICK)
+def test_a_condition_that_holds_is_told_alone(
+    condition: str, changes: dict[str, Any], sentences: list[str]
+) -> None:
     status = report.assemble(GROUPS, {}, answers(**changes))
     assert not status["healthy"]
-    assert complaint in report.complaints(status)
+    assert [problem["sentence"] for problem in status["problems"]] == sentences
+    assert {problem["condition"] for problem in status["problems"]} == {condition}
 
 
-@pytest.mark.parametrize("consumers", [0, 1, None])
-def test_a_queue_that_nobody_consumes_though_somebody_says_so(consumers: int | None) -> None:
-    queues = {"mosaic.render": {"leader": "broker-2", "messages": 5, "consumers": consumers}}
-    status = report.assemble(GROUPS, {}, answers(broker_1=broker() | {"queues": queues}))
-    assert status["healthy"] is (consumers != 0), "a queue of which nothing is known yet is not deserted"
-    sentence = "worker-1 says that it consumes mosaic.render, and the brokers know no consumer of it."
-    assert report.complaints(status) == ([] if status["healthy"] else [sentence])
+def test_status_sees_the_conditions_that_the_list_says() -> None:
+    seen = {name for name, condition in CONDITIONS.items() if "status" in condition["seen_by"]}
+    assert {condition for condition, _, _ in SICK} == seen
+
+
+def test_what_follows_from_a_missing_broker_is_not_told_beside_it() -> None:
+    """Every queue misses a member then, and every proxy a broker; a queue without a consumer is told."""
+    queues = {name: queue(TWO) for name in QUEUES} | {"mosaic.scale": queue(TWO, consumers=0)}
+    proxy = PROXY | {"broker-3": "DOWN"}
+    found = answers(
+        broker_1=broker(queues, running=TWO),
+        broker_2=broker(queues, running=TWO),
+        broker_3=None,
+        worker_1=worker(proxy=proxy),
+        gateway_1=said("nginx", proxy=proxy),
+    )
+    status = report.assemble(GROUPS, {"broker-3": "stopped"}, found)
+    assert [problem["condition"] for problem in status["problems"]] == [
+        "HostNotRunning",
+        "ClusterIncomplete",
+        "QueueWithoutConsumer",
+    ]
+    assert status["cluster"]["running"] == TWO
+    assert status["cluster"]["seen_alike_by_all"]
+    assert status["queues"] == queues
+
+
+def test_without_any_broker_nothing_is_said_of_consumers() -> None:
+    dead = said("rabbitmq-server", unanswered={"BrokerDown": "timed out"})
+    status = report.assemble(GROUPS, {}, answers(broker_1=dead, broker_2=dead, broker_3=dead))
+    found = {problem["condition"] for problem in status["problems"]}
+    assert found == {"BrokerDown", "ClusterIncomplete"}
+    assert status["cluster"]["seen_alike_by_all"] is False
 
 
 def test_the_substrate_tells_stopped_from_unreachable() -> None:
@@ -172,22 +252,6 @@ def test_the_substrate_tells_stopped_from_unreachable() -> None:
     assert not status["healthy"]
 
 
-def test_an_answer_that_is_no_json_is_an_error_of_that_node() -> None:
-    said = answers() | {"gateway-1": "Segmentation fault"}
-    status = report.assemble(GROUPS, {}, said)
-    assert not status["healthy"]
-    assert "gateway-1: its answer is not JSON." in report.complaints(status)
-
-
-def test_a_cluster_of_which_one_broker_is_gone_is_unhealthy_but_reported() -> None:
-    less = view(running=["broker-1", "broker-3"])
-    said = answers(broker_2=None)
-    for name in ("broker-1", "broker-3"):
-        said[name] = json.dumps(
-            {"services": {"rabbitmq-server": "active"}, "cluster": less, "queues": QUEUES}
-        )
-    status = report.assemble(GROUPS, {"broker-2": "stopped"}, said)
-    assert not status["healthy"]
-    assert status["cluster"]["running"] == ["broker-1", "broker-3"]
-    assert status["cluster"]["seen_alike_by_all"]
-    assert status["queues"] == QUEUES
+def test_text_that_is_no_json_is_no_answer() -> None:
+    status = report.assemble(GROUPS, {}, answers() | {"gateway-1": "Segmentation fault"})
+    assert [problem["sentence"] for problem in status["problems"]] == ["gateway-1 is unreachable."]

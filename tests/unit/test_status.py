@@ -12,7 +12,7 @@ import pytest
 from labctl.context import Context
 from labctl.paths import LabPaths
 from labctl.screen import Screen
-from labctl.status import nodes
+from labctl.status import nodes, report
 
 SLOW_S = 0.6
 
@@ -46,9 +46,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "node_status.py"
     file.write_text(
         f"import json, sys, time; time.sleep({SLOW_S}); print(json.dumps("
-        "{'services': dict.fromkeys(sys.argv[1:], 'active'), 'consuming': {'x': ['mosaic.render']}}))"
+        "{'state': 'running', 'services': dict.fromkeys(sys.argv[1:], 'active')}))"
     )
-    monkeypatch.setattr(nodes, "PROGRAM", file)
+    monkeypatch.setattr(report, "PROGRAM", file)
 
 
 def read(tmp_path: Path, hosts: Hosts) -> dict[str, dict[str, object]]:

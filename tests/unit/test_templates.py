@@ -60,8 +60,9 @@ def test_units_are_restarted_for_the_files_that_they_read(rendered: Rendered) ->
         units |= {entry["unit"]: entry["files"] for entry in json.loads(file.content)}
     for host in hosts_of(rendered, "worker"):
         workers = {unit: files for unit, files in asked[host].items() if unit.startswith("mosaic-worker@")}
-        assert sorted(workers) == ["mosaic-worker@general.service", "mosaic-worker@render.service"]
-        for name in ("general", "render"):
+        names = ("general", "long", "render")
+        assert sorted(workers) == [f"mosaic-worker@{name}.service" for name in names]
+        for name in names:
             env = f"/etc/mosaic/worker-{name}.env"
             assert [unit for unit, files in workers.items() if env in files] == [
                 f"mosaic-worker@{name}.service"

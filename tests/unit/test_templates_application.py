@@ -142,7 +142,7 @@ def test_worker_stops_softly(usual: Rendered) -> None:
     assert int(service["TimeoutStopSec"]) > 20, "the application's soft shutdown takes up to 20 s"
 
 
-def test_workers_of_a_host_consume_all_task_queues(rendered: Rendered) -> None:
+def test_workers_of_a_host_consume_the_declared_queues(rendered: Rendered) -> None:
     declared = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["celery_worker_instances"]
     for host in hosts_of(rendered, "worker"):
         queues: list[str] = []
@@ -151,9 +151,20 @@ def test_workers_of_a_host_consume_all_task_queues(rendered: Rendered) -> None:
             queues += found["WORKER_QUEUES"].split(",")
             assert int(found["WORKER_CONCURRENCY"]) >= 1
             assert int(found["WORKER_PREFETCH"]) >= 1
-        shared = ["mosaic.render", "mosaic.scale", "mosaic.digest", "mosaic.upkeep", "mosaic.drill"]
-        tasks = [*shared, f"mosaic.host.{host}"]
-        assert sorted(queues) == sorted(tasks)
+        wanted = [queue.replace("%H", host) for instance in declared for queue in instance["queues"]]
+        assert queues == wanted
+        assert len(set(queues)) == len(queues)
+        assert f"mosaic.host.{host}" in queues
+
+
+def test_parts_of_minutes_have_workers_of_their_own(rendered: Rendered) -> None:
+    for host in hosts_of(rendered, "worker"):
+        found = settings(rendered.text(host, "/etc/mosaic/worker-long.env"))
+        assert (found["WORKER_QUEUES"], found["WORKER_CONCURRENCY"], found["WORKER_PREFETCH"]) == (
+            "mosaic.long",
+            "1",
+            "1",
+        )
 
 
 @pytest.mark.parametrize("name", ["ssl_certificate", "ssl_certificate_key", "listen"])

@@ -96,6 +96,8 @@ def test_log_publisher_may_write_to_its_exchange_and_nothing_else(rendered: Rend
     [
         ("mosaic.render", True),
         ("mosaic.drill", True),
+        ("mosaic.long", True),
+        ("mosaic.dead.letters", True),
         ("mosaic.logs", True),
         ("mosaic.host.worker-1", True),
         ("mosaic.dead", False),

@@ -92,8 +92,9 @@ class Lab(_Table):
 class Upkeep(_Table):
     """When the sweep publishes a part again, and how long records are kept.
 
-    `accepted_seconds`: accepted and not started, its queue empty. `running_seconds`: started and neither
-    done nor failed; above the hard time limit of a task. `max_attempts`: starts after which a part fails.
+    `accepted_seconds`: accepted and not started, its queue empty. `running_seconds`: started, or reported
+    last, and neither done nor failed; above the hard time limit of a task that does not report.
+    `max_attempts`: starts after which a part fails.
     """
 
     accepted_seconds: AtLeastOne = 20

@@ -11,6 +11,7 @@ from celery_durable import ConfirmWindow
 from mosaic.ledger.jobs import TaskCall
 
 PUBLISH_SECONDS = 40.0
+URGENT = 5  # the lowest of the priorities that quorum queues deliver first
 
 
 def publish(app: Celery, calls: Sequence[TaskCall], seconds: float = PUBLISH_SECONDS) -> None:
@@ -18,4 +19,6 @@ def publish(app: Celery, calls: Sequence[TaskCall], seconds: float = PUBLISH_SEC
     with ConfirmWindow(app, timeout=seconds) as window:
         for call in calls:
             options: dict[str, Any] = {"args": call.args, "task_id": call.task_id, "producer": window}
+            if call.urgent:
+                options["priority"] = URGENT
             app.send_task(call.task, **options)

@@ -1,6 +1,7 @@
 """Exchanges, queues and bindings: the one place that names them.
 
-    mosaic.tasks (topic)  --render-->  mosaic.render         and so on for the other kinds of jobs
+    mosaic.tasks (topic)  --render-->  mosaic.render         and so on for the other kinds of short parts
+                          --long-->    mosaic.long           parts of minutes, of whatever kind
                           --upkeep-->  mosaic.upkeep         --drill-->   mosaic.drill
                           --host.<hostname>-->  mosaic.host.<hostname>
     mosaic.logs  (topic)  --#-->  mosaic.logs        routing key <host>.<severity>

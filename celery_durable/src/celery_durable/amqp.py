@@ -15,11 +15,13 @@ from celery.exceptions import WorkerShutdown
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
-from celery_durable.window import ConfirmWindow, conflict, message_confirmed, message_unconfirmed
+from celery_durable.confirms import message_confirmed, message_unconfirmed
+from celery_durable.window import CURRENT, ConfirmWindow, conflict
 
 logger = logging.getLogger("celery_durable")
 
 EX_CONFIG = 78  # sysexits.h: a unit with RestartPreventExitStatus=78 is not started again
+REFUSED_ARGUMENTS = ("x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator")
 
 
 def quorum_queue(name: str, exchange: Exchange, routing_key: str, expires: float | None = None) -> Queue:
@@ -28,55 +30,96 @@ def quorum_queue(name: str, exchange: Exchange, routing_key: str, expires: float
     `expires`: seconds without a consumer after which the broker removes it; None keeps it for ever.
 
     Prevents: the loss of all waiting tasks with the one broker that holds a classic queue. Shown by the drill
-    `power-off-broker`.
+    `power-off-broker-leader`.
     """
-    return as_quorum(Queue(name, exchange=exchange, routing_key=routing_key, durable=True, expires=expires))
+    return as_quorum(Queue(name, exchange=exchange, routing_key=routing_key, expires=expires))
 
 
-def as_quorum(queue: Queue) -> Queue:
-    """Return `queue` as a quorum queue on a topic exchange, where it is a queue that can be one.
+def as_quorum(queue: Queue, kept: Exchange | None = None) -> Queue:
+    """Return a copy of `queue` that is a quorum queue on a topic exchange, where it can be one.
 
-    Queues that are meant to go (exclusive, auto-delete, broadcast) and those that name their type stay.
+    Queues that are meant to go (exclusive, auto-delete, broadcast) and those that name their type stay as
+    they are, and so does the exchange `kept`.
     """
-    if isinstance(queue, Broadcast) or queue.exclusive or queue.auto_delete:
-        return queue
     arguments = dict(queue.queue_arguments or {})
     kind = arguments.setdefault("x-queue-type", "quorum")
     if kind == "classic":
-        logger.warning("queue %s is declared classic: its tasks are lost with its broker", queue.name)
-    if kind != "quorum":
+        logger.warning("the queue %s is classic: its tasks are lost with its broker", queue.name)
+    if isinstance(queue, Broadcast) or queue.exclusive or queue.auto_delete or kind != "quorum":
         return queue
-    # Quorum queues know two priorities without being asked, and refuse this argument.
-    arguments.pop("x-max-priority", None)
-    queue.queue_arguments = arguments
-    queue.durable = True
-    if queue.exchange is not None and queue.exchange.name and queue.exchange.type == "direct":
-        exchange = copy(queue.exchange)
-        exchange.type = "topic"
-        queue.exchange = exchange
-    return queue
+    found: Any = copy(queue)  # celery-types does not know all of it
+    found.on_declared = queue.on_declared
+    found.durable = True
+    found.max_priority = None
+    found.queue_arguments = {key: arguments[key] for key in arguments if key not in REFUSED_ARGUMENTS}
+    exchange = queue.exchange
+    stays = exchange is None or exchange == kept or exchange.name.startswith("amq.")
+    if not stays and exchange.type == "direct":
+        found.exchange = copy(exchange)
+        found.exchange.type = "topic"
+    # Celery publishes past a direct exchange, to the queue; a topic exchange needs a key for each queue.
+    found.routing_key = queue.routing_key or queue.name
+    return found  # type: ignore[no-any-return]
 
 
 class QuorumQueues(Queues):
-    """The application's queues: each becomes a quorum queue when it is added, also by `-Q` or by a route."""
+    """The application's queues, each that it names made a quorum queue.
 
-    def __setitem__(self, name: str, queue: Queue) -> None:
-        super().__setitem__(name, queue)
-        as_quorum(queue)
+    Queues of `-Q` and of routes are as `task_create_missing_queue_type` and `..._exchange_type` say.
+    """
+
+    # celery-types leaves these out.
+    default_exchange: Exchange
+    create_missing: bool
+
+    def _add(self, queue: Queue) -> Queue:
+        return self._store(as_quorum(queue, self.default_exchange))
+
+    def __missing__(self, name: str) -> Queue:
+        if not self.create_missing:
+            raise KeyError(name)
+        return self._store(self.new_missing(name))
+
+    def _store(self, queue: Queue) -> Queue:
+        super()._add(queue)  # type: ignore[misc]
+        arguments = queue.queue_arguments or {}
+        if arguments.get("x-queue-type") == "quorum":
+            arguments.pop("x-max-priority", None)  # of task_queue_max_priority; the broker refuses it
+        for other in self.values():
+            shared = (other.exchange, other.routing_key) == (queue.exchange, queue.routing_key)
+            if shared and other.name != queue.name and queue.exchange.type == "topic":
+                logger.warning(
+                    "the queues %s and %s have the same exchange and routing key: each task runs in both",
+                    other.name,
+                    queue.name,
+                )
+        return queue
 
 
 class _Durable:
     """What is added to an application's `app.amqp`, whatever its class."""
 
     app: Any
-    queues: Any
+    default_exchange: Any
+
+    def Queues(self, queues: Any, *args: Any, **options: Any) -> Any:  # noqa: N802 - Celery's name
+        conf = self.app.conf
+        if not queues and conf.task_default_queue_type == "classic":
+            queues = [
+                Queue(
+                    conf.task_default_queue,
+                    exchange=self.default_exchange,
+                    routing_key=conf.task_default_routing_key,
+                    queue_arguments={"x-queue-type": "classic"},
+                )
+            ]
+        return super().Queues(queues, *args, **options)  # type: ignore[misc]
 
     def TaskConsumer(self, *args: Any, **options: Any) -> Any:  # noqa: N802 - Celery's name
         try:
             return super().TaskConsumer(*args, **options)  # type: ignore[misc]
         except PreconditionFailed as error:
-            logger.critical("%s", conflict(error))
-            raise WorkerShutdown(EX_CONFIG) from error
+            raise refused(error) from error
 
     def _create_task_sender(self) -> Callable[..., Any]:
         send = super()._create_task_sender()  # type: ignore[misc]
@@ -85,6 +128,12 @@ class _Durable:
             # A message that the broker lets expire becomes a dead letter. The worker drops by the header
             # `expires` what comes too late.
             options.pop("expiration", None)
+            queue = options.get("queue")
+            if isinstance(queue, Queue) and "x-queue-type" not in (queue.queue_arguments or {}):
+                options["queue"] = as_quorum(queue)
+            window = CURRENT.get()
+            if window is not None and window.is_for(self.app):
+                producer = window
             if isinstance(producer, ConfirmWindow):
                 return send(producer, name, message, **options)
             return self._send_and_measure(send, producer, name, message, **options)
@@ -103,6 +152,12 @@ class _Durable:
             raise
         message_confirmed.send(sender=self.app, seconds=time.monotonic() - begun)
         return sent
+
+
+def refused(error: PreconditionFailed) -> WorkerShutdown:
+    """Log what is in the way, and return what ends the worker: to connect again would not help."""
+    logger.critical("%s", conflict(error).reply_text)
+    return WorkerShutdown(EX_CONFIG)
 
 
 @cache

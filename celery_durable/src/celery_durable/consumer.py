@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
+
+from celery_durable.amqp import refused
 
 # A broker that forgot all it knew is not back sooner, and then everything is to be declared again.
 REMEMBERED_SECONDS = 60.0
@@ -37,12 +40,43 @@ class DelayedDeliveryOnce(DelayedDelivery):
         self._connected = False
 
     def _setup_delayed_delivery(self, c: Any, broker_url: str) -> None:
-        super()._setup_delayed_delivery(c, broker_url)  # type: ignore[misc] # not in celery-types
+        try:
+            super()._setup_delayed_delivery(c, broker_url)  # type: ignore[misc] # not in celery-types
+        except PreconditionFailed as error:
+            raise refused(error) from error
         self._declared = True
 
 
 class DurableConsumer(Consumer):
     """Celery's consumer with that step. The setting `worker_consumer` names it."""
+
+    # celery-types leaves these out.
+    hub: Any
+    task_consumer: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        if not options["app"].conf.worker_enable_remote_control:
+            # Workers that look for each other: a second at each connect, in which nobody answers, and
+            # exclusive queues, which a lost connection locks.
+            options.update(without_mingle=True, without_gossip=True)
+        super().__init__(*args, **options)
+
+    def perform_pending_operations(self) -> None:
+        """Called between two waits for messages where there is no event loop: gevent and eventlet.
+
+        When an acknowledgement fails there, kombu connects again in silence, and the worker waits for ever
+        on a connection that consumes nothing (celery/celery#3377).
+        """
+        super().perform_pending_operations()
+        if self.hub is None and self.task_consumer is not None:
+            connection = self.task_consumer.channel.connection
+            if connection is None or not getattr(connection, "connected", True):
+                raise RecoverableConnectionError("lost while a task was acknowledged")
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Reject what cannot be decoded, so that it becomes a dead letter; Celery acknowledges it."""
+        message.ack = message.reject
+        super().on_decode_error(message, exc)
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc, valid-type] # a plain Any in celery-types
         """Celery's steps, one replaced."""

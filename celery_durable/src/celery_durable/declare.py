@@ -5,40 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import NotFound, PreconditionFailed
 from celery import Celery
 from kombu import Connection, Exchange, Queue
+from kombu.common import Broadcast
 from kombu.transport.native_delayed_delivery import (
+    CELERY_DELAYED_DELIVERY_EXCHANGE,
     MAX_LEVEL,
     bind_queue_to_native_delayed_delivery_exchange,
     declare_native_delayed_delivery_exchanges_and_queues,
     level_name,
 )
 
-DELAYED_DELIVERY_EXCHANGE = "celery_delayed_delivery"
+from celery_durable.amqp import as_quorum
+from celery_durable.window import conflict
 
 
-def declare_queues(app: Celery, queues: Iterable[Queue], others: Iterable[Queue] = ()) -> int:
-    """Declare `queues` with their exchanges and bindings and the queues of delayed delivery.
+def declare_queues(app: Celery, queues: Iterable[Queue] | None = None, others: Iterable[Queue] = ()) -> int:
+    """Declare queues with their exchanges and bindings, and the queues of delayed delivery.
 
-    `others` are queues that Celery does not consume, without delayed delivery. Returns how many exchanges and
-    queues were missing. Raises amqp's errors, PreconditionFailed where one exists with other properties.
+    `queues` are those of tasks; None means all that `app` knows. `others` are queues that Celery does not
+    consume, without delayed delivery. Returns how many exchanges and queues were missing. Raises amqp's
+    errors, PreconditionFailed where one exists with other properties.
 
-    Prevents: a task with a countdown that is published before the first worker ran is lost or an error (404).
+    Prevents: a task with a countdown that is published before the first worker ran is an error (404), and
+    with a window, which tries again, one after 40 s.
     """
-    tasks, others = list(queues), list(others)
+    known = app.amqp.queues.values() if queues is None else map(as_quorum, queues)
+    tasks = [queue for queue in known if not isinstance(queue, Broadcast)]
+    all_queues = [*tasks, *others]
     with app.connection_for_write() as connection:
         levels = [level_name(level) for level in range(MAX_LEVEL + 1)]
-        delays = [Exchange(name, type="topic") for name in (*levels, DELAYED_DELIVERY_EXCHANGE)]
+        delays = [Exchange(name, type="topic") for name in (*levels, CELERY_DELAYED_DELIVERY_EXCHANGE)]
         missing_delays = _missing(connection, delays, [Queue(name) for name in levels])
-        exchanges = {queue.exchange.name: queue.exchange for queue in (*tasks, *others)}
-        missing = _missing(connection, exchanges.values(), (*tasks, *others))
-        channel: Any = connection.channel()
-        for queue in (*tasks, *others):
-            queue.bind(channel).declare()
-        channel.close()
-        if missing_delays:
-            declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
+        exchanges = {queue.exchange.name: queue.exchange for queue in all_queues if queue.exchange}
+        exchanges.pop("", None)
+        missing = _missing(connection, exchanges.values(), all_queues)
+        try:
+            for queue in all_queues:
+                queue(connection).declare()
+            if missing_delays:
+                queue_type = app.conf.broker_native_delayed_delivery_queue_type
+                declare_native_delayed_delivery_exchanges_and_queues(connection, queue_type)
+        except PreconditionFailed as error:
+            raise conflict(error) from error
         for queue in tasks:
             bind_queue_to_native_delayed_delivery_exchange(connection, queue)
     return missing + missing_delays

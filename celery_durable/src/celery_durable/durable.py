@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from celery import Celery, bootsteps, signals
 from celery.utils.imports import symbol_by_name
@@ -13,13 +14,17 @@ from celery.utils.imports import symbol_by_name
 from celery_durable import systemd
 from celery_durable.amqp import durable_amqp
 from celery_durable.pool import PoolCheck, exit_on_sigterm
-from celery_durable.settings import losing_settings, losing_tasks, settings_for
+from celery_durable.settings import apply, losing_settings, losing_tasks
 
 logger = logging.getLogger("celery_durable")
 
 LAST_EVENTS_SECONDS = 0.5
+NO_PICKLE = dict.fromkeys(
+    ("db", "database", *(f"celery.backends.database{mark}DatabaseBackend" for mark in ".:")),
+    "celery_durable.backend:NoPickleDatabaseBackend",
+)
 CELERY_EVENTS = "celery.app.events:Events"
-_apps: WeakSet[Celery] = WeakSet()
+_apps: WeakKeyDictionary[Celery, set[str]] = WeakKeyDictionary()  # with what was warned of
 
 
 def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
@@ -38,25 +43,20 @@ def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
     """
     if app in _apps:
         return app
-    _apps.add(app)
+    _apps[app] = set()
     own: Any = app  # celery-types does not know all of it
-    own.amqp_cls = durable_amqp(symbol_by_name(own.amqp_cls or "celery.app.amqp:AMQP"))
-    if own.events_cls in (None, CELERY_EVENTS):
+    own.amqp_cls = durable_amqp(symbol_by_name(own.amqp_cls))
+    if own.events_cls == CELERY_EVENTS:
         own.events_cls = "celery_durable.events:BackgroundEvents"
     # Both are made anew from these classes, should the application have used them already.
     for name in ("amqp", "events"):
         own.__dict__.pop(name, None)
-    app.loader.override_backends = {
-        "db": "celery_durable.backend:NoPickleDatabaseBackend",
-        "database": "celery_durable.backend:NoPickleDatabaseBackend",
-        **app.loader.override_backends,
-    }
+    app.loader.override_backends = {**NO_PICKLE, **app.loader.override_backends}
     app.steps["worker"].update({PoolCheck, Precheck})
 
     def configure(sender: Celery, **_: Any) -> None:
-        sender.conf.update(settings_for(sender.conf, remote_control=remote_control))
-        for sentence in losing_settings(sender.conf):
-            logger.warning("%s", sentence)
+        apply(sender.conf, remote_control=remote_control)
+        warn(sender, losing_settings(sender.conf))
 
     app.on_after_configure.connect(configure, weak=False)
     if own.configured:
@@ -64,21 +64,27 @@ def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
     return app
 
 
+def warn(app: Celery, sentences: Iterable[str]) -> None:
+    """Log each sentence, once for each application."""
+    for sentence in sentences:
+        if sentence not in _apps[app]:
+            _apps[app].add(sentence)
+            logger.warning("%s", sentence)
+
+
 class Precheck(bootsteps.Step):
     """A step of every worker, before its pool starts: what its tasks lose, and drivers loaded in time."""
 
     def create(self, parent: Any) -> None:
-        """Warn of tasks whose options lose them, and load the driver of the result backend.
+        """Warn of options that lose tasks, and load the driver of the result backend.
 
         A lost connection cancels running tasks, which writes to the result backend. When that had to load the
-        driver first, the worker stood still for 2 s in the middle of a fail-over.
+        driver first, the worker stood still for 2.7 s in the middle of a fail-over.
         """
-        for sentence in losing_tasks(parent.app):
-            logger.warning("%s", sentence)
-        url = getattr(parent.app.backend, "url", None)
-        if str(parent.app.conf.result_backend).startswith("db+") and url:
+        warn(parent.app, (*losing_settings(parent.app.conf), *losing_tasks(parent.app)))
+        if str(parent.app.conf.result_backend).startswith("db+"):
             make_url = importlib.import_module("sqlalchemy").make_url
-            make_url(url).get_dialect().import_dbapi()
+            make_url(parent.app.backend.url).get_dialect().import_dbapi()
 
 
 # Celery's signals are global to the process: each receiver acts for durable applications alone.

@@ -57,6 +57,7 @@ class EventSender:
         self._flush = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def is_of_this_process(self) -> bool:
@@ -65,14 +66,15 @@ class EventSender:
 
     def put(self, routing_key: str, event: Any, exchange: Exchange, options: dict[str, Any]) -> None:
         """Send an event, or a list of them, soon. The oldest is dropped when too many wait."""
-        events = event if isinstance(event, list) else [event]
+        events = list(event) if isinstance(event, list) else [event]  # Celery 5.6 empties its list
         group = routing_key.partition(".")[0]
         self._waiting.append(Outgoing(time.monotonic(), group, events, exchange, options))
         self._idle.clear()
         self._ready.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+                self._thread.start()
 
     def flush(self, seconds: float) -> bool:
         """Send at once, and wait until all is sent, `seconds` at most; return whether it is."""

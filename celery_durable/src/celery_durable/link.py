@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, RecoverableConnectionError
 from celery import Celery
 from kombu import Connection
 from kombu.common import maybe_declare
@@ -20,12 +20,19 @@ from kombu.exceptions import KombuError
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 1.5
 IDLE_SECONDS = 60.0
 MOST_IDLE = 4
+CLOSE_SECONDS = 0.5
 
 # Closed, refused or silent connections, closed channels: all are cured by another connection.
 LINK_ERRORS = (AMQPError, KombuError, OSError)
+
+
+@dataclass(eq=False)
+class Caller:
+    """A thread that publishes through a window; `open` counts its messages without an outcome."""
+
+    open: int = 0
 
 
 @dataclass(eq=False)
@@ -35,31 +42,35 @@ class Prepared:
     message: Any
     options: Mapping[str, Any]
     declare: Iterable[Any]
-    task_id: str | None
-    owner: int = field(default_factory=threading.get_ident)
+    task_id: str
+    caller: Caller
     since: float = field(default_factory=time.monotonic)
     sent_at: float = 0.0
+    error: Exception | None = None
 
 
 class Link:
     """A connection and its one channel, on which the broker confirms. Used by one thread at a time."""
 
     def __init__(self, app: Celery, seconds: float) -> None:
-        """Connect within about `seconds`. Raises LINK_ERRORS."""
-        self.unconfirmed: dict[int, Prepared] = {}  # by delivery tag
+        """Connect to the first host that answers, each within `seconds` a step. Raises LINK_ERRORS."""
+        self.unconfirmed: dict[int, Prepared] = {}  # by delivery tag, in the order of sending
         self.nacked: list[Prepared] = []
         self.confirmed: list[Prepared] = []
-        self.idle_since = 0.0
+        self.heard_at = self.idle_since = 0.0
         self._sent = 0
         # Confirms are counted here; with confirm_publish py-amqp would wait for each of them.
-        self.connection: Connection = app.connection_for_write(
+        self._connection: Connection = app.connection_for_write(
             connect_timeout=seconds,
             heartbeat=app.conf.broker_heartbeat,
             transport_options={"confirm_publish": False},
         )
         try:
-            self.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1)
-            channel: Any = self.connection.channel()
+            hosts = len(self._connection.alt or [None])
+            self._connection.ensure_connection(max_retries=hosts - 1, interval_start=0, interval_step=0)
+            self._amqp: Any = self._connection.connection
+            self.limit(seconds)
+            channel: Any = self._connection.channel()
             channel.confirm_select()
         except BaseException:
             self.drop()
@@ -68,28 +79,46 @@ class Link:
         channel.events["basic_nack"].add(self._on_nack)
         self.channel = channel
 
+    def limit(self, seconds: float) -> None:
+        """Have whatever is sent or asked for from now on fail after this time. Raises LINK_ERRORS."""
+        if not self._amqp.connected:  # py-amqp would connect again
+            raise RecoverableConnectionError("connection closed")
+        self._amqp.sock.settimeout(seconds)
+
     def send(self, prepared: Prepared) -> None:
-        """Send a message; it counts as unconfirmed even when this raises half-way. Raises LINK_ERRORS."""
+        """Declare what a message needs, and send it. Raises LINK_ERRORS; it may then be on its way."""
         for entity in prepared.declare:
             maybe_declare(entity, self.channel)
-        self._sent += 1
         prepared.sent_at = time.monotonic()
+        if not self.unconfirmed:
+            self.heard_at = prepared.sent_at
+        self._sent += 1
         self.unconfirmed[self._sent] = prepared
         self.channel.basic_publish(prepared.message, **prepared.options)
 
-    def take_confirms(self, seconds: float) -> None:
-        """Wait for confirms, `seconds` at most. Raises TimeoutError when none came, LINK_ERRORS."""
-        self.connection.drain_events(timeout=seconds)
+    def forget(self, prepared: Prepared) -> bool:
+        """Ignore a confirm of this message from now on; return whether it was sent."""
+        tags = [tag for tag, other in self.unconfirmed.items() if other is prepared]
+        for tag in tags:
+            del self.unconfirmed[tag]
+        return bool(tags)
 
-    def beat(self) -> None:
-        """Take in what the broker sent, and send a heartbeat when it is time. Raises LINK_ERRORS."""
+    def take_confirms(self, seconds: float) -> None:
+        """Wait for confirms, `seconds` at most, and send a heartbeat when it is time. Raises LINK_ERRORS."""
         with suppress(TimeoutError):
-            self.connection.drain_events(timeout=0.01)
-        self.connection.heartbeat_check()
+            self._amqp.drain_events(timeout=seconds)
+        self._amqp.heartbeat_tick()
+
+    def close(self) -> None:
+        """Close the connection in order, which may take a moment."""
+        with suppress(*LINK_ERRORS):
+            self.limit(CLOSE_SECONDS)
+            self._connection.release()
+        self.drop()
 
     def drop(self) -> None:
         """Forget the connection without a closing handshake, which waits for ever on a frozen broker."""
-        self.connection.collect(socket_timeout=0.1)
+        self._connection.collect(socket_timeout=0.1)
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
         self.confirmed += self._settle(delivery_tag, multiple)
@@ -98,6 +127,7 @@ class Link:
         self.nacked += self._settle(delivery_tag, multiple)
 
     def _settle(self, delivery_tag: int, multiple: bool) -> list[Prepared]:
+        self.heard_at = time.monotonic()
         tags = [tag for tag in self.unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]
         return [self.unconfirmed.pop(tag) for tag in tags if tag in self.unconfirmed]
 
@@ -124,11 +154,11 @@ class Links:
         return links
 
     def take(self, app: Celery, seconds: float) -> Link:
-        """Return an idle connection, or a new one. Raises LINK_ERRORS."""
+        """Return an idle connection, or a new one within about `seconds`. Raises LINK_ERRORS."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return Link(app, max(0.3, min(CONNECT_SECONDS, seconds)))
+        return Link(app, seconds)
 
     def give_back(self, link: Link) -> None:
         """Keep a connection for the next window; one too many is closed."""
@@ -142,31 +172,27 @@ class Links:
                     )
                     self._thread.start()
                 return
-        link.drop()
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for link in idle:
-            link.drop()
+        link.close()
 
     def _keep_alive(self) -> None:
         while True:
             time.sleep(self._pause)
-            with self._lock:
-                self._idle = [link for link in self._idle if self._is_alive(link)]
-                if not self._idle:
+            with self._lock:  # nothing in it waits
+                gone = [link for link in self._idle if not self._is_alive(link)]
+                self._idle = [link for link in self._idle if link not in gone]
+                done = not self._idle
+                if done:
                     self._thread = None
-                    return
+            for link in gone:
+                link.close()
+            if done:
+                return
 
     @staticmethod
     def _is_alive(link: Link) -> bool:
         try:
-            if time.monotonic() - link.idle_since < IDLE_SECONDS:
-                link.beat()
-                return True
+            link.take_confirms(0)
         except LINK_ERRORS as error:
             logger.info("dropped the idle connection: %r", error)
-        link.drop()
-        return False
+            return False
+        return time.monotonic() - link.idle_since < IDLE_SECONDS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
-from celery_durable.window import message_confirmed, message_unconfirmed
+from celery_durable.confirms import message_confirmed, message_unconfirmed
 
 # Seconds: from an undisturbed confirm (some ms) to the end of all retries (36 s).
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 40.0)

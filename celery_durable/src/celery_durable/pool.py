@@ -11,7 +11,6 @@ from typing import Any
 from billiard.common import TERM_SIGNAL
 from billiard.process import current_process
 from celery import bootsteps
-from celery.concurrency.prefork import TaskPool
 
 CHECK_SECONDS = 0.5
 
@@ -26,6 +25,8 @@ class PoolCheck(bootsteps.StartStopStep):
 
     def register_with_event_loop(self, worker: Any, hub: Any) -> None:
         """Called by the worker whenever its event loop begins."""
+        from celery.concurrency.prefork import TaskPool  # not in a producer
+
         if isinstance(worker.pool, TaskPool):
             hub.call_repeatedly(CHECK_SECONDS, worker.pool.maintain_pool)
 
@@ -47,7 +48,7 @@ def exit_on_sigterm() -> None:
 
 def is_pool_process() -> bool:
     """Return whether this process is one of a prefork pool."""
-    return bool(current_process().name != "MainProcess")
+    return "PoolWorker" in current_process().name  # ForkPoolWorker-1
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Generic, TypeVar
 
-Value = TypeVar("Value")
+from pydantic import BaseModel
+
+from mosaic.gateway.sse import Event
+
+Value = TypeVar("Value", bound=BaseModel)
 
 
 class Feed(Generic[Value]):
@@ -52,3 +56,8 @@ class Feed(Generic[Value]):
                     await changed.wait()
         finally:
             self._readers -= 1
+
+    async def events(self, kind: str) -> AsyncGenerator[Event, None]:
+        """Yield events of this kind: the latest value, then each change."""
+        async for value in self.values():
+            yield Event(value.model_dump(mode="json"), kind)

@@ -1,4 +1,4 @@
-"""The text/event-stream answer: events with ids, a sign of life while nothing happens, an orderly end.
+"""The text/event-stream answer: events with ids, a keepalive while nothing happens, an orderly end.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """

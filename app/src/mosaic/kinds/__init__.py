@@ -14,6 +14,7 @@ NAMES = (
     "render",
     "scale",
     "digest",
+    "primes",
 )
 KINDS: dict[str, Kind] = {name: import_module(f"{__name__}.{name}").KIND for name in NAMES}
 

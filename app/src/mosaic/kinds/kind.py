@@ -38,7 +38,8 @@ class Kind:
     - `form.html`: a form of the Jobs page; `result.html`, if any: the page of a job (extends `job.html`).
     - `static/`: what browsers load; `form.js` and `result.js`, if any, belong to those two.
 
-    `summary` is one sentence for the API's schema. Tasks go to the queue `mosaic.<routing_key>`.
+    `summary` is one sentence for the API's schema. Tasks go to the queue `mosaic.<routing_key>`. Those of
+    minutes go to `mosaic.long`, whose workers do nothing else: see mosaic.tasks.base.LongPartTask.
     `form_values` are for `form.html`. A job has a result when a part joins the others; `has_result` says so.
 
     With `picture`, a module of the folder, a job has a picture, made from its blobs of `picture_role`:

@@ -1,4 +1,4 @@
-"""Signs of life: a row for each process, renewed by it each second; ages by the database's clock."""
+"""Heartbeats: a row for each process, renewed by it each second; ages by the database's clock."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ END = "UPDATE heartbeat SET stopped_at = clock_timestamp() WHERE name = %(name)s
 
 
 @dataclass(frozen=True)
-class Pulse:
-    """Who gives the sign: `name` is unique in the lab, `kind` is WORKER or BEAT."""
+class Source:
+    """Who sends the heartbeat: `name` is unique in the lab, `kind` is WORKER or BEAT."""
 
     name: str
     kind: str
@@ -40,8 +40,8 @@ class Pulse:
 
 
 @dataclass(frozen=True)
-class Life:
-    """What the ledger knows of a process; `age` in seconds since its latest sign."""
+class Process:
+    """What the ledger knows of a process; `age` in seconds since its latest heartbeat."""
 
     name: str
     kind: str
@@ -53,22 +53,22 @@ class Life:
     details: dict[str, Any]
 
 
-def renew(connection: psycopg.Connection, pulse: Pulse, details: dict[str, Any]) -> None:
-    """Say that the process lives, and what it does."""
-    connection.execute(RENEW, {**vars(pulse), "details": Jsonb(details)})
+def renew(connection: psycopg.Connection, source: Source, details: dict[str, Any]) -> None:
+    """Enter that the process runs, and what it does."""
+    connection.execute(RENEW, {**vars(source), "details": Jsonb(details)})
 
 
-def end(connection: psycopg.Connection, pulse: Pulse) -> None:
-    """Say that the process ends in order."""
-    connection.execute(END, {"name": pulse.name, "pid": pulse.pid})
+def end(connection: psycopg.Connection, source: Source) -> None:
+    """Enter that the process ends in order."""
+    connection.execute(END, {"name": source.name, "pid": source.pid})
 
 
-def read(session: Session) -> list[Life]:
+def read(session: Session) -> list[Process]:
     """Return every process that is known, by name."""
     age = func.extract("epoch", func.clock_timestamp() - Heartbeat.seen_at)
     rows = session.execute(select(Heartbeat, age).order_by(Heartbeat.name))
     return [
-        Life(
+        Process(
             name=row.name,
             kind=row.kind,
             host=row.host,

@@ -47,16 +47,20 @@ class JobPlan:
 
 @dataclass(frozen=True)
 class TaskCall:
-    """A task to publish: its name and positional arguments (JSON). Without `task_id` Celery makes one."""
+    """A task to publish: its name and positional arguments (JSON). Without `task_id` Celery makes one.
+
+    `urgent` ones go ahead of others in their queue.
+    """
 
     task: str
     args: tuple[Any, ...]
     task_id: str | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
 class PartView:
-    """What is known of a part."""
+    """What is known of a part; `progress`, from 0 to 1, as its task reported it at `reported`."""
 
     index: int
     state: str
@@ -66,11 +70,21 @@ class PartView:
     started: datetime.datetime | None
     ended: datetime.datetime | None
     error: str | None
+    progress: float | None
+    reported: datetime.datetime | None
+
+    @property
+    def share(self) -> float:
+        """How much of the part is done, from 0 to 1; none of it while its task reports nothing."""
+        return 1.0 if self.state == DONE else self.progress or 0.0
 
 
 @dataclass(frozen=True)
 class JobView:
-    """What is known of a job. `by_host` counts its done parts; `seconds` run until it finished, or now."""
+    """What is known of a job. `by_host` counts its done parts; `seconds` run until it finished, or now.
+
+    `progress`, from 0 to 1, is the share of its parts that is done, with what is done inside the others.
+    """
 
     id: uuid.UUID
     kind: str
@@ -81,6 +95,7 @@ class JobView:
     seconds: float
     total: int
     done: int
+    progress: float
     by_host: dict[str, int]
     parts: list[PartView] = field(default_factory=list)
 
@@ -126,15 +141,17 @@ def summaries(session: Session, ids: Sequence[uuid.UUID]) -> list[JobView]:
         return []
     found = session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.created_at.desc())).all()
     counts: dict[uuid.UUID, Counter[tuple[str, str | None]]] = {job.id: Counter() for job in found}
+    shares = dict.fromkeys(counts, 0.0)
     rows = session.execute(
-        select(Part.job_id, Part.state, Part.host, func.count())
+        select(Part.job_id, Part.state, Part.host, func.count(), func.sum(Part.progress))
         .where(Part.job_id.in_(counts))
         .group_by(Part.job_id, Part.state, Part.host)
     )
-    for job_id, state, host, count in rows:
+    for job_id, state, host, count, progress in rows:
         counts[job_id][state, host] += count
+        shares[job_id] += count if state == DONE else progress or 0
     now = session.scalar(select(func.clock_timestamp()))
-    return [_view(job, counts[job.id], now, []) for job in found]
+    return [_view(job, counts[job.id], shares[job.id], now, []) for job in found]
 
 
 def recent(session: Session, limit: int) -> list[JobView]:
@@ -153,8 +170,10 @@ def part_views(session: Session, job_id: uuid.UUID, *conditions: ColumnElement[b
         Part.started_at,
         Part.ended_at,
         Part.error,
+        Part.progress,
+        Part.reported_at,
     ).where(Part.job_id == job_id, *conditions)
-    return [PartView(*row) for row in session.execute(query.order_by(Part.index))]
+    return [PartView(*tuple(row)) for row in session.execute(query.order_by(Part.index))]
 
 
 def find(session: Session, job_id: uuid.UUID) -> JobView | None:
@@ -164,11 +183,16 @@ def find(session: Session, job_id: uuid.UUID) -> JobView | None:
         return None
     parts = part_views(session, job_id)
     counts = Counter((part.state, part.host) for part in parts)
-    return _view(job, counts, session.scalar(select(func.clock_timestamp())), parts)
+    share = sum(part.share for part in parts)
+    return _view(job, counts, share, session.scalar(select(func.clock_timestamp())), parts)
 
 
 def _view(
-    job: Job, counts: Counter[tuple[str, str | None]], now: datetime.datetime | None, parts: list[PartView]
+    job: Job,
+    counts: Counter[tuple[str, str | None]],
+    share: float,
+    now: datetime.datetime | None,
+    parts: list[PartView],
 ) -> JobView:
     by_host: Counter[str] = Counter()
     for (state, host), count in counts.items():
@@ -185,6 +209,7 @@ def _view(
         seconds=round((end - job.created_at).total_seconds(), 3),
         total=counts.total(),
         done=sum(count for (state, _), count in counts.items() if state == DONE),
+        progress=round(share / max(1, counts.total()), 4),
         by_host=dict(sorted(by_host.items())),
         parts=parts,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     DateTime,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -80,7 +81,10 @@ class Job(Base):
 
 
 class Part(Base):
-    """One unit of work of a job. A part with `joins` starts when all others of its job are done."""
+    """One unit of work of a job. A part with `joins` starts when all others of its job are done.
+
+    `progress`, from 0 to 1, and `checkpoint` are what was reported last, at `reported_at`; null: nothing was.
+    """
 
     __tablename__ = "part"
 
@@ -98,12 +102,20 @@ class Part(Base):
     ended_at: Mapped[datetime.datetime | None]
     error: Mapped[str | None]
     result: Mapped[dict[str, Any] | None]
+    progress: Mapped[float | None] = mapped_column(Float)
+    checkpoint: Mapped[dict[str, Any] | None]
+    reported_at: Mapped[datetime.datetime | None]
+    latest_attempt: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (Index(None, "state", "published_at"),)
 
 
 class Attempt(Base):
-    """One start of a task in one process: of a part, or of a task without a part (then `job_id` is null)."""
+    """One start of a task in one process: of a part, or of a task without a part (then `job_id` is null).
+
+    One that took a part up from a checkpoint began at the progress `began`; at most `again` seconds of what
+    the attempt before it computed were lost with that one, and are computed again.
+    """
 
     __tablename__ = "attempt"
 
@@ -120,6 +132,8 @@ class Attempt(Base):
     ended_at: Mapped[datetime.datetime | None]
     outcome: Mapped[str | None]
     error: Mapped[str | None]
+    began: Mapped[float | None] = mapped_column(Float)
+    again: Mapped[float | None] = mapped_column(Float)
 
     __table_args__ = (
         ForeignKeyConstraint(["job_id", "index"], ["part.job_id", "part.index"], ondelete="CASCADE"),
@@ -163,9 +177,9 @@ class LogRecord(Base):
 
 
 class Heartbeat(Base):
-    """The latest sign of life of one process of the application, e.g. `render@worker-1`; `kind` says of what.
+    """The latest heartbeat of one process of the application, e.g. `render@worker-1`; `kind`: worker or beat.
 
-    `stopped_at` is set by a process that ends in order. `details` are its own account of what it does.
+    `stopped_at` is set by a process that ends in order. `details` are what it reports about itself.
     """
 
     __tablename__ = "heartbeat"

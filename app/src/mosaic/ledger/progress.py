@@ -18,7 +18,7 @@ OVERLAP = datetime.timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class Change:
-    """A job at `now`, by the database's clock, and those of its parts that changed since the last look."""
+    """A job at `now`, by the database's clock, and those of its parts that changed since the last reading."""
 
     now: datetime.datetime
     kind: str
@@ -31,7 +31,10 @@ class Change:
 
 @dataclass(frozen=True)
 class AttemptView:
-    """One start of a part's task; `seconds` until its end, None while it runs or when it was lost."""
+    """One start of a part's task; `seconds` until its end, None while it runs or when it was lost.
+
+    One that resumed `began` at that share of the part, and computed at most `again` seconds of it once more.
+    """
 
     part: int
     number: int
@@ -42,6 +45,8 @@ class AttemptView:
     seconds: float | None
     outcome: str | None
     error: str | None
+    began: float | None
+    again: float | None
 
 
 def changes(session: Session, job_id: uuid.UUID, since: datetime.datetime | None) -> Change | None:
@@ -56,7 +61,7 @@ def changes(session: Session, job_id: uuid.UUID, since: datetime.datetime | None
     changed = []
     if since is not None:
         after = since - OVERLAP
-        changed.append(or_(Part.started_at > after, Part.ended_at > after))
+        changed.append(or_(Part.started_at > after, Part.ended_at > after, Part.reported_at > after))
     parts = part_views(session, job_id, *changed)
     return Change(now, job.kind, job.state, job.error, job.created_at, job.finished_at, parts)
 
@@ -78,6 +83,8 @@ def attempts(session: Session, job_id: uuid.UUID, part: int | None, limit: int) 
             seconds=(row.ended_at - row.started_at).total_seconds() if row.ended_at else None,
             outcome=row.outcome,
             error=row.error,
+            began=row.began,
+            again=row.again,
         )
         for row in rows
     ]

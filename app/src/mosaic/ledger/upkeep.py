@@ -37,8 +37,9 @@ def sweep(
 ) -> tuple[list[TaskCall], int]:
     """Find parts that nobody works on; return the calls to publish again and how many parts gave up.
 
-    A part accepted long ago is lost only when its queue is empty: else it waits its turn. `queue_is_empty`
-    takes a task name. The caller publishes after the commit: a crash in between only delays.
+    A part accepted long ago is lost only when its queue is empty: else it waits its turn. One that reports
+    may run for as long as it does so. `queue_is_empty` takes a task name. The caller publishes after the
+    commit: a crash in between only delays.
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))):
         return [], 0
@@ -73,7 +74,7 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
     accepted = and_(Part.state == ACCEPTED, Part.published_at < _ago(rules.accepted_seconds))
     running = and_(
         Part.state == RUNNING,
-        Part.started_at < _ago(rules.running_seconds),
+        func.greatest(Part.started_at, Part.reported_at) < _ago(rules.running_seconds),
         Part.published_at < _ago(rules.running_seconds),
     )
     return (

@@ -6,12 +6,13 @@ job's end is noticed. Whoever marks the part done has had the effect; any other 
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import case, exists, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -31,6 +32,8 @@ from mosaic.ledger.models import (
 )
 
 ERROR_LENGTH = 500
+# A task that reports does so each second; what it computes until the next report goes with its process.
+MOST_LOST_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,20 @@ class Runner:
     redelivered: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class PartWork:
-    """What a task is given: its part's parameters and those of its job."""
+    """What a task is given: its part's parameters and those of its job, and the latest checkpoint, if any.
+
+    `reported` is when the attempt last reported its progress, by this process's monotonic clock.
+    """
 
     attempt: int
     job_id: uuid.UUID
     index: int
     params: dict[str, Any]
     job_params: dict[str, Any]
+    checkpoint: dict[str, Any] | None = None
+    reported: float = -math.inf
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,24 @@ def begin(session: Session, runner: Runner, job_id: uuid.UUID, index: int) -> Pa
         .where(Attempt.job_id == job_id, Attempt.index == index, Attempt.outcome.is_(None))
         .values(outcome=LOST, ended_at=func.clock_timestamp())
     )
+    resumed = _resumed(session, part)
     part.attempts += 1
     part.state = RUNNING
     part.host, part.pid = runner.host, runner.pid
     part.started_at = func.clock_timestamp()
-    attempt = _insert_attempt(session, runner, job_id, index, part.attempts)
+    attempt = _insert_attempt(session, runner, job_id, index, part.attempts, resumed=resumed)
+    part.latest_attempt = attempt
     job_params = session.scalar(select(Job.params).where(Job.id == job_id)) or {}
-    return PartWork(attempt, job_id, index, part.params, job_params)
+    return PartWork(attempt, job_id, index, part.params, job_params, part.checkpoint)
+
+
+def _resumed(session: Session, part: Part) -> dict[str, float]:
+    """Return where the next attempt at a part resumes, and how many seconds at most it computes again."""
+    if part.progress is None or part.reported_at is None:
+        return {}
+    heard = max(part.reported_at, part.started_at or part.reported_at)
+    silence = session.execute(select(func.clock_timestamp())).scalar_one() - heard
+    return {"began": part.progress, "again": min(silence.total_seconds(), MOST_LOST_SECONDS)}
 
 
 def begin_partless(session: Session, runner: Runner) -> int:
@@ -113,6 +132,8 @@ def finish(session: Session, work: PartWork, runner: Runner, product: Product) -
             host=runner.host,
             pid=runner.pid,
             result=product.result,
+            progress=case((Part.progress.is_not(None), 1.0)),
+            checkpoint=null(),
             error=None,
             ended_at=func.clock_timestamp(),
         )
@@ -199,6 +220,7 @@ def _insert_attempt(
     number: int,
     outcome: str | None = None,
     error: str | None = None,
+    resumed: Mapping[str, float] | None = None,
 ) -> int:
     statement = insert(Attempt).values(
         task_id=runner.task_id,
@@ -213,6 +235,7 @@ def _insert_attempt(
         error=error,
         started_at=func.clock_timestamp(),
         ended_at=func.clock_timestamp() if outcome else None,
+        **(resumed or {}),
     )
     return session.execute(statement.returning(Attempt.id)).scalar_one()
 

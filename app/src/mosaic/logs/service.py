@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
 
 import pika
 import pika.exceptions
+
+from celery_durable import systemd
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +23,16 @@ CALM_SECONDS = 30.0
 
 class Stop(Exception):  # noqa: N818  ends a loop; nothing went wrong
     """The service was told to end."""
+
+
+class Service(Protocol):
+    """What runs until it is told to stop."""
+
+    def run(self) -> None:
+        """Run until `stop`."""
+
+    def stop(self) -> None:
+        """End `run` soon."""
 
 
 def connect(url: str, heartbeat: int, name: str, attempts: int = 1) -> pika.BlockingConnection:
@@ -55,3 +70,15 @@ def run_for_ever(work: Callable[[], None], what: str, pause: Callable[[float], N
 def describe(error: BaseException) -> str:
     """Return an error in one line; some of pika's have no text."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def run_until_signal(service: Service) -> None:
+    """Run a service until SIGTERM or SIGINT."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        systemd.stopping()
+        service.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    service.run()

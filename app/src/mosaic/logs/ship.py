@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pika
@@ -25,7 +23,7 @@ from mosaic.config import Config, ConfigError
 from mosaic.ledger.log_records import Entry
 from mosaic.logging_setup import SEVERITIES
 from mosaic.logs.journal import CursorFile, Journal, own_unit, to_entry
-from mosaic.logs.service import Stop, connect, run_for_ever
+from mosaic.logs.service import Stop, connect, run_for_ever, run_until_signal
 
 logger = logging.getLogger(__name__)
 
@@ -139,12 +137,4 @@ def _close(connection: pika.BlockingConnection) -> None:
 
 def serve(config: Config) -> None:
     """Ship this host's journal until SIGTERM or SIGINT."""
-    shipper = LogShipper(config, CursorFile(state_directory() / CURSOR_NAME))
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        systemd.stopping()
-        shipper.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    shipper.run()
+    run_until_signal(LogShipper(config, CursorFile(state_directory() / CURSOR_NAME)))

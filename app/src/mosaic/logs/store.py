@@ -10,10 +10,8 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import signal
 import threading
 import time
-from types import FrameType
 from typing import Any
 
 import pika
@@ -26,7 +24,7 @@ from mosaic.config import Config
 from mosaic.ledger import log_records
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.log_records import Entry
-from mosaic.logs.service import Stop, connect, run_for_ever
+from mosaic.logs.service import Stop, connect, run_for_ever, run_until_signal
 
 logger = logging.getLogger(__name__)
 
@@ -159,12 +157,4 @@ def _commit(batch: list[Entry]) -> bool:
 
 def serve(config: Config) -> None:
     """Store log records until SIGTERM or SIGINT."""
-    store = LogStore(config)
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        systemd.stopping()
-        store.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    store.run()
+    run_until_signal(LogStore(config))

@@ -15,14 +15,15 @@ from sqlalchemy.orm import Session
 
 from mosaic.ledger.models import DONE, Attempt, DrillAttempt, PeriodicRun
 from mosaic.ledger.periodic import TICK
+from mosaic.settings import LONG_HARD_TIME_LIMIT_SECONDS
 
 # A row appears when its transaction commits, which is later than the time in it: the database ends
 # transactions that are idle for 10 s.
 COMMIT_SECONDS = 15
 # Rows are found by the index on their start: longer than the hard time limit, and than a lost attempt waits
 # for its successor, which ends it.
-LONGEST_SECONDS = 900
-BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 240.0)
+LONGEST_SECONDS = LONG_HARD_TIME_LIMIT_SECONDS + 300
+BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 240.0, 600.0)
 DRILL_TASK = "mosaic.drill.work"
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
+from celery_durable.pool import is_pool_process
 
 from mosaic.config import load_config
-from mosaic.ledger import periodic, work
+from mosaic.ledger import checkpoints, periodic, work
+from mosaic.ledger.checkpoints import REPORT_SECONDS, AttemptOverError
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, FAILED
 from mosaic.ledger.work import PartWork, Product, Runner
 from mosaic.publish import publish
+from mosaic.settings import LONG_HARD_TIME_LIMIT_SECONDS, LONG_SOFT_TIME_LIMIT_SECONDS
 
 if TYPE_CHECKING:
     BaseTask = Task[Any, Any]
@@ -24,6 +28,7 @@ else:
 
 logger = logging.getLogger(__name__)
 
+NICE = 10
 MAX_COUNTDOWN_SECONDS = 8  # the longest that a task waits once the database is back
 
 
@@ -64,7 +69,8 @@ class PartTask(MosaicTask):
     """A task that does one part: `run` takes a PartWork and returns a Product, and touches nothing else.
 
     A part that is done already is left alone, so a second delivery changes nothing. An exception of `run`
-    fails the part and its job for good; an absent database does not.
+    fails the part and its job for good; an absent database does not. A `run` of more than some seconds calls
+    `checkpoint`, and begins at `part.checkpoint` if there is one.
     """
 
     abstract = True
@@ -83,9 +89,27 @@ class PartTask(MosaicTask):
         except DATABASE_AWAY as error:
             raise self.try_again(error) from error
 
+    def checkpoint(self, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
+        """Report that `fraction` of the part is done; an attempt that resumes it is given `state` (JSON).
+
+        `run` calls this after each piece of work of well under a second; it is kept once a second. Raises
+        AttemptOverError, to be let through, when there is nothing more to do: the job was cancelled, or
+        another attempt has resumed from the latest checkpoint.
+        """
+        now = time.monotonic()
+        if now - part.reported < REPORT_SECONDS:
+            return
+        with transaction() as session:
+            checkpoints.report(session, part, fraction, state)
+        part.reported = now
+
     def _attempt(self, part: PartWork, runner: Runner) -> None:
         try:
             product: Product = self.run(part)
+        except AttemptOverError:
+            with transaction() as session:
+                checkpoints.leave(session, part)
+            return
         except DATABASE_AWAY as error:
             with transaction() as session:
                 work.put_off(session, part, f"{type(error).__name__}: {error}")
@@ -97,7 +121,22 @@ class PartTask(MosaicTask):
         with transaction() as session:
             due = work.finish(session, part, runner, product)
         if self.publishes_join:
-            publish(self.app, [TaskCall(task, (str(part.job_id), index)) for task, index in due])
+            # What ends a job waits behind nothing that begins another.
+            publish(self.app, [TaskCall(task, (str(part.job_id), index), urgent=True) for task, index in due])
+
+
+class LongPartTask(PartTask):
+    """A task of minutes: it calls `checkpoint`, and its kind's routing key is `long`."""
+
+    abstract = True
+    soft_time_limit = LONG_SOFT_TIME_LIMIT_SECONDS
+    time_limit = LONG_HARD_TIME_LIMIT_SECONDS
+
+    def __call__(self, job: str, index: int) -> None:
+        """Do the part, behind whatever else wants the processors of this host."""
+        if is_pool_process():
+            os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        super().__call__(job, index)
 
 
 class PeriodicTask(MosaicTask):

@@ -1,8 +1,8 @@
-"""The sign of life that a worker or beat gives each second, from a thread of its own, to the database.
+"""The heartbeat that a worker or beat sends each second, from a thread of its own, to the database.
 
-Not over the broker: the console must tell a worker that lost its broker from one that died. The connection is
-psycopg's own and not the engine's: pool processes are forked while the thread runs, and psycopg never touches
-a connection that another process made.
+Not over the broker: the console must distinguish a worker that lost its broker from one that died. The
+connection is psycopg's own and not the engine's: pool processes are forked while the thread runs, and psycopg
+never touches a connection that another process made.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sqlalchemy import make_url
 
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import CONNECT_ARGUMENTS
-from mosaic.ledger.heartbeats import Pulse
+from mosaic.ledger.heartbeats import Source
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
-# A sign that a crash of the database loses is replaced within a second: it need not wait for the disk.
+# A heartbeat that a crash of the database loses is replaced within a second: it need not wait for the disk.
 OPTIONS = "-c synchronous_commit=off -c statement_timeout=3000"
 
 
@@ -39,12 +39,12 @@ def connect(url: str) -> psycopg.Connection:
 
 
 class HeartbeatThread:
-    """Renews one process's sign of life until it is stopped; an absent database only interrupts."""
+    """Sends one process's heartbeat until it is stopped; an absent database only interrupts."""
 
-    def __init__(self, url: str, pulse: Pulse, details: Callable[[], dict[str, Any]]) -> None:
-        """Give the sign of `pulse`, with what `details` returns at that moment (JSON)."""
+    def __init__(self, url: str, source: Source, details: Callable[[], dict[str, Any]]) -> None:
+        """Send as `source`, with what `details` returns at that moment (JSON)."""
         self._url = url
-        self._pulse = pulse
+        self._source = source
         self._details = details
         self._stop = threading.Event()
         self._connection: psycopg.Connection | None = None
@@ -63,13 +63,13 @@ class HeartbeatThread:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stop.is_set():
-            self._tell(lambda connection: heartbeats.renew(connection, self._pulse, self._details()))
+            self._execute(lambda connection: heartbeats.renew(connection, self._source, self._details()))
             due = max(due + PERIOD_SECONDS, time.monotonic())
             self._stop.wait(due - time.monotonic())
-        self._tell(lambda connection: heartbeats.end(connection, self._pulse))
+        self._execute(lambda connection: heartbeats.end(connection, self._source))
         self._drop()
 
-    def _tell(self, what: Callable[[psycopg.Connection], None]) -> None:
+    def _execute(self, what: Callable[[psycopg.Connection], None]) -> None:
         try:
             if self._connection is None:
                 self._connection = connect(self._url)
@@ -77,13 +77,13 @@ class HeartbeatThread:
             self._away = False
         except (psycopg.Error, OSError) as error:
             if not self._away:
-                logger.warning("no sign of life, the database does not answer: %s", error)
+                logger.warning("no heartbeat, the database does not answer: %s", error)
             self._away = True
             self._drop()
         except Exception:
             # A thread that ends would show a host as dead that works.
             if not self._away:
-                logger.exception("no sign of life, what it tells could not be gathered")
+                logger.exception("no heartbeat, its details could not be gathered")
             self._away = True
 
     def _drop(self) -> None:

@@ -1,4 +1,4 @@
-"""What a worker and beat tell of themselves with each sign of life."""
+"""What a worker and beat report about themselves with each heartbeat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from mosaic import proxy_state
 from mosaic.config import load_config
-from mosaic.ledger.heartbeats import BEAT, WORKER, Pulse
+from mosaic.ledger.heartbeats import BEAT, WORKER, Source
 from mosaic.worker.heartbeat import HeartbeatThread
 
 
@@ -50,21 +50,21 @@ def beat_details(scheduler: Any) -> dict[str, Any]:
 
 
 def begin_worker(worker: Any) -> None:
-    """Begin the signs of life of a worker that consumes (celery.worker.WorkController)."""
+    """Begin the heartbeats of a worker that consumes (celery.worker.WorkController)."""
     proxy_socket = load_config().broker.proxy_socket
     instance = str(worker.hostname).partition("@")[0]
     _begin(instance, WORKER, lambda: worker_details(worker, proxy_socket))
 
 
 def begin_beat(scheduler: Any) -> None:
-    """Begin the signs of life of beat."""
+    """Begin the heartbeats of beat."""
     _begin("beat", BEAT, lambda: beat_details(scheduler))
 
 
 def _begin(instance: str, kind: str, details: Callable[[], dict[str, Any]]) -> None:
     config = load_config()
-    pulse = Pulse(f"{instance}@{config.host}", kind, config.host, os.getpid())
-    thread = HeartbeatThread(config.database.url, pulse, details)
+    source = Source(f"{instance}@{config.host}", kind, config.host, os.getpid())
+    thread = HeartbeatThread(config.database.url, source, details)
     thread.start()
     # Beat has no signal of its end.
     atexit.register(thread.stop)

@@ -44,7 +44,7 @@ CHARTS = (
         "Messages, by queue",
         "messages",
         "queue",
-        # A log tail's queue lives as long as somebody looks.
+        # A log tail's queue lives as long as somebody follows the logs.
         'max by (queue) (rabbitmq_detailed_queue_messages{vhost="mosaic", queue!~"mosaic[.]tail[.].+"})',
     ),
     # A broker counts the messages of those quorum queues whose leader it runs.

@@ -1,4 +1,4 @@
-"""The latest jobs, for every page that lists them; asked for only while somebody looks."""
+"""The latest jobs, for every page that lists them; read only while somebody follows them."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class LatestJobs:
 
     async def events(self, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
         """Yield the list now and whenever it has changed; while the database is away, wait for it."""
-        told: list[JobSummary] | None = None
+        sent: list[JobSummary] | None = None
         while True:
             try:
-                latest = told if is_away() else await self.read()
+                latest = sent if is_away() else await self.read()
             except SQLAlchemyError:
-                latest = told
-            if latest is not None and latest != told:
-                told = latest
+                latest = sent
+            if latest is not None and latest != sent:
+                sent = latest
                 yield Event([job.model_dump(mode="json") for job in latest], "jobs")
             await asyncio.sleep(PERIOD_SECONDS)

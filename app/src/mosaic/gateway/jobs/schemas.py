@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -20,7 +20,7 @@ class Accepted(BaseModel):
 
 
 class PartAnswer(BaseModel):
-    """One part of a job."""
+    """One part of a job; `progress`, from 0 to 1, is null where its task does not report."""
 
     part: int
     state: str
@@ -30,11 +30,13 @@ class PartAnswer(BaseModel):
     started: datetime.datetime | None
     ended: datetime.datetime | None
     error: str | None
+    progress: float | None
+    reported: datetime.datetime | None
 
     @classmethod
     def of(cls, part: PartView) -> PartAnswer:
         """Return the answer for a part as the ledger shows it."""
-        return cls(part=part.index, **{key: value for key, value in vars(part).items() if key != "index"})
+        return cls(part=part.index, **vars(part))
 
 
 class JobSummary(BaseModel):
@@ -47,40 +49,22 @@ class JobSummary(BaseModel):
     seconds: float
     total: int
     done: int
+    progress: float
     by_host: dict[str, int]
     error: str | None
     params: dict[str, Any]
 
     @classmethod
-    def of(cls, view: JobView) -> JobSummary:
+    def of(cls, view: JobView) -> Self:
         """Return the answer for a job as the ledger shows it."""
-        return cls(**_job_fields(view))
+        parts = [PartAnswer.of(part) for part in view.parts]
+        return cls(job=view.id, **{**vars(view), "parts": parts})
 
 
 class JobAnswer(JobSummary):
     """A job with its parts."""
 
     parts: list[PartAnswer]
-
-    @classmethod
-    def of(cls, view: JobView) -> JobAnswer:
-        """Return the answer for a job as the ledger shows it."""
-        return cls(**_job_fields(view), parts=[PartAnswer.of(part) for part in view.parts])
-
-
-def _job_fields(view: JobView) -> dict[str, Any]:
-    return {
-        "job": view.id,
-        "kind": view.kind,
-        "state": view.state,
-        "created": view.created,
-        "seconds": view.seconds,
-        "total": view.total,
-        "done": view.done,
-        "by_host": view.by_host,
-        "error": view.error,
-        "params": view.params,
-    }
 
 
 class AttemptList(BaseModel):

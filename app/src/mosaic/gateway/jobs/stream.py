@@ -1,4 +1,4 @@
-"""Following one job: what is new since the last look, for one stream."""
+"""Following one job: what is new since the last reading, for one stream."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mosaic.ledger.progress import OVERLAP, Change
 
 PERIOD_SECONDS = 0.15
 AWAY_SECONDS = 1.0
-# What comes with one look; a page fetches the others by itself.
-TILES_A_LOOK = 64
+# What comes with one reading; a page fetches the others by itself.
+TILES_A_READING = 64
 
 
 class JobFollower:
-    """Remembers each part as it was told last; `after` is the latest event's time before a cut.
+    """Remembers each part as it was sent last; `after` is the latest event's time before a cut.
 
     With `tiles`, the PNG of a tile that has just been done comes ahead of the news: asking for each by itself
     costs a person time and the lab more work.
@@ -42,14 +42,14 @@ class JobFollower:
         self._cursor: datetime.datetime | None = None
         self._after = after
         self._parts: dict[int, PartView] = {}
-        self._told: dict[str, Any] = {}
+        self._sent: dict[str, Any] = {}
 
     def read(self) -> list[Event] | None:
-        """Return the events since the last look; None when the job is gone. Raises SQLAlchemyError."""
+        """Return the events since the last reading; None when the job is gone. Raises SQLAlchemyError."""
         with transaction() as session:
             change = progress.changes(session, self._job_id, self._cursor)
             if change is not None and change.state != RUNNING and self._cursor is not None:
-                # The last look at a job takes in everything: nothing may be missing from the final picture.
+                # The last reading takes in everything: nothing may be missing from the final picture.
                 change = progress.changes(session, self._job_id, None)
             if change is None:
                 return None
@@ -68,7 +68,7 @@ class JobFollower:
     def _tiles(self, session: Session, change: Change, fresh: list[PartView]) -> list[tuple[int, bytes]]:
         """Return tiles of these parts; none of a job that had ended before, which a browser may have kept."""
         had_ended = change.state != RUNNING and self._cursor is None
-        done = [part.index for part in fresh if part.state == DONE][:TILES_A_LOOK]
+        done = [part.index for part in fresh if part.state == DONE][:TILES_A_READING]
         if not self._with_tiles or had_ended or not done:
             return []
         found = jobs.blobs(session, self._job_id, "tile", Blob.index.in_(done))
@@ -86,9 +86,9 @@ class JobFollower:
             answers = [PartAnswer.of(part).model_dump(mode="json") for part in fresh]
             events.append(Event(answers, "parts", mark))
         summary = self._summary(change)
-        if {**summary, "seconds": 0} != {**self._told, "seconds": 0}:
+        if {**summary, "seconds": 0} != {**self._sent, "seconds": 0}:
             events.append(Event(summary, "job", mark))
-            self._told = summary
+            self._sent = summary
         return events
 
     def _summary(self, change: Change) -> dict[str, Any]:
@@ -102,6 +102,7 @@ class JobFollower:
             "error": change.error,
             "total": len(self._parts),
             "done": len(done),
+            "progress": round(sum(part.share for part in self._parts.values()) / max(1, len(self._parts)), 4),
             "by_host": dict(sorted(hosts.items())),
             "seconds": round((end - change.created).total_seconds(), 3),
         }
@@ -129,4 +130,5 @@ async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGen
 
 
 def _latest(part: PartView) -> datetime.datetime | None:
-    return max((at for at in (part.started, part.ended) if at is not None), default=None)
+    times = (part.started, part.reported, part.ended)
+    return max((at for at in times if at is not None), default=None)

@@ -1,7 +1,7 @@
-"""Which brokers are of use, by the check beside each, and what the cluster says of itself.
+"""Which brokers are healthy, by the check beside each, and what the cluster says about itself.
 
 The check (role broker_check) answers on behalf of its broker alone. The management API does not do for this:
-a broker asked for its nodes waits for the one that is frozen, and would look dead with it.
+a broker asked for its nodes waits for the one that is frozen, and would seem dead with it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DETAILS_SECONDS = 2.0
 
 
 @dataclass
-class BrokerLook:
-    """How a broker stands: `up` is None until it was looked at; `since` when it last changed."""
+class BrokerCheck:
+    """The latest verdict on a broker: `up` is None before the first; `since` when it last changed."""
 
     name: str
     up: bool | None = None
@@ -34,8 +34,8 @@ class BrokerLook:
     since: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     misses: int = 0
 
-    def turn(self, up: bool, reason: str = "") -> bool:
-        """Take a verdict; return whether anything is new."""
+    def record(self, up: bool, reason: str = "") -> bool:
+        """Record a verdict; return whether anything is new."""
         self.misses = 0
         if (up, reason) == (self.up, self.reason):
             return False
@@ -46,59 +46,53 @@ class BrokerLook:
 
 
 class BrokerWatch:
-    """Looks at every broker twice a second, and at the cluster's own account every two seconds."""
+    """Asks the check of every broker twice a second, and the cluster every two seconds."""
 
     def __init__(self, lab: Lab, context: ssl.SSLContext, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever a verdict or the account is new."""
+        """Call `changed` whenever a verdict, or what the cluster says, is new."""
         self._lab = lab
         self._context = context
         self._changed = changed
         self._management = Management(lab, context)
-        self.looks = {name: BrokerLook(name) for name in lab.brokers}
+        self.checks = {name: BrokerCheck(name) for name in lab.brokers}
         self.nodes: list[Document] = []
         self.queues: list[Document] = []
-        self.account_error = ""
-        self._account_at: float | None = None
-
-    @property
-    def account_age(self) -> float | None:
-        """Seconds since the cluster last gave its account; None before the first."""
-        return None if self._account_at is None else time.monotonic() - self._account_at
+        self.cluster_error = ""
 
     def is_up(self, name: str) -> bool:
-        """Return whether a broker is of use."""
-        return self.looks[name].up is True
+        """Return whether a broker is healthy."""
+        return self.checks[name].up is True
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Watch until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for look in self.looks.values():
-                tasks.create_task(self._check_for_ever(look))
-            tasks.create_task(self._account_for_ever())
+            for check in self.checks.values():
+                tasks.create_task(self._check_for_ever(check))
+            tasks.create_task(self._read_cluster_for_ever())
 
     async def close(self) -> None:
         """Close the connections."""
         await self._management.close()
 
-    async def _check_for_ever(self, look: BrokerLook) -> None:
+    async def _check_for_ever(self, check: BrokerCheck) -> None:
         while True:
             started = time.monotonic()
-            if self._take(look, await self._verdict(look.name)):
+            if self._take(check, await self._verdict(check.name)):
                 self._changed()
             # After a miss at once: what matters is how soon a second one is known.
-            pause = 0.1 if look.misses else CHECK_SECONDS - (time.monotonic() - started)
+            pause = 0.1 if check.misses else CHECK_SECONDS - (time.monotonic() - started)
             await asyncio.sleep(max(0.1, pause))
 
-    def _take(self, look: BrokerLook, verdict: str | None) -> bool:
+    def _take(self, check: BrokerCheck, verdict: str | None) -> bool:
         if verdict is None:
-            look.misses += 1
-            misses = look.misses
+            check.misses += 1
+            misses = check.misses
             if misses < MISSES:
                 return False
-            changed = look.turn(False, "its host does not answer")
-            look.misses = misses
+            changed = check.record(False, "its host does not answer")
+            check.misses = misses
             return changed
-        return look.turn(verdict == "up", verdict.removeprefix("down:").strip() if verdict != "up" else "")
+        return check.record(verdict == "up", verdict.removeprefix("down:").strip() if verdict != "up" else "")
 
     async def _verdict(self, host: str) -> str | None:
         """Return the check's line, or None when there is no answer in time."""
@@ -116,22 +110,21 @@ class BrokerWatch:
                 with contextlib.suppress(OSError):
                     writer.transport.abort()
 
-    async def _account_for_ever(self) -> None:
+    async def _read_cluster_for_ever(self) -> None:
         while True:
             with contextlib.suppress(ManagementError):
-                await self.take_account()
+                await self.read_cluster()
             await asyncio.sleep(DETAILS_SECONDS)
 
-    async def take_account(self) -> None:
+    async def read_cluster(self) -> None:
         """Ask the cluster now. Raises ManagementError."""
         try:
             self.nodes = await self._management.nodes(self.is_up)
             self.queues = await self._management.queues(self.is_up)
         except ManagementError as error:
-            if self.account_error != str(error):
-                self.account_error = str(error)
+            if self.cluster_error != str(error):
+                self.cluster_error = str(error)
                 self._changed()
             raise
-        self.account_error = ""
-        self._account_at = time.monotonic()
+        self.cluster_error = ""
         self._changed()

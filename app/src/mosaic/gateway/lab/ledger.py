@@ -1,4 +1,4 @@
-"""What the console asks the ledger twice a second, in a thread of its own.
+"""What the console reads from the ledger twice a second, in a thread of its own.
 
 A frozen database answers nobody, and what waits for it cannot be called back: it must not hold up the threads
 that serve requests, nor the loop.
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mosaic.ledger import heartbeats, periodic
-from mosaic.ledger.heartbeats import Life
+from mosaic.ledger.heartbeats import Process
 from mosaic.ledger.models import ACCEPTED, RUNNING, Job, Part
 from mosaic.ledger.periodic import Run
 
@@ -31,12 +31,12 @@ AWAY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class LedgerLook:
-    """One look: who lives, what beat last did, how much is under way; `seconds` that the look took."""
+class LedgerReading:
+    """What was read at once: processes, runs of periodic tasks, work under way; `seconds` that it took."""
 
     at: float
     seconds: float
-    lives: list[Life]
+    processes: list[Process]
     runs: dict[str, Run]
     running_jobs: int
     waiting_parts: int
@@ -45,26 +45,28 @@ class LedgerLook:
 
 
 class LedgerWatch:
-    """Looks until cancelled; `look` is the latest, `error` why there is none now."""
+    """Reads until cancelled; `reading` is the latest, `error` why there is none now."""
 
     def __init__(self, engine: Engine, changed: Callable[[], None]) -> None:
-        """Look through `engine`, which nobody else should use; call `changed` after each look."""
+        """Read through `engine`, which nobody else should use; call `changed` after each reading."""
         # No transaction spans the questions: none of them may hold a lock that a migration waits for.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._changed = changed
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ledger-watch")
-        self.look: LedgerLook | None = None
+        self.reading: LedgerReading | None = None
         self.error = ""
 
     @property
     def is_away(self) -> bool:
         """Whether the database has not answered for a while: then nobody should wait for it."""
-        return bool(self.error) and (self.look is None or time.monotonic() - self.look.at > AWAY_SECONDS)
+        return bool(self.error) and (
+            self.reading is None or time.monotonic() - self.reading.at > AWAY_SECONDS
+        )
 
     async def run(self) -> None:
-        """Look twice a second."""
+        """Read twice a second."""
         loop = asyncio.get_running_loop()
-        pending: asyncio.Future[LedgerLook] | None = None
+        pending: asyncio.Future[LedgerReading] | None = None
         while True:
             started = time.monotonic()
             pending = pending or loop.run_in_executor(self._executor, self._read)
@@ -73,7 +75,7 @@ class LedgerWatch:
                 self._take(pending)
                 pending = None
             else:
-                self.error = "it does not answer"
+                self.error = f"no answer within {ANSWER_SECONDS} s"
             self._changed()
             await asyncio.sleep(max(0.1, PERIOD_SECONDS - (time.monotonic() - started)))
 
@@ -83,15 +85,15 @@ class LedgerWatch:
         with contextlib.suppress(SQLAlchemyError):
             self._engine.dispose()
 
-    def _take(self, done: asyncio.Future[LedgerLook]) -> None:
+    def _take(self, done: asyncio.Future[LedgerReading]) -> None:
         try:
-            self.look = done.result()
+            self.reading = done.result()
             self.error = ""
         except SQLAlchemyError as error:
-            self.error = "it refuses connections" if "refused" in str(error) else "it does not answer"
+            self.error = "connection refused" if "refused" in str(error) else "connection failed"
             logger.debug("the ledger does not answer: %s", error)
 
-    def _read(self) -> LedgerLook:
+    def _read(self) -> LedgerReading:
         started = time.monotonic()
         with Session(self._engine) as session:
             open_parts = session.execute(
@@ -104,13 +106,13 @@ class LedgerWatch:
                 text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
             )
             running = session.scalar(select(func.count()).select_from(Job).where(Job.state == RUNNING))
-            lives = heartbeats.read(session)
+            processes = heartbeats.read(session)
             runs = periodic.latest(session)
         now = time.monotonic()
-        return LedgerLook(
+        return LedgerReading(
             at=now,
             seconds=round(now - started, 4),
-            lives=lives,
+            processes=processes,
             runs=runs,
             running_jobs=int(running or 0),
             waiting_parts=parts.get(ACCEPTED, 0),

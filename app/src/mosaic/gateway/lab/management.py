@@ -1,4 +1,4 @@
-"""The brokers' management API, as a user who may look and not touch."""
+"""The brokers' management API, as a user who may read and change nothing."""
 
 from __future__ import annotations
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from fastapi import APIRouter, Response
 
 from mosaic.gateway.deps import TheStreams, TheWatch
 from mosaic.gateway.errors import ApiError
 from mosaic.gateway.lab.schemas import LabState
-from mosaic.gateway.sse import Event
 
 router = APIRouter(prefix="/api/lab")
 
@@ -25,9 +22,4 @@ async def show_lab(watch: TheWatch) -> LabState:
 @router.get("/events", response_class=Response)
 async def follow_lab(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the lab: an event `lab` now and at each change; after a cut it goes on with the latest."""
-
-    async def events() -> AsyncGenerator[Event, None]:
-        async for state in watch.feed.values():
-            yield Event(state.model_dump(mode="json"), "lab")
-
-    return streams.answer(events())
+    return streams.answer(watch.feed.events("lab"))

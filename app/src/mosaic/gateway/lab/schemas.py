@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-# `late`: part of it is missing; `unknown`: nobody can tell now.
+# `late`: part of it is missing; `unknown`: it cannot be known now.
 State = Literal["up", "late", "down", "unknown"]
 
 
@@ -48,7 +48,7 @@ class InstanceState(BaseModel):
 
 
 class WorkerState(BaseModel):
-    """A worker host with its instances, and its proxy (None: it does not tell)."""
+    """A worker host with its instances, and its proxy (None: it does not answer)."""
 
     host: str
     state: State
@@ -61,7 +61,7 @@ class WorkerState(BaseModel):
 
 
 class DatabaseState(BaseModel):
-    """The database; `answer_ms` is what the console's own look took."""
+    """The database; `answer_ms` is what the console's own reading took."""
 
     state: State
     reason: str
@@ -88,9 +88,11 @@ class Work(BaseModel):
 
 
 class GatewayState(BaseModel):
-    """This gateway and its proxy."""
+    """This gateway; state and reason are those of its proxy (None: it does not answer)."""
 
     host: str
+    state: State
+    reason: str
     proxy: list[ProxyServer] | None
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from sqlalchemy import make_url
+
 from mosaic import proxy_state
 from mosaic.config import Config
 from mosaic.gateway.charts.prometheus import Prometheus, PrometheusError
@@ -17,8 +19,15 @@ from mosaic.gateway.lab.brokers import BrokerWatch
 from mosaic.gateway.lab.ledger import LedgerWatch
 from mosaic.gateway.lab.management import trust
 from mosaic.gateway.lab.rates import Rates
-from mosaic.gateway.lab.schemas import DatabaseState, GatewayState, LabState, ProxyServer, Work
-from mosaic.gateway.lab.states import beat_state, broker_states, proxy_servers, worker_states
+from mosaic.gateway.lab.reasons import reason
+from mosaic.gateway.lab.schemas import DatabaseState, LabState, ProxyServer, Work
+from mosaic.gateway.lab.states import (
+    beat_state,
+    broker_states,
+    gateway_state,
+    proxy_servers,
+    worker_states,
+)
 from mosaic.gateway.queues.states import QueueList, queue_list
 from mosaic.ledger.database import make_engine
 
@@ -37,6 +46,7 @@ class LabWatch:
     def __init__(self, config: Config) -> None:
         """Watch the lab of `config`; nothing runs yet."""
         self._config = config
+        self._database = make_url(config.database.url).host or config.host
         self._rates = Rates()
         self._proxy: list[ProxyServer] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,9 +79,9 @@ class LabWatch:
 
     @property
     def brokers_are_down(self) -> bool:
-        """Whether every broker was looked at and none is of use."""
-        looks = self.brokers.looks.values() if self.brokers else ()
-        return bool(looks) and all(look.up is False for look in looks)
+        """Whether every broker was checked and none is healthy."""
+        checks = self.brokers.checks.values() if self.brokers else ()
+        return bool(checks) and all(check.up is False for check in checks)
 
     def start(self) -> None:
         """Begin to watch; needs a running loop."""
@@ -95,30 +105,32 @@ class LabWatch:
 
     def update(self) -> None:
         """Put together what was seen, for the readers."""
-        look, error = self.ledger.look, self.ledger.error
-        answers = look is not None and not error
+        reading, error = self.ledger.reading, self.ledger.error
+        down = reason("DatabaseDown", error, host=self._database) if error else ""
+        away = down or ("" if reading else "The console has not read the database yet.")
+        known = None if away else reading
         brokers = self.brokers
         if brokers is not None:
-            self.queues.set(queue_list(brokers.queues, brokers.account_error))
+            self.queues.set(queue_list(brokers.queues, brokers.cluster_error))
         self.feed.set(
             LabState(
-                brokers=broker_states(brokers.looks.values(), brokers.nodes, brokers.queues)
+                brokers=broker_states(brokers.checks.values(), brokers.nodes, brokers.queues)
                 if brokers
                 else [],
-                cluster_reason=brokers.account_error if brokers else "",
-                workers=worker_states(self._config.lab.workers, look, answers, self._rates),
+                cluster_reason=brokers.cluster_error if brokers else "",
+                workers=worker_states(self._config.lab.workers, reading, away, self._rates),
                 database=DatabaseState(
-                    state="up" if answers else "down" if error else "unknown",
-                    reason=error,
-                    answer_ms=round(look.seconds * 1000) if look and answers else None,
-                    connections=look.connections if look and answers else None,
+                    state="down" if down else "up" if known else "unknown",
+                    reason=down,
+                    answer_ms=round(known.seconds * 1000) if known else None,
+                    connections=known.connections if known else None,
                 ),
-                beat=beat_state(look, answers),
-                gateway=GatewayState(host=self._config.host, proxy=self._proxy),
+                beat=beat_state(reading, away),
+                gateway=gateway_state(self._config.host, self._proxy),
                 work=Work(
-                    running_jobs=look.running_jobs if look and answers else None,
-                    waiting_parts=look.waiting_parts if look and answers else None,
-                    running_parts=look.running_parts if look and answers else None,
+                    running_jobs=known.running_jobs if known else None,
+                    waiting_parts=known.waiting_parts if known else None,
+                    running_parts=known.running_parts if known else None,
                 ),
                 alerts=self._alerts,
             )

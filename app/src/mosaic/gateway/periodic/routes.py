@@ -70,25 +70,26 @@ class BeatAnswer(BaseModel):
 
 
 def schedule(watch: LabWatch) -> PeriodicList:
-    """Return the schedule as beat gave it with its latest sign of life."""
-    state, look = watch.feed.latest, watch.ledger.look
-    if state is None or look is None:
+    """Return the schedule as beat gave it with its latest heartbeat."""
+    state, reading = watch.feed.latest, watch.ledger.reading
+    if state is None or reading is None:
         return PeriodicList(beat=state.beat if state else None, entries=[])
-    life = min((one for one in look.lives if one.kind == BEAT), key=lambda one: one.age, default=None)
+    beats = [process for process in reading.processes if process.kind == BEAT]
+    process = min(beats, key=lambda one: one.age, default=None)
     entries = []
-    for entry in life.details.get("entries", []) if life else []:
-        age = (life.age if life else 0.0) + time.monotonic() - look.at
+    for entry in process.details.get("entries", []) if process else []:
+        age = (process.age if process else 0.0) + time.monotonic() - reading.at
         due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=float(entry["next_in"]) - age)
         entries.append(
             PeriodicEntry(
                 name=entry["name"],
                 task=entry["task"],
                 every=entry["every"],
-                # Rounded, or each look would seem to be a change.
+                # Rounded, or each reading would seem to be a change.
                 next=due.replace(microsecond=0),
                 sent=entry["last"],
                 runs=entry["runs"],
-                last_run=_run(look.runs.get(entry["task"])),
+                last_run=_run(reading.runs.get(entry["task"])),
             )
         )
     return PeriodicList(beat=state.beat, entries=sorted(entries, key=lambda entry: (entry.next, entry.name)))
@@ -97,7 +98,7 @@ def schedule(watch: LabWatch) -> PeriodicList:
 def _run(run: Run | None) -> LastRun | None:
     if run is None:
         return None
-    return LastRun(**{key: value for key, value in vars(run).items() if key not in ("task", "age")})
+    return LastRun(**vars(run))
 
 
 @router.get("/periodic")
@@ -111,11 +112,11 @@ async def follow_periodic(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the periodic tasks: an event `periodic` now and at each change."""
 
     async def events() -> AsyncGenerator[Event, None]:
-        told: PeriodicList | None = None
+        sent: PeriodicList | None = None
         while True:
             latest = schedule(watch)
-            if latest != told:
-                told = latest
+            if latest != sent:
+                sent = latest
                 yield Event(latest.model_dump(mode="json"), "periodic")
             await asyncio.sleep(PERIOD_SECONDS)
 

@@ -48,9 +48,7 @@ class LetterAnswer(BaseModel):
     def of(cls, letter: Letter) -> LetterAnswer:
         """Return the answer for a letter."""
         at = None if letter.at is None else datetime.datetime.fromtimestamp(letter.at, datetime.UTC)
-        return cls(
-            at=at, **{key: value for key, value in vars(letter).items() if key not in ("at", "id", "part")}
-        )
+        return cls(**{**vars(letter), "at": at})
 
 
 class LetterList(BaseModel):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from mosaic.gateway.deps import TheStreams, TheWatch
 from mosaic.gateway.queues.states import QueueList
-from mosaic.gateway.sse import Event
 
 router = APIRouter(prefix="/api/queues")
 
@@ -23,9 +20,4 @@ async def list_queues(watch: TheWatch) -> QueueList:
 @router.get("/events", response_class=Response)
 async def follow_queues(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the queues: an event `queues` now and at each change."""
-
-    async def events() -> AsyncGenerator[Event, None]:
-        async for queues in watch.queues.values():
-            yield Event(queues.model_dump(mode="json"), "queues")
-
-    return streams.answer(events())
+    return streams.answer(watch.queues.events("queues"))

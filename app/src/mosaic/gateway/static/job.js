@@ -15,10 +15,29 @@ function legend() {
     h("li", { "data-host": host, "data-count": parts }, swatch(host), h("span", {}, host), h("b", {}, String(parts))));
 }
 
+// Only parts of minutes report their progress.
+const reporting = new Map();
+function showProgress(parts) {
+  for (const part of parts.filter((one) => one.progress !== null)) {
+    const { part: index, state, host, progress } = part;
+    reporting.set(index, { index, state, host, percent: Math.floor(100 * progress) });
+  }
+  reconcile(find("parts"), [...reporting.values()].sort((a, b) => a.index - b.index), ({ index }) => index, partRow);
+  find("parts").hidden = reporting.size === 0;
+}
+
+function partRow({ index, state, host, percent }) {
+  return h("li", { "data-part": index, "data-percent": percent },
+    h("span", {}, `Part ${index}`),
+    h("progress", { max: 100, value: percent, "aria-label": `Part ${index}` }),
+    h("b", {}, `${percent} %`),
+    h("span", { class: "hostcount" }, swatch(host), host),
+    h("span", { class: `badge ${state}` }, state));
+}
+
 function describe() {
   const rate = job.seconds > 0 ? (job.done / job.seconds).toFixed(1) : "0";
-  find("progress").max = job.total;
-  find("progress").value = job.done;
+  find("progress").value = job.progress;
   find("state").textContent = job.state;
   find("state").className = `badge ${job.state}`;
   find("counts").textContent = `${job.done} of ${job.total} parts in ${seconds(job.seconds)}, ${rate} a second`;
@@ -59,12 +78,22 @@ function attemptRow(one) {
     h("td", {}, time(one.started)),
     h("td", { class: "number" }, seconds(one.seconds)),
     h("td", {}, h("span", { class: `badge ${state}` }, outcome)),
-    h("td", { class: "wrap soft" }, [one.redelivered ? "delivered again" : "", one.error ?? ""].filter(Boolean).join("; ")));
+    h("td", { class: "wrap soft" }, remarks(one).filter(Boolean).join("; ")));
 }
 
+const remarks = (one) => [
+  one.redelivered && "delivered again",
+  one.began !== null && `resumed at ${Math.floor(100 * one.began)} %, computes at most ${seconds(one.again)} again`,
+  one.error,
+];
+
+const attempted = new Map();
 function takeParts(parts) {
   result.parts?.(parts);
-  refreshAttempts();
+  showProgress(parts);
+  const known = parts.every((part) => attempted.get(part.part) === `${part.state} ${part.attempts}`);
+  for (const part of parts) attempted.set(part.part, `${part.state} ${part.attempts}`);
+  if (!known) refreshAttempts();
 }
 
 function takeJob(summary) {

@@ -31,7 +31,7 @@ async function cancel(job) {
 
 function row(job) {
   const hosts = Object.entries(job.by_host).map(([host, parts]) => h("span", { class: "hostcount" }, swatch(host), `${host} `, h("b", {}, String(parts))));
-  const progress = h("progress", { max: job.total, value: job.done, "aria-label": `${job.done} of ${job.total} parts done` });
+  const progress = h("progress", { max: 1, value: job.progress, "aria-label": `${job.done} of ${job.total} parts done` });
   return h("tr", {},
     h("td", {}, h("a", { href: `/jobs/${job.job}` }, job.kind)),
     h("td", {}, h("span", { class: `badge ${job.state}`, title: job.error }, words[job.state] ?? job.state)),

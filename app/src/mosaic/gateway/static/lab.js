@@ -44,7 +44,7 @@ function instanceRow(instance) {
 }
 
 function proxyLine(servers) {
-  if (servers === null) return h("p", { class: "proxy soft" }, "its proxy does not tell");
+  if (servers === null) return h("p", { class: "proxy soft" }, "its proxy does not answer");
   const marks = servers.map((server) => h("span", { class: `server ${server.state === "UP" ? "up" : "down"}`, title: `${server.broker}: ${server.state}, ${count(server.sessions, "session")}` },
     h("span", { class: "dot", "aria-hidden": "true" }), server.broker.replace(/^broker-/, "b"), h("span", { class: "hidden" }, ` ${server.state}, `), h("b", {}, String(server.sessions))));
   return h("p", { class: "proxy" }, h("span", { class: "soft" }, "proxy sessions"), ...marks);
@@ -68,7 +68,6 @@ function baseCard({ name, state, reason, facts, extra }) {
 
 function bases(lab) {
   const { database, beat, gateway } = lab;
-  const proxyState = gateway.proxy === null ? "unknown" : gateway.proxy.some((server) => server.state === "UP") ? "up" : "down";
   return [
     { name: "Database", state: database.state, reason: database.reason, facts: [
       ["answers in", database.answer_ms === null ? "–" : `${database.answer_ms} ms`],
@@ -78,7 +77,7 @@ function bases(lab) {
       ["on", beat.host ?? "–"],
       ["last tick", beat.tick ? `${ago(beat.tick)} ago, by ${beat.tick_host}` : "–"],
     ] },
-    { name: `Proxy of ${gateway.host}`, state: proxyState, reason: gateway.proxy === null ? "it does not tell" : "", facts: [], extra: gateway.proxy },
+    { name: `Proxy of ${gateway.host}`, state: gateway.state, reason: gateway.reason, facts: [], extra: gateway.proxy },
   ];
 }
 

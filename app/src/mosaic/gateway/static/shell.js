@@ -63,7 +63,7 @@ function take(lab) {
   shown = text;
   const away = lab.database.state === "down";
   find("banner").hidden = !away;
-  if (away) find("banner").textContent = `The database is away: ${lab.database.reason}. This page goes on by itself as soon as it answers.`;
+  if (away) find("banner").textContent = `${lab.database.reason} This page goes on by itself as soon as it answers.`;
   for (const listen of listeners) listen(lab);
 }
 

@@ -1,0 +1,204 @@
+"""Messages on their way to the broker: sent, confirmed, sent again, given up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from amqp.exceptions import FrameSyntaxError, MessageNacked, PreconditionFailed
+from celery import Celery
+from celery.utils.dispatch import Signal
+
+from celery_durable.link import LINK_ERRORS, Link, Links, Prepared
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.2
+SLICE_SECONDS = 1.0  # between two heartbeats of a connection that waits
+# How long a broker may take to answer, at first. Doubled each time that no answer came: a broker that is
+# slow, or blocks publishers by an alarm, is not sent the same messages again and again.
+PATIENCE_SECONDS = 1.5
+
+message_confirmed = Signal(name="message_confirmed", providing_args=["seconds"])
+message_unconfirmed = Signal(name="message_unconfirmed")
+
+
+class Confirms:
+    """Sends messages over one connection at a time, with at most `size` of them unconfirmed.
+
+    Threads share it: whoever waits does the work of all.
+    """
+
+    def __init__(self, app: Celery, timeout: float, size: int) -> None:
+        """Each message has `timeout` seconds to be confirmed, however often it is sent."""
+        self.link: Link | None = None
+        self.reason: Exception | None = None  # the last thing that went wrong
+        self._app = app
+        self._timeout = timeout
+        self._size = size
+        self._lock = threading.RLock()
+        self._waiting: deque[Prepared] = deque()
+        self._failed: list[Prepared] = []
+        self._patience = PATIENCE_SECONDS
+        self._resume_at = self._next_check = 0.0
+
+    def put(self, prepared: Prepared) -> None:
+        """Add a message; `run` sends it."""
+        with self._lock:
+            prepared.caller.open += 1
+            self._waiting.append(prepared)
+
+    def is_sent(self) -> bool:
+        """Whether nothing waits for its turn."""
+        return not self._waiting
+
+    def is_done(self) -> bool:
+        """Whether nothing waits for a confirm either."""
+        return not self._waiting and not self._on_their_way
+
+    def run(
+        self, enough: Callable[[], bool], seconds: float, mine: Callable[[Prepared], bool] = lambda _: False
+    ) -> None:
+        """Send what waits and take in confirms until `enough`; after `seconds` give up what is `mine`."""
+        end = time.monotonic() + seconds
+        while True:
+            with self._lock:
+                if enough() or self._give_up(end, mine):
+                    return
+                try:
+                    self._step(enough, end)
+                    continue
+                except LINK_ERRORS as error:
+                    self._lose_link(error)
+                except BaseException:
+                    self._drop_link()
+                    raise
+            time.sleep(max(0.0, min(PAUSE_SECONDS, end - time.monotonic())))
+
+    def take_failed(self, mine: Callable[[Prepared], bool]) -> list[Prepared]:
+        """Return those of the given up messages that are `mine`, and forget them."""
+        with self._lock:
+            found = [prepared for prepared in self._failed if mine(prepared)]
+            self._failed = [prepared for prepared in self._failed if not mine(prepared)]
+        return found
+
+    def release(self) -> None:
+        """Leave the connection to the next window."""
+        with self._lock:
+            link, self.link = self.link, None
+            if link is not None and not link.unconfirmed:
+                Links.of(self._app).give_back(link)
+            elif link is not None:
+                link.drop()
+
+    @property
+    def _on_their_way(self) -> int:
+        return len(self.link.unconfirmed) if self.link else 0
+
+    def _step(self, enough: Callable[[], bool], end: float) -> None:
+        patience = max(0.3, min(self._patience, end - time.monotonic()))
+        link = self.link = self.link or Links.of(self._app).take(self._app, patience)
+        link.limit(patience)
+        while self._waiting and self._on_their_way < self._size and time.monotonic() >= self._resume_at:
+            if not self._send(link):
+                return
+        if enough():
+            return
+        now = time.monotonic()
+        if link.unconfirmed:
+            silence = link.heard_at + self._patience - now
+            link.take_confirms(max(0.0, min(silence, end - now, self._next_check - now, SLICE_SECONDS)))
+        else:
+            time.sleep(max(0.0, min(self._resume_at, end) - now))
+        self._settle(link)
+        if link.unconfirmed and time.monotonic() - link.heard_at >= self._patience:
+            raise TimeoutError(f"no confirm for {self._patience} s")
+
+    def _send(self, link: Link) -> bool:
+        """Send the next message; return False when it was given up, and the connection with it."""
+        prepared = self._waiting.popleft()
+        try:
+            link.send(prepared)
+        except Exception as error:
+            was_sent = link.forget(prepared)
+            in_the_way = isinstance(error, PreconditionFailed) and not was_sent
+            if isinstance(error, LINK_ERRORS) and not in_the_way and not isinstance(error, FrameSyntaxError):
+                self._waiting.appendleft(prepared)
+                raise
+            # The message's own fault: a queue in the way, or a header that AMQP cannot carry.
+            self._fail(prepared, error)
+            self._drop_link()
+            return False
+        return True
+
+    def _settle(self, link: Link) -> None:
+        """Report what was confirmed; what the broker refused waits for a moment and is sent again."""
+        now = time.monotonic()
+        for prepared in link.confirmed:
+            prepared.caller.open -= 1
+            message_confirmed.send(sender=self._app, seconds=now - prepared.sent_at)
+        if link.confirmed:
+            self._patience = PATIENCE_SECONDS
+            link.confirmed.clear()
+        if link.nacked:
+            self.reason = MessageNacked("refused by the broker")
+            self._resume_at = now + PAUSE_SECONDS
+            self._send_again(link.nacked)
+            link.nacked.clear()
+
+    def _send_again(self, messages: Sequence[Prepared]) -> None:
+        for _ in messages:
+            message_unconfirmed.send(sender=self._app)
+        self._waiting.extendleft(reversed(messages))
+
+    def _lose_link(self, error: Exception) -> None:
+        if any(isinstance(e, TimeoutError) for e in (error, error.__cause__, error.__context__)):
+            self._patience *= 2
+        if self.link is not None and isinstance(error, PreconditionFailed):
+            # One of these is larger than the broker takes; it does not say which.
+            self._settle(self.link)
+            for prepared in self.link.unconfirmed.values():
+                self._fail(prepared, error)
+            self.link.unconfirmed.clear()
+        self._drop_link()
+        if repr(error) != repr(self.reason):
+            logger.warning("publishing again after %r: %d messages left", error, len(self._waiting))
+        self.reason = error
+
+    def _drop_link(self) -> None:
+        """Give the connection up; what it did not confirm waits again, ahead of the rest."""
+        link, self.link = self.link, None
+        if link is not None:
+            self._settle(link)
+            self._send_again(list(link.unconfirmed.values()))
+            link.drop()
+
+    def _give_up(self, end: float, mine: Callable[[Prepared], bool]) -> bool:
+        """Let go of what has had its time; return whether it is `end`. Late confirms are ignored."""
+        now = time.monotonic()
+        if now < min(end, self._next_check):
+            return False
+        sent = list(self.link.unconfirmed.values()) if self.link else []
+        left: list[Prepared] = []
+        for prepared in (*sent, *self._waiting):
+            if now >= prepared.since + self._timeout or (now >= end and mine(prepared)):
+                self._fail(prepared)
+            else:
+                left.append(prepared)
+        self._waiting = deque(prepared for prepared in self._waiting if prepared in left)
+        if self.link is not None:
+            for prepared in sent:
+                if prepared not in left:
+                    self.link.forget(prepared)
+            if sent and not self.link.unconfirmed:
+                self._drop_link()  # it does not answer
+        self._next_check = self._timeout + min((prepared.since for prepared in left), default=now)
+        return now >= end
+
+    def _fail(self, prepared: Prepared, error: Exception | None = None) -> None:
+        prepared.error = error
+        prepared.caller.open -= 1
+        self._failed.append(prepared)

@@ -1,0 +1,126 @@
+"""What is wrong with a lab: the conditions of conditions.yml that hold, from what the nodes say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONDITIONS: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("conditions.yml").read_text(encoding="utf-8")
+)
+_MOST_MEMBERS = 5  # of a quorum queue, however many brokers there are
+
+Problem = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A lab as its nodes see it: hosts by group, answers of node_status.py by host, parts of the document."""
+
+    groups: Mapping[str, list[str]]
+    said: Mapping[str, Mapping[str, Any]]
+    nodes: list[dict[str, Any]]
+    cluster: Mapping[str, Any]
+    queues: Mapping[str, Any]
+
+    @property
+    def missing(self) -> list[str]:
+        """Brokers of the inventory, and other members, that some broker does not see running."""
+        known = {*self.groups.get("brokers", []), *self.cluster["members"]}
+        return sorted(known - set(self.cluster["running"]))
+
+
+def problems(seen: Seen) -> list[Problem]:
+    """Each with its `condition` and `sentence`; none when the lab is healthy."""
+    return [problem for part in (_nodes, _cluster, _queues, _workers, _proxies) for problem in part(seen)]
+
+
+def consumed(answer: Mapping[str, Any]) -> list[str]:
+    """Queues that the units of a host say they consume."""
+    return sorted({queue for queues in answer.get("consuming", {}).values() for queue in queues})
+
+
+def _problem(condition: str, detail: str = "", **values: str) -> Problem:
+    sentence = CONDITIONS[condition]["sentence"].format(**values)
+    return {"condition": condition, "sentence": f"{sentence[:-1]} ({detail})." if detail else sentence}
+
+
+def _nodes(seen: Seen) -> Iterator[Problem]:
+    for node in seen.nodes:
+        host = node["name"]
+        if node["state"] != "running":
+            yield _problem("HostNotRunning", host=host, state=node["state"])
+        for unit, state in node["services"].items():
+            if state != "active":
+                yield _problem("UnitNotActive", host=host, unit=unit, state=state)
+        for condition, error in seen.said.get(host, {}).get("unanswered", {}).items():
+            yield _problem(condition, error, host=host)
+
+
+def _cluster(seen: Seen) -> Iterator[Problem]:
+    if seen.missing:
+        yield _problem("ClusterIncomplete", ", ".join(seen.missing))
+    if seen.cluster["partitions"]:
+        pairs = (" and ".join(pair) for pair in seen.cluster["partitions"])
+        yield _problem("ClusterPartitioned", ", ".join(pairs))
+    for alarm in seen.cluster["alarms"]:
+        host, _, resource = alarm.partition(": ")
+        yield _problem(f"{resource.title()}Alarm", host=host)
+
+
+def _queues(seen: Seen) -> Iterator[Problem]:
+    wanted = min(len(seen.groups.get("brokers", [])), _MOST_MEMBERS)
+    offline = {
+        name
+        for name, queue in seen.queues.items()
+        if queue["type"] == "quorum" and len(queue["online"]) < wanted
+    }
+    claimed = {queue for answer in seen.said.values() for queue in consumed(answer)}
+    found = {
+        "QueueMembersMissing": offline,
+        "QueueMembersBehind": set(seen.cluster["endangered"]) - offline,
+        "QueueWithoutConsumer": {
+            queue for queue in claimed if not (_is_consumed(seen, queue) or queue.startswith("mosaic.host."))
+        },
+    }
+    for condition, names in found.items():
+        # Where a broker is missing, each queue misses a member.
+        if names and not (seen.missing and condition.startswith("QueueMembers")):
+            yield _problem(condition, queue=", ".join(sorted(names)))
+
+
+def _workers(seen: Seen) -> Iterator[Problem]:
+    for host in seen.groups.get("workers", []):
+        answer = seen.said.get(host, {})
+        consuming = answer.get("consuming", {})
+        idle = [
+            unit
+            for unit, state in answer.get("services", {}).items()
+            if unit.startswith("mosaic-worker@") and state == "active" and unit not in consuming
+        ]
+        own = f"mosaic.host.{host}"
+        if own in consumed(answer) and not _is_consumed(seen, own):
+            idle.append(own)
+        if idle:
+            yield _problem("WorkersNotConsuming", ", ".join(idle), host=host)
+
+
+def _is_consumed(seen: Seen, queue: str) -> bool:
+    """Whether the brokers know a consumer of it; also while no broker can be asked."""
+    return not seen.queues or bool(seen.queues.get(queue, {}).get("consumers"))
+
+
+def _proxies(seen: Seen) -> Iterator[Problem]:
+    for host, answer in seen.said.items():
+        states: Mapping[str, str] | None = answer.get("proxy")
+        if states is None:
+            continue
+        down = sorted(broker for broker, state in states.items() if not state.startswith("UP"))
+        if len(down) == len(states):
+            yield _problem("ProxyFindsNoBroker", host=host)
+        elif down and not seen.missing:
+            yield _problem("ProxyMissesBrokers", ", ".join(down), host=host)
