@@ -115,12 +115,10 @@ def _is_consumed(seen: Seen, queue: str) -> bool:
 
 
 def _proxies(seen: Seen) -> Iterator[Problem]:
-    for host, answer in seen.said.items():
-        states: Mapping[str, str] | None = answer.get("proxy")
-        if states is None:
-            continue
-        down = sorted(broker for broker, state in states.items() if not state.startswith("UP"))
-        if len(down) == len(states):
+    brokers = set(seen.groups.get("brokers", []))
+    for host, states in ((host, answer["proxy"]) for host, answer in seen.said.items() if "proxy" in answer):
+        found = {broker for broker, state in states.items() if state.startswith("UP")}
+        if not found:
             yield _problem("ProxyFindsNoBroker", host=host)
-        elif down and not seen.missing:
-            yield _problem("ProxyMissesBrokers", ", ".join(down), host=host)
+        elif brokers - found and not seen.missing:
+            yield _problem("ProxyMissesBrokers", ", ".join(sorted(brokers - found)), host=host)

@@ -192,8 +192,8 @@ SICK: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     (
         "ProxyMissesBrokers",
-        {"gateway_1": said("haproxy", proxy=PROXY | {"broker-3": "DOWN 1/2"})},
-        ["The proxy on gateway-1 does not find every broker healthy (broker-3)."],
+        {"gateway_1": said("haproxy", proxy={"broker-1": "UP", "broker-2": "DOWN 1/2"})},
+        ["The proxy on gateway-1 does not find every broker healthy (broker-2, broker-3)."],
     ),
 ]
 
