@@ -78,19 +78,27 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
     sources = [ROOT, ROOT / "celery_durable" / "src", ROOT / "app" / "src"]
-    source = {"PYTHONPATH": os.pathsep.join(map(str, sources))}
-    environment = playbooks.environment(LabPaths(LAB), mitogen=False, extra=source)
+    cache = lab_paths().cache
+    oldest_celery = devtools.ensure_oldest_celery(cache, screen)
     own = pythons.own()
-    other = pythons.other(lab_paths().cache, screen)
+    other = pythons.other(cache, screen)
 
-    def suite(name: str, arguments: list[str], python: pythons.Python) -> Path:
-        with screen.step(f"tests of {arguments[0]}, {python}") as step:
+    def suite(name: str, arguments: list[str], python: pythons.Python, first: Sequence[Path] = ()) -> Path:
+        path = {"PYTHONPATH": os.pathsep.join(map(str, (*first, *sources)))}
+        environment = playbooks.environment(LabPaths(LAB), mitogen=False, extra=path)
+        with screen.step(f"{name}: tests of {arguments[0]}, {python}") as step:
             done = checks.run(name, arguments, reports, step, environment=environment, python=python.program)
         for line in done.failure_lines():
             screen.fail(line)
         return done.report
 
+    library = ["celery_durable/tests", "--rootdir=celery_durable", "-c", "celery_durable/pyproject.toml"]
     suites = [partial(suite, "unit", ["tests/unit"], own)]
     if other:
         suites.append(partial(suite, f"unit-3.{other.minor}", ["tests/unit"], other))
-    return [*suites, partial(suite, "app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"], own)]
+    return [
+        *suites,
+        partial(suite, "app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"], own),
+        partial(suite, "library", library, own),
+        partial(suite, "library-oldest-celery", library, own, [oldest_celery]),
+    ]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from labctl.ansible.failures import registry_unreachable
@@ -22,39 +23,34 @@ PROMTOOL = ROOT / ".lab" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 
 def ensure_packages(screen: Screen) -> None:
     """Install requirements-dev.txt into .venv when it changed."""
-    requirements = ROOT / "requirements-dev.txt"
+    _install(ROOT / "requirements-dev.txt", _STAMP, screen, "the development packages")
+
+
+def ensure_oldest_celery(cache: Path, screen: Screen) -> Path:
+    """The folder with the oldest Celery that celery_durable supports, for the front of PYTHONPATH."""
+    folder = cache / "celery-oldest"
+    requirements = ROOT / "celery_durable" / "tests" / "requirements-oldest.txt"
+    options = ["--no-deps", "--upgrade", "--target", str(folder)]
+    _install(requirements, folder / "stamp", screen, "the oldest Celery", options)
+    return folder
+
+
+def _install(requirements: Path, stamp: Path, screen: Screen, what: str, options: Sequence[str] = ()) -> None:
+    """Install pinned requirements unless the stamp says that it is done. Raises UsageError."""
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == wanted:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    with screen.step("install the development packages") as step:
-        step.update("pip install -r requirements-dev.txt")
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                "-q",
-                "--require-hashes",
-                "--only-binary=:all:",
-                "-r",
-                str(requirements),
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    pip += ["--require-hashes", "--only-binary=:all:", *options, "-r", str(requirements)]
+    with screen.step(f"install {what}") as step:
+        step.update(f"pip install -r {requirements.name}")
+        done = subprocess.run(pip, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             words = "\n".join(done.stderr.strip().splitlines()[-6:])
-            cause = (
-                "the package registry could not be reached" if registry_unreachable(words) else "pip failed"
-            )
-            raise UsageError(
-                f"The development packages cannot be installed, {cause}; then run ./lab test again.\n{words}"
-            )
-        step.result = "in .venv"
-    _STAMP.write_text(wanted, encoding="utf-8")
+            unreachable = registry_unreachable(words)
+            cause = "the package registry could not be reached" if unreachable else "pip failed"
+            raise UsageError(f"Cannot install {what}, {cause}; then run ./lab test again.\n{words}")
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def ensure_vagrant(screen: Screen) -> None:

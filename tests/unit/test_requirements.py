@@ -18,6 +18,7 @@ DECLARED = {
     "requirements.txt": ["requirements.in"],
     "app/requirements.txt": [*APP],
     "roles/flower/files/requirements.txt": ["roles/flower/files/requirements.in"],
+    "celery_durable/tests/requirements-oldest.txt": ["celery_durable/tests/requirements-oldest.in"],
     "requirements-dev.txt": ["requirements-dev.in", "requirements.in", *APP],
 }
 HASHES = re.compile(r"( --hash=sha256:[0-9a-f]{64})+")
