@@ -193,7 +193,7 @@ DRILLS = (
     ),
 )
 
-# A picture of every kind of trouble in a few minutes; ./lab test runs these. `jobs` has the other faults in it.
+# Every kind of trouble in a few minutes, as `jobs` has several faults in it; ./lab test runs these.
 SHORT = ("kill-broker-leader", "freeze-broker-leader", "poison-task", "jobs")
 
 
