@@ -193,7 +193,7 @@ DRILLS = (
     ),
 )
 
-# Every kind of trouble in a few minutes; `jobs` has further faults in it. ./lab test runs these.
+# Every kind of trouble in a few minutes, as `jobs` has several faults in it; ./lab test runs these.
 SHORT = ("kill-broker-leader", "freeze-broker-leader", "poison-task", "jobs")
 
 
