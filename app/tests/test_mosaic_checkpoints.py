@@ -82,9 +82,17 @@ def attempts(job: uuid.UUID) -> list[Attempt]:
         return list(session.scalars(select(Attempt).where(Attempt.job_id == job).order_by(Attempt.id)))
 
 
+def started_long_ago() -> None:
+    """Move the start of every part into the past."""
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)
+    with transaction() as session:
+        session.execute(update(Part).values(started_at=long_ago))
+
+
 def test_progress_is_in_the_api_and_in_the_stream(job: uuid.UUID, client: TestClient) -> None:
     follower = JobFollower(job, None)
     part = begin(job)
+    started_long_ago()
     before = follower.read()
     assert before is not None
     assert before[0].data[0]["progress"] is None
@@ -112,9 +120,7 @@ def test_stream_after_a_cut_has_what_was_reported_meanwhile(job: uuid.UUID) -> N
     part = begin(job)
     start = JobFollower(job, None).read()
     assert start is not None
-    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)
-    with transaction() as session:
-        session.execute(update(Part).values(started_at=long_ago))
+    started_long_ago()
     report(part, 0.5)
     again = JobFollower(job, datetime.datetime.fromisoformat(str(start[-1].id))).read()
     assert again is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import random
@@ -17,6 +18,7 @@ from mosaic.kinds.primes.sieve import Tally, tallies
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import Part
+from mosaic.ledger.work import MOST_LOST_SECONDS
 from pydantic import ValidationError
 from sqlalchemy import update
 from test_mosaic_gateway import run_all
@@ -118,7 +120,7 @@ def test_primes_from_submission_to_result(
     assert (shown["state"], shown["done"], shown["progress"]) == ("done", 4, 1.0)
     result = client.get(f"/api/jobs/{job}/result").json()
     assert list(result.pop("seconds")) == ["worker-1"]
-    assert result == {"up_to": 10**7, "primes": 664579, "largest": 9999991}
+    assert result == {"up_to": 10**7, "primes": 664579, "largest": 9999991, "again": 0}
 
 
 def test_part_resumes_with_the_time_that_other_hosts_spent(
@@ -128,13 +130,16 @@ def test_part_resumes_with_the_time_that_other_hosts_spent(
     tally = random.Random(7).choice(list(tallies(Tally(0), 10**6 + 1, 10_007)))
     state = {"tally": vars(tally), "seconds": {"worker-2": 30.0}}
     with transaction() as session:
-        session.execute(update(Part).where(~Part.joins).values(progress=0.4, checkpoint=state))
+        ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=90)
+        values = {"progress": 0.4, "checkpoint": state, "reported_at": ago}
+        session.execute(update(Part).where(~Part.joins).values(values))
     run_all(app, publisher)
     app.tasks[republished[0].task].apply(args=republished[0].args)
     result = client.get(f"/api/jobs/{job}/result").json()
     assert (result["primes"], result["largest"]) == KNOWN[6]
     assert list(result["seconds"]) == ["worker-1", "worker-2"]
     assert result["seconds"]["worker-2"] == 30.0
+    assert result["again"] == MOST_LOST_SECONDS
 
 
 def test_part_whose_checkpoint_is_its_end_is_done(

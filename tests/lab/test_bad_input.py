@@ -127,6 +127,24 @@ def test_digest(console: httpx.Client, content: bytes, kind: str, status: int) -
     assert_refused(console.post("/api/jobs/digest", content=content, headers=headers), status)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"up_to": 1},
+        {"up_to": 10**13},
+        {"up_to": 1e30},
+        {"up_to": 10**12, "parts": 9},
+        {"parts": 0},
+        {"parts": 65},
+        {"parts": 1.5},
+        {"from": 2},
+    ],
+    ids=str,
+)
+def test_primes(console: httpx.Client, wanted: Any) -> None:
+    assert_refused(console.post("/api/jobs/primes", json=wanted), 422)
+
+
 @pytest.mark.parametrize("megabytes", [33, 64])
 def test_body_that_is_too_large(console: httpx.Client, megabytes: int) -> None:
     """Below and above what the web server lets through to the application."""
@@ -173,6 +191,7 @@ def test_nothing_is_there(console: httpx.Client, method: str, path: str, status:
         ("POST", "/api/jobs/render"),
         ("POST", "/api/jobs/scale"),
         ("POST", "/api/jobs/digest"),
+        ("POST", "/api/jobs/primes"),
         ("GET", "/api/jobs"),
         ("GET", f"/api/jobs/{JOB}/image"),
         ("GET", "/api/logs"),

@@ -197,6 +197,33 @@ def test_digest_of_a_text(page: Page, console: httpx.Client) -> None:
     web.keep_screenshot(page, "job-digest")
 
 
+def test_progress_of_long_parts_is_shown_as_it_comes(page: Page, console: httpx.Client) -> None:
+    page.goto("/jobs")
+    page.get_by_label("Up to").fill("4000000000")
+    page.get_by_label("Parts", exact=True).fill("2")
+    page.get_by_role("button", name="Count primes").click()
+    path = web.entered_job(page)
+    part = page.locator('#parts li[data-part="0"]')
+    expect(part).to_be_visible(timeout=60_000)
+    shown = int(str(part.get_attribute("data-percent")))
+    wait_for("the next report", 20, lambda: int(str(part.get_attribute("data-percent"))) > shown)
+    expect(part).to_contain_text("worker-")
+    assert web.complaints(page) == []
+    page.emulate_media(color_scheme="dark")
+    web.keep_screenshot(page, "job-primes-dark")
+    assert web.complaints(page) == []
+    page.set_viewport_size({"width": web.PHONE["width"], "height": web.PHONE["height"]})
+    web.keep_screenshot(page, "job-primes-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= web.PHONE["width"]
+    job = job_of(page, console)
+    assert (job["state"], job["progress"]) == ("done", 1.0)
+    expect(page.locator("#figures")).to_contain_text("189,961,812")
+    expect(part.locator("b")).to_have_text("100 %")
+    assert web.complaints(page) == []
+    assert page.url.endswith(path)
+    web.keep_screenshot(page, "job-primes")
+
+
 def test_wrong_file_shows_a_clear_message(page: Page, tmp_path: Path) -> None:
     page.goto("/jobs")
     page.locator("#scale input[type=file]").set_input_files(

@@ -96,8 +96,9 @@ def test_log_publisher_may_write_to_its_exchange_and_nothing_else(rendered: Rend
     [
         ("mosaic.render", True),
         ("mosaic.drill", True),
-        ("mosaic.long", True),
         ("mosaic.dead.letters", True),
+        ("mosaic.long", True),
+        ("mosaic.longer", True),
         ("mosaic.logs", True),
         ("mosaic.host.worker-1", True),
         ("mosaic.dead", False),
@@ -105,15 +106,21 @@ def test_log_publisher_may_write_to_its_exchange_and_nothing_else(rendered: Rend
 )
 def test_policy_dead_letters_all_but_dead_letters(rendered: Rendered, queue: str, applies: bool) -> None:
     policies = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
-    policy = next(policy for policy in policies if policy["name"] == "mosaic")
-    assert bool(re.search(policy["pattern"], queue)) is applies
+    (definition,) = [policy["definition"] for policy in policies if re.search(policy["pattern"], queue)]
     wanted = {
         "dead-letter-exchange": "mosaic.dead",
         "dead-letter-strategy": "at-least-once",
         "overflow": "reject-publish",
     }
-    assert wanted.items() <= policy["definition"].items()
-    assert policy["definition"]["delivery-limit"] > 0
+    assert (wanted.items() <= definition.items()) is applies
+    assert (definition["delivery-limit"] > 0) is applies
+
+
+def test_part_of_minutes_may_be_interrupted_more_often_than_a_short_one_fails(rendered: Rendered) -> None:
+    policies = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
+    limits = {policy["name"]: policy["definition"]["delivery-limit"] for policy in policies}
+    assert limits["mosaic-long"] > len(hosts_of(rendered, "worker")) > 0
+    assert limits["mosaic-long"] > limits["mosaic"]
 
 
 def test_no_look_at_dead_letters_uses_them_up(rendered: Rendered) -> None:

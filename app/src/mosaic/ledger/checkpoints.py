@@ -6,6 +6,7 @@ set back the one that has taken over.
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -36,6 +37,11 @@ def report(session: Session, part: PartWork, fraction: float, state: dict[str, A
     ).first()
     if kept is None:
         raise AttemptOverError
+
+
+def seconds_again(session: Session, job_id: uuid.UUID) -> float:
+    """Return how many seconds at most the attempts of a job computed again."""
+    return session.scalar(select(func.sum(Attempt.again)).where(Attempt.job_id == job_id)) or 0.0
 
 
 def leave(session: Session, part: PartWork) -> None:

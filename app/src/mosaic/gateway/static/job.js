@@ -83,7 +83,7 @@ function attemptRow(one) {
 
 const remarks = (one) => [
   one.redelivered && "delivered again",
-  one.began !== null && `resumed at ${Math.floor(100 * one.began)} %, computes at most ${seconds(one.again)} again`,
+  one.began !== null && `resumed at ${Math.floor(100 * one.began)} %, at most ${seconds(one.again)} computed again`,
   one.error,
 ];
 

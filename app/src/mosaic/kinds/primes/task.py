@@ -10,7 +10,7 @@ from celery import shared_task
 
 from mosaic.config import load_config
 from mosaic.kinds.primes.sieve import Tally, tallies
-from mosaic.ledger import jobs
+from mosaic.ledger import checkpoints, jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product
 from mosaic.tasks.base import LongPartTask, PartTask
@@ -40,9 +40,10 @@ def count(self: CountTask, part: PartWork) -> Product:
 
 @shared_task(base=PartTask, name="mosaic.primes.sum")
 def add_up(part: PartWork) -> Product:
-    """Add up the ranges."""
+    """Add up the ranges, the seconds of each host, and those that were spent again after an interruption."""
     with transaction() as session:
         found = jobs.part_results(session, part.job_id)
+        again = checkpoints.seconds_again(session, part.job_id)
     seconds: dict[str, float] = {}
     for one in found:
         for host, spent in one["seconds"].items():
@@ -53,5 +54,6 @@ def add_up(part: PartWork) -> Product:
             "primes": sum(one["primes"] for one in found),
             "largest": max(one["largest"] for one in found),
             "seconds": {host: round(spent, 1) for host, spent in sorted(seconds.items())},
+            "again": round(again, 1),
         }
     )

@@ -10,7 +10,8 @@ async function showCount(id) {
   find("figures").replaceChildren(
     figure(["Primes"], result.primes.toLocaleString()),
     figure(["Largest"], result.largest.toLocaleString()),
-    ...Object.entries(result.seconds).map(([host, spent]) => figure([swatch(host), ` ${host}`], seconds(spent))));
+    ...Object.entries(result.seconds).map(([host, spent]) => figure([swatch(host), ` ${host}`], seconds(spent))),
+    figure(["Computed again, at most"], seconds(result.again)));
   find("figures").hidden = false;
 }
 

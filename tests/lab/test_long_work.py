@@ -1,0 +1,132 @@
+"""Parts of minutes, here of half a minute: their progress, a host that goes away half-way, cancellation."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+
+import httpx
+
+from tests.lab.commands import UserLab, docker, wait_for
+
+# One part takes 45 to 60 s of a core. How many primes there are, and the largest of them, are known.
+UP_TO, PRIMES, LARGEST = 2 * 10**10, 882206716, 19999999967
+SMALL = {"width": 256, "height": 256, "tile": 64, "iterations": 200}
+MOST_AGAIN = 0.1
+CANCEL_SECONDS = 2.0
+
+
+def submit(console: httpx.Client, kind: str, **wanted: Any) -> str:
+    """Submit a job; return it."""
+    answer = console.post(f"/api/jobs/{kind}", json=wanted)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job"])
+
+
+def job(console: httpx.Client, name: str) -> dict[str, Any]:
+    """The job with its parts."""
+    found: dict[str, Any] = console.get(f"/api/jobs/{name}").json()
+    return found
+
+
+def attempts(console: httpx.Client, name: str, part: int) -> list[dict[str, Any]]:
+    """The attempts at a part, the first one first."""
+    answer = console.get(f"/api/jobs/{name}/attempts", params={"part": part})
+    return list(reversed(answer.json()["attempts"]))
+
+
+def seconds_of(moment: str) -> float:
+    """A time of the API as seconds since the epoch, by the clock that all containers share."""
+    return datetime.datetime.fromisoformat(moment).timestamp()
+
+
+def state(console: httpx.Client, name: str) -> str:
+    """Whether a job runs, is done, failed or cancelled."""
+    return str(job(console, name)["state"])
+
+
+def test_another_host_resumes_a_part_whose_host_lost_its_power(
+    spare_lab: UserLab, console: httpx.Client
+) -> None:
+    name = submit(console, "primes", up_to=UP_TO, parts=1)
+    part: dict[str, Any] = {}
+    shares: list[float] = []
+
+    def is_at(share: float) -> bool:
+        part.update(job(console, name)["parts"][0])
+        shares.append(part["progress"] or 0.0)
+        return shares[-1] >= share
+
+    wait_for("the first progress", 60, lambda: is_at(0.001))
+    wait_for("half of the part", 300, lambda: is_at(0.5))
+    assert shares == sorted(shares)
+    assert len({share for share in shares if share}) > 5, "progress comes each second"
+    host = part["host"]
+    docker("kill", f"{spare_lab.name}-{host}")
+    off = time.time()
+    try:
+        wait_for("another host", 60, lambda: job(console, name)["parts"][0]["host"] != host)
+        wait_for("the result", 300, lambda: state(console, name) != "running")
+        lost, resumed = attempts(console, name, 0)
+        # At the pace of its last report, the lost attempt was here when its host went away.
+        pace = part["progress"] / (seconds_of(part["reported"]) - seconds_of(part["started"]))
+        computed = part["progress"] + pace * (off - seconds_of(part["reported"]))
+        assert (lost["host"], lost["outcome"], lost["began"]) == (host, "lost", None)
+        assert resumed["outcome"] == "done"
+        assert resumed["redelivered"]
+        assert part["progress"] <= resumed["began"]
+        assert computed - resumed["began"] <= MOST_AGAIN
+        assert 0 < resumed["again"] * pace <= MOST_AGAIN
+        result = console.get(f"/api/jobs/{name}/result").json()
+        assert (result["primes"], result["largest"]) == (PRIMES, LARGEST)
+        assert set(result["seconds"]) == {host, resumed["host"]}
+        assert 0 < result["again"] <= MOST_AGAIN * sum(result["seconds"].values())
+    finally:
+        docker("start", f"{spare_lab.name}-{host}")
+        wait_for("a healthy lab", 180, lambda: spare_lab.run("status").status == 0)
+
+
+def test_part_of_a_worker_that_is_restarted_is_resumed(spare_lab: UserLab, console: httpx.Client) -> None:
+    name = submit(console, "primes", up_to=UP_TO, parts=1)
+    wait_for("progress", 60, lambda: (job(console, name)["parts"][0]["progress"] or 0) > 0.1)
+    host = job(console, name)["parts"][0]["host"]
+    done = spare_lab.run("shell", host, "systemctl", "restart", "mosaic-worker@long")
+    assert done.status == 0, str(done)
+    wait_for("the result", 300, lambda: state(console, name) != "running")
+    first, second = attempts(console, name, 0)
+    assert (first["outcome"], second["outcome"]) == ("lost", "done")
+    assert second["began"] > 0.1
+    assert console.get(f"/api/jobs/{name}/result").json()["primes"] == PRIMES
+    assert job(console, name)["error"] is None
+
+
+def running(console: httpx.Client, name: str) -> list[dict[str, Any]]:
+    """Attempts that have not ended."""
+    found = console.get(f"/api/jobs/{name}/attempts").json()["attempts"]
+    return [one for one in found if one["outcome"] is None]
+
+
+def test_long_parts_on_every_host_leave_short_work_alone_and_end_when_cancelled(
+    lab: UserLab, console: httpx.Client
+) -> None:
+    hosts = sorted(lab.status()["workers"])
+    name = submit(console, "primes", up_to=10**11, parts=len(hosts) + 1)
+    wait_for(
+        "a part on every host",
+        60,
+        lambda: sorted(one["host"] for one in running(console, name)) == hosts,
+    )
+    tick = console.get("/api/beat").json()["last_tick"]
+    short = submit(console, "render", **SMALL)
+    wait_for("a picture", 60, lambda: state(console, short) == "done")
+    wait_for("the next tick", 30, lambda: console.get("/api/beat").json()["last_tick"] > tick)
+    assert len(running(console, name)) == len(hosts), "the last part waits for one of them"
+    assert console.post(f"/api/jobs/{name}/cancel").json()["state"] == "cancelled"
+    cancelled = time.monotonic()
+    wait_for("the end of every attempt", 10, lambda: not running(console, name), poll=0.05)
+    assert time.monotonic() - cancelled < CANCEL_SECONDS
+    shown = job(console, name)
+    assert (shown["done"], shown["total"]) == (0, len(hosts) + 2)
+    assert {one["state"] for one in shown["parts"]} == {"cancelled"}
+    assert console.get(f"/api/jobs/{name}/result").status_code == 404
