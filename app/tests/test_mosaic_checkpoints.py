@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, shared_task
-from celery.exceptions import Retry
+from celery.exceptions import Retry, SoftTimeLimitExceeded
 from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
 from mosaic.config import Upkeep
@@ -293,17 +293,20 @@ def test_attempt_that_another_took_over_ends_by_itself(job: uuid.UUID, running: 
     report(successor, 0.9)
 
 
-def test_absent_database_interrupts_a_part_which_then_resumes(
-    app: Celery, job: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "cause", [OperationalError("UPDATE", {}, ConnectionError("gone")), SoftTimeLimitExceeded()], ids=repr
+)
+def test_absent_database_and_time_limit_interrupt_a_part_which_then_resumes(
+    app: Celery, job: uuid.UUID, monkeypatch: pytest.MonkeyPatch, cause: Exception
 ) -> None:
     keep, fractions = checkpoints.report, iter((1, 0))
 
-    def away_once(*arguments: Any) -> None:
+    def interrupted_once(*arguments: Any) -> None:
         if next(fractions, 1) == 0:
-            raise OperationalError("UPDATE", {}, ConnectionError("gone"))
+            raise cause
         keep(*arguments)
 
-    monkeypatch.setattr("mosaic.ledger.checkpoints.report", away_once)
+    monkeypatch.setattr("mosaic.ledger.checkpoints.report", interrupted_once)
     task = app.tasks[COUNT]
     monkeypatch.setattr(task, "retry", lambda exc, **_: Retry(exc=exc))
     task.push_request(id="x", retries=0, delivery_info={})

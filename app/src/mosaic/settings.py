@@ -14,7 +14,7 @@ from mosaic.kinds import KINDS
 
 HARD_TIME_LIMIT_SECONDS = 300
 SOFT_TIME_LIMIT_SECONDS = 240
-# Of parts of minutes; below the brokers' consumer timeout (role rabbitmq), which would take the task away.
+# Of an attempt at a part of minutes; below the brokers' consumer timeout (role rabbitmq).
 LONG_HARD_TIME_LIMIT_SECONDS = 1500
 LONG_SOFT_TIME_LIMIT_SECONDS = 1440
 TICK_SECONDS = 10

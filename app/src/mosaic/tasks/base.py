@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
 from celery_durable.pool import is_pool_process
 
 from mosaic.config import load_config
@@ -58,10 +59,10 @@ class MosaicTask(BaseTask):
         return runner_of(self)
 
     def try_again(self, error: Exception) -> Exception:
-        """Return what to raise while the database is away: the task comes again in some seconds."""
+        """Return what to raise after an interruption, e.g. by the database: the task comes again soon."""
         # Native delayed delivery takes whole seconds, one at least.
         countdown = min(MAX_COUNTDOWN_SECONDS, 2 ** min(self.request.retries, 5))
-        logger.warning("the database is away, trying again in %d s: %s", countdown, error)
+        logger.warning("interrupted, trying again in %d s: %s: %s", countdown, type(error).__name__, error)
         return self.retry(exc=error, countdown=countdown, throw=False)
 
 
@@ -77,16 +78,18 @@ class PartTask(MosaicTask):
     max_retries = None
     #: Publish the part that joins the others when this attempt completed them.
     publishes_join = False
+    #: What ends an attempt, but not its part.
+    interruptions: tuple[type[Exception], ...] = DATABASE_AWAY
 
     def __call__(self, job: str, index: int) -> None:
-        """Do part `index` of `job`, once. Raises what `run` raised; Retry when the database is away."""
+        """Do part `index` of `job`, once. Raises what `run` raised; Retry when it was interrupted."""
         runner = self.runner()
         try:
             with transaction() as session:
                 part = work.begin(session, runner, uuid.UUID(job), index)
             if part is not None:
                 self._attempt(part, runner)
-        except DATABASE_AWAY as error:
+        except self.interruptions as error:
             raise self.try_again(error) from error
 
     def checkpoint(self, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
@@ -110,7 +113,7 @@ class PartTask(MosaicTask):
             with transaction() as session:
                 checkpoints.leave(session, part)
             return
-        except DATABASE_AWAY as error:
+        except self.interruptions as error:
             with transaction() as session:
                 work.put_off(session, part, f"{type(error).__name__}: {error}")
             raise
@@ -126,9 +129,13 @@ class PartTask(MosaicTask):
 
 
 class LongPartTask(PartTask):
-    """A task of minutes: it calls `checkpoint`, and its kind's routing key is `long`."""
+    """A task of minutes: it calls `checkpoint`, and its kind's routing key is `long`.
+
+    On a host that has no time for it, it resumes as another attempt when its time is up.
+    """
 
     abstract = True
+    interruptions = (*DATABASE_AWAY, SoftTimeLimitExceeded)
     soft_time_limit = LONG_SOFT_TIME_LIMIT_SECONDS
     time_limit = LONG_HARD_TIME_LIMIT_SECONDS
 

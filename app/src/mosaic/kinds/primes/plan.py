@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mosaic.kinds.primes import DEFAULT_PARTS, DEFAULT_UP_TO, MAX_PARTS, MAX_UP_TO, MIN_UP_TO
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 
-# 6 to 11 minutes of one core. A slower one has 24: mosaic.settings.LONG_SOFT_TIME_LIMIT_SECONDS.
+# 6 to 11 minutes of one core, of 24 for an attempt: mosaic.settings.LONG_SOFT_TIME_LIMIT_SECONDS.
 MAX_NUMBERS_A_PART = 10**11
 
 
