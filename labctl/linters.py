@@ -17,13 +17,15 @@ _SHOWN_LINES = 40
 def commands() -> dict[str, list[str]]:
     """Each linter's command line, run from the project's folder."""
     programs = Path(sys.executable).parent
-    python = _existing("labctl", "app", "tests", "images", "inventories", "playbooks", "roles")
+    python = _existing(
+        "labctl", "celery_durable", "app", "tests", "images", "inventories", "playbooks", "roles"
+    )
     typed = _existing("labctl", "images", "inventories", "playbooks/files", "tests")
     return {
         "ruff": [str(programs / "ruff"), "check", "--no-cache", *python],
         "ruff-format": [str(programs / "ruff"), "format", "--check", "--no-cache", *python],
         "mypy": [str(programs / "mypy"), *typed],
-        "mypy-app": [str(programs / "mypy"), "app/src"],
+        "mypy-app": [str(programs / "mypy"), "app/src", "celery_durable/src"],
         "yamllint": [str(programs / "yamllint"), "--strict", "."],
         "ansible-lint": [str(programs / "ansible-lint"), "--offline", "--strict", "--nocolor", "-q"],
     }
