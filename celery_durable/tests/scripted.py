@@ -28,6 +28,7 @@ class Broker:
 
     def __init__(self) -> None:
         self.answer: Answer = confirm
+        self.unencodable: dict[str, Exception] = {}  # by task id: what py-amqp raises before it sends
         self.refuse: Exception | None = None
         self.connections: list[Connection] = []
         self.received: list[tuple[int, str]] = []  # number of the connection, id of the task
@@ -164,8 +165,10 @@ class Channel:
         connection, broker = self.connection, self.connection.broker
         if not connection.connected:
             raise RecoverableConnectionError("connection already closed")
-        self._tag += 1
         task_id = message.properties["application_headers"]["id"]
+        if task_id in broker.unencodable:
+            raise broker.unencodable[task_id]
+        self._tag += 1
         connection.unconfirmed[self._tag] = task_id
         broker.most_unconfirmed = max(broker.most_unconfirmed, len(connection.unconfirmed))
         broker.received.append((connection.number, task_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,10 @@ def test_a_task_whose_options_lose_it_is_a_warning_once(
         "the task acknowledged has reject_on_worker_lost=False",
         "the task early has acks_late=False",
     ]
+
+
+def test_an_application_can_be_pickled(app: Celery) -> None:
+    assert pickle.loads(pickle.dumps(app)).main == "shop"
 
 
 def test_calling_it_twice_adds_nothing(app: Celery) -> None:

@@ -6,8 +6,10 @@ import logging
 from typing import Any
 
 import pytest
+from amqp.exceptions import PreconditionFailed
 from celery import Celery
 from celery.app.amqp import AMQP, Queues
+from celery.exceptions import WorkerShutdown
 from celery.utils.quorum_queues import detect_quorum_queues
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
@@ -161,14 +163,28 @@ def test_what_the_application_says_of_its_queues_is_respected(caplog: pytest.Log
 
 
 def test_an_exchange_of_the_application_for_all_queues() -> None:
-    app = shop(task_default_exchange_type="direct", task_queues=[Queue("orders")])
-    assert app.amqp.queues["orders"].exchange == Exchange("celery", type="direct")
-    assert kind(app.amqp.queues["orders"]) == "quorum"
+    for queues in ([Queue("celery")], [Queue("celery", Exchange("celery"), "celery")], None):
+        queue = shop(task_default_exchange_type="direct", task_queues=queues).amqp.queues["celery"]
+        assert queue.exchange == Exchange("celery", type="direct")
+        assert kind(queue) == "quorum"
 
 
 def test_predeclared_exchanges_keep_their_type() -> None:
     app = shop(task_queues=[Queue("orders", Exchange("amq.direct"), "orders")])
     assert app.amqp.queues["orders"].exchange.type == "direct"
+
+
+def test_a_queue_in_the_way_ends_the_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def consume(*_: Any, **__: Any) -> None:
+        raise PreconditionFailed("inequivalent arg 'x-queue-type' for queue 'celery'", (50, 10))
+
+    monkeypatch.setattr(AMQP, "TaskConsumer", consume)
+    with pytest.raises(WorkerShutdown) as caught:
+        shop().amqp.TaskConsumer("a connection")
+    assert caught.value.code == 78
+    assert "rabbitmqctl delete_queue NAME" in caplog.text
 
 
 def test_no_missing_queues() -> None:

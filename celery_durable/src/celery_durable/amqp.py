@@ -160,8 +160,16 @@ def refused(error: PreconditionFailed) -> WorkerShutdown:
     return WorkerShutdown(EX_CONFIG)
 
 
+class DurableAMQP(_Durable, AMQP):
+    """`app.amqp` of most applications; it has a name, so that they can be pickled."""
+
+    queues_cls = QuorumQueues
+
+
 @cache
 def durable_amqp(base: type[AMQP]) -> type[AMQP]:
     """Return the class of `app.amqp` that adds this module's behaviour to `base`."""
+    if base is AMQP:
+        return DurableAMQP
     queues: Any = type("DurableQueues", (QuorumQueues, base.queues_cls), {})
     return type("DurableAMQP", (_Durable, base), {"queues_cls": queues})
