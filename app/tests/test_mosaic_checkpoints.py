@@ -21,10 +21,10 @@ from mosaic.ledger import checkpoints, jobs, operator_actions, upkeep, work
 from mosaic.ledger.checkpoints import AttemptOverError
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
-from mosaic.ledger.models import Attempt, Part
+from mosaic.ledger.models import Attempt, Job, Part
 from mosaic.ledger.work import PartWork, Product, Runner
 from mosaic.tasks.base import NICE, LongPartTask
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 COUNT = "test.count"
@@ -336,3 +336,11 @@ def test_long_parts_have_limits_of_their_own(app: Celery, publisher: RecordingPu
     task = app.tasks[COUNT]
     assert app.conf.task_time_limit < task.soft_time_limit < task.time_limit
     assert app.tasks["mosaic.render.tile"].time_limit == app.conf.task_time_limit
+
+
+def test_an_attempt_begins_while_somebody_holds_its_job(job: uuid.UUID) -> None:
+    """As a cancel does, which then waits for the part: the two would wait for each other."""
+    with transaction() as holder, transaction() as session:
+        holder.execute(select(Job).where(Job.id == job).with_for_update())
+        session.execute(text("SET LOCAL lock_timeout = '2s'"))
+        assert work.begin(session, runner(), job, 0) is not None

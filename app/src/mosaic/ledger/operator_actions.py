@@ -17,7 +17,7 @@ def cancel(session: Session, job_id: uuid.UUID) -> str | None:
     Parts that are done stay. Messages of the others are discarded by whichever worker gets them: the ledger
     says so, and no worker has to be reached.
     """
-    job = session.get(Job, job_id, with_for_update=True)
+    job = session.get(Job, job_id, with_for_update={"key_share": True})
     if job is None or job.state != RUNNING:
         return job.state if job else None
     session.execute(
@@ -32,7 +32,7 @@ def cancel(session: Session, job_id: uuid.UUID) -> str | None:
 
 def revive(session: Session, job_id: uuid.UUID, index: int) -> None:
     """Let a part that failed be tried again, and its job run on; any other part is left as it is."""
-    job = session.get(Job, job_id, with_for_update=True)
+    job = session.get(Job, job_id, with_for_update={"key_share": True})
     part = session.get(Part, (job_id, index), with_for_update=True)
     if job is None or part is None or part.state not in (FAILED, RUNNING):
         return
@@ -44,5 +44,5 @@ def revive(session: Session, job_id: uuid.UUID, index: int) -> None:
 
 def give_up(session: Session, job_id: uuid.UUID, index: int, reason: str) -> None:
     """Mark a part that is not done as failed, and its job with it."""
-    if session.get(Job, job_id, with_for_update=True) is not None:
+    if session.get(Job, job_id, with_for_update={"key_share": True}) is not None:
         fail_part(session, job_id, index, reason)

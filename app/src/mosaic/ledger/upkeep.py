@@ -87,7 +87,7 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
 
 
 def _give_up(session: Session, part: Part) -> None:
-    session.execute(select(Job.id).where(Job.id == part.job_id).with_for_update())
+    session.execute(select(Job.id).where(Job.id == part.job_id).with_for_update(key_share=True))
     fail_part(session, part.job_id, part.index, f"gave up after {part.attempts} attempts that never ended")
 
 

@@ -88,13 +88,14 @@ def begin(session: Session, runner: Runner, job_id: uuid.UUID, index: int) -> Pa
         .where(Attempt.job_id == job_id, Attempt.index == index, Attempt.outcome.is_(None))
         .values(outcome=LOST, ended_at=func.clock_timestamp())
     )
+    number = part.attempts + 1
     resumed = _resumed(session, part)
-    part.attempts += 1
-    part.state = RUNNING
+    attempt = _insert_attempt(session, runner, job_id, index, number, resumed=resumed)
+    # One update: after a second one in a transaction PostgreSQL checks the foreign key, which waits for
+    # whoever holds the job, as a cancel does that waits for this part.
+    part.attempts, part.state, part.latest_attempt = number, RUNNING, attempt
     part.host, part.pid = runner.host, runner.pid
     part.started_at = func.clock_timestamp()
-    attempt = _insert_attempt(session, runner, job_id, index, part.attempts, resumed=resumed)
-    part.latest_attempt = attempt
     job_params = session.scalar(select(Job.params).where(Job.id == job_id)) or {}
     return PartWork(attempt, job_id, index, part.params, job_params, part.checkpoint)
 
@@ -191,8 +192,8 @@ def put_off(session: Session, work: PartWork, error: str) -> None:
 
 
 def _lock_job(session: Session, job_id: uuid.UUID) -> str | None:
-    """Lock a job and return its state; None when it is gone."""
-    return session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
+    """Lock a job and return its state; None when it is gone. Foreign keys to it can still be checked."""
+    return session.scalar(select(Job.state).where(Job.id == job_id).with_for_update(key_share=True))
 
 
 def _advance(session: Session, job_id: uuid.UUID) -> list[tuple[str, int]]:
