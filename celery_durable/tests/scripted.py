@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from amqp.exceptions import RecoverableConnectionError
@@ -166,6 +167,8 @@ class Channel:
         if not connection.connected:
             raise RecoverableConnectionError("connection already closed")
         task_id = message.properties["application_headers"]["id"]
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=0)  # as py-amqp does
         if task_id in broker.unencodable:
             raise broker.unencodable[task_id]
         self._tag += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -121,7 +122,7 @@ def test_after_a_lost_connection_the_unconfirmed_are_sent_again_in_order(
     def answer(connection: Connection, tag: int, task_id: str) -> None:
         if connection.number > 0 or tag in (1, 3):
             connection.ack(tag)
-        if connection.number == 0 and tag == 5:
+        if connection.number == 0 and tag == len(IDS):
             connection.fail(LOST)
 
     broker.answer = answer
@@ -212,10 +213,30 @@ def test_a_broker_that_comes_back_in_time(app: Celery, broker: Broker) -> None:
 
 
 def test_no_more_than_the_size_is_on_its_way(app: Celery, broker: Broker) -> None:
+    broker.answer = lambda connection, tag, _: threading.Timer(0.02, connection.ack, (tag,)).start()
     with ConfirmWindow(app, size=3) as window:
-        publish(app, window, [f"many-{number}" for number in range(50)])
+        publish(app, window, [f"many-{number}" for number in range(20)])
     assert broker.most_unconfirmed == 3
-    assert len(broker.taken) == 50
+    assert len(broker.taken) == 20
+
+
+def test_confirms_are_counted_while_there_is_room(app: Celery, broker: Broker) -> None:
+    """py-amqp reads them when it sends; a long block must not keep all of its messages."""
+    with ConfirmWindow(app, timeout=5) as window:
+        publish(app, window)
+        assert window._confirms.link is not None
+        assert window._confirms.link.confirmed == []
+        assert window._caller().open == 1
+
+
+def test_nothing_is_done_as_long_as_something_is_refused(app: Celery, broker: Broker) -> None:
+    """A refusal that something else read, as a result backend that declares its queue."""
+    broker.answer = lambda connection, tag, _: connection.nack(tag)
+    with ConfirmWindow(app, timeout=5) as window:
+        publish(app, window, IDS[:1])
+        broker.answer = confirm
+        broker.connections[0].drain_events(timeout=1)
+    assert broker.taken == set(IDS[:1])
 
 
 def test_a_full_window_that_stays_full(app: Celery, broker: Broker) -> None:
@@ -561,6 +582,7 @@ def test_a_forked_process_leaves_messages_and_connection_to_its_parent(app: Cele
         window._confirms._lock.acquire()  # as another thread may have had it
         pid = os.fork()
         if pid == 0:
+            signal.alarm(20)  # a deadlock is a failure, not the end of all tests
             try:
                 broker.answer = confirm
                 publish(app, window, IDS[2:])

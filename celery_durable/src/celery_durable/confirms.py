@@ -42,13 +42,14 @@ class Confirms:
         self._lock = threading.RLock()
         self._waiting: deque[Prepared] = deque()
         self._failed: list[Prepared] = []
+        self._open = 0  # messages without an outcome
         self._patience = PATIENCE_SECONDS
         self._resume_at = self._next_check = 0.0
 
     def put(self, prepared: Prepared) -> None:
         """Add a message; `run` sends it."""
         with self._lock:
-            prepared.caller.open += 1
+            self._count(prepared, 1)
             self._waiting.append(prepared)
 
     def is_sent(self) -> bool:
@@ -56,8 +57,8 @@ class Confirms:
         return not self._waiting
 
     def is_done(self) -> bool:
-        """Whether nothing waits for a confirm either."""
-        return not self._waiting and not self._on_their_way
+        """Whether every message has its outcome."""
+        return not self._open
 
     def run(
         self, enough: Callable[[], bool], seconds: float, mine: Callable[[Prepared], bool] = lambda _: False
@@ -89,7 +90,7 @@ class Confirms:
         """Leave the connection to the next window."""
         with self._lock:
             link, self.link = self.link, None
-            if link is not None and not link.unconfirmed:
+            if link is not None and not self._open:
                 Links.of(self._app).give_back(link)
             elif link is not None:
                 link.drop()
@@ -105,6 +106,7 @@ class Confirms:
         while self._waiting and self._on_their_way < self._size and time.monotonic() >= self._resume_at:
             if not self._send(link):
                 return
+        self._settle(link)  # sending reads confirms too
         if enough():
             return
         now = time.monotonic()
@@ -138,7 +140,7 @@ class Confirms:
         """Report what was confirmed; what the broker refused waits for a moment and is sent again."""
         now = time.monotonic()
         for prepared in link.confirmed:
-            prepared.caller.open -= 1
+            self._count(prepared, -1)
             message_confirmed.send(sender=self._app, seconds=now - prepared.sent_at)
         if link.confirmed:
             self._patience = PATIENCE_SECONDS
@@ -200,5 +202,9 @@ class Confirms:
 
     def _fail(self, prepared: Prepared, error: Exception | None = None) -> None:
         prepared.error = error
-        prepared.caller.open -= 1
+        self._count(prepared, -1)
         self._failed.append(prepared)
+
+    def _count(self, prepared: Prepared, change: int) -> None:
+        self._open += change
+        prepared.caller.open += change
