@@ -106,6 +106,12 @@ def test_workers_look_for_each_other_only_when_they_can_answer(
     assert given == {"app": app, "hostname": "celery@here", **({} if remote_control else alone)}
 
 
+def test_a_pool_that_cannot_end_a_task_does_not_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = NotImplementedError("does not implement kill_job")
+    monkeypatch.setattr(Consumer, "on_connection_error_after_connected", Mock(side_effect=error))
+    DurableConsumer.__new__(DurableConsumer).on_connection_error_after_connected(OSError())
+
+
 @pytest.mark.parametrize(
     ("connection", "lost"),
     [(Mock(connected=True), False), (Mock(connected=False), True), (None, True), (object(), False)],

@@ -122,7 +122,8 @@ def test_nobody_waits_for_a_broker_that_accepts_and_says_nothing() -> None:
         assert not app.events.sender.flush(0.1)
 
 
-def test_events_of_a_moment_share_a_message(publishing: Publishing) -> None:
+def test_events_of_a_moment_share_a_message(publishing: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "BATCH_SECONDS", SOON)
     sender = EventSender(application())
     for number in range(5):
         sender.put("task.multi", [number, -number], EXCHANGE, {})

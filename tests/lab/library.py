@@ -91,7 +91,7 @@ class Relay:
 
     def _forward(self, client: socket.socket, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # the second where it was cut meanwhile
             while data := client.recv(65536):
                 process.stdin.write(data)
         self._end(client, process)

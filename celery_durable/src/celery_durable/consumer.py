@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
@@ -60,6 +61,11 @@ class DurableConsumer(Consumer):
             # exclusive queues, which a lost connection locks.
             options.update(without_mingle=True, without_gossip=True)
         super().__init__(*args, **options)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Celery 5.6 ends a worker whose pool cannot end running tasks: threads. They run on, and again."""
+        with suppress(NotImplementedError):
+            super().on_connection_error_after_connected(exc)
 
     def perform_pending_operations(self) -> None:
         """Called between two waits for messages where there is no event loop: gevent and eventlet.
