@@ -227,7 +227,7 @@ JOBS = Series(
         _under_jobs("kill-pool-child", 0, {"publish": 5, "rerun": 8}),
         _under_jobs("power-off-worker", 10, {"publish": 5, "rerun": 15}),
         _under_jobs(
-            "stop-database", 15, {"publish": 30, "execution": 35}, {"publish": 10.0, "execution": 10.0}
+            "stop-database", 15, {"publish": 45, "execution": 45}, {"publish": 10.0, "execution": 10.0}
         ),
     ),
     jobs=True,
