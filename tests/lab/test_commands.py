@@ -105,7 +105,7 @@ def test_logs_of_a_node_and_of_a_unit(lab: UserLab) -> None:
         ["nonsense"],
         ["status", "--nonsense"],
         ["shell", "no-such-node", "true"],
-        ["demo", "--width", "-1"],
+        ["demo", "--width", "wide"],
         ["run", "no-such-playbook.yml"],
         ["--inventory", "/nonexistent", "status"],
     ],
