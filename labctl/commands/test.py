@@ -25,11 +25,11 @@ CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
     "vagrant": VagrantCycle,
     "vm": VmCycle,
 }
-USUAL = ("lint", "unit", "roles", "lab", "upgrade", "vagrant")  # without a choice
+USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
-    """Run the phases (names of `USUAL`, and "vm"); exit status 1 when anything failed.
+    """Run the phases (names of `USUAL`, "upgrade" and "vm"); exit status 1 when anything failed.
 
     Without phases: those of USUAL, with the Molecule scenarios of `molecule.USUAL`. Else `roles` names the
     scenarios; none means all.
