@@ -44,7 +44,7 @@ def test_tasks_bear_the_name_of_their_kind_and_go_to_its_queue(app: Celery, kind
 
 @EVERY_KIND
 def test_documentation_lists_the_kind(kind: Kind) -> None:
-    architecture = Path(__file__).parents[2] / "docs" / "architecture.md"
+    architecture = Path(__file__).parents[2] / "docs" / "explanation" / "architecture.md"
     assert f"\n| {kind.name} | " in architecture.read_text(encoding="utf-8")
 
 
