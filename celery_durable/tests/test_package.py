@@ -53,7 +53,7 @@ def test_names_are_few_and_explained() -> None:
 def test_each_says_what_it_prevents_and_which_drill_shows_it(name: str) -> None:
     words = inspect.getdoc(PUBLIC[name]) or ""
     assert "Prevents" in words
-    drills = (PROJECT.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
+    drills = (PROJECT.parent / "docs/measurements/2026-11-reliability.md").read_text(encoding="utf-8")
     named = [word for word in words.split("`") if "-" in word and " " not in word]
     assert [drill for drill in named if f"| {drill} |" in drills]
 
@@ -87,7 +87,7 @@ def test_the_readme_has_the_settings_of_the_code() -> None:
 
 def test_the_figures_are_those_of_the_drills() -> None:
     """Numbers of tasks and of seconds, in the table of settings."""
-    measured = (PROJECT.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
+    measured = (PROJECT.parent / "docs/measurements/2026-11-reliability.md").read_text(encoding="utf-8")
     measured = measured.replace("**", "").replace("twelve", "12")
     for setting in SETTINGS:
         for figure in re.findall(r"\d+ of \d+ tasks|\d+\.\d s|\d+ restarts", setting.without):

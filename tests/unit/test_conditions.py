@@ -13,7 +13,7 @@ from labctl.status.problems import CONDITIONS
 from tests.unit.test_alerts import alerts
 
 ALERTS = {rule["alert"]: rule for rule in alerts()}
-PAGE = ROOT / "docs" / "monitoring.md"
+PAGE = ROOT / "docs" / "explanation" / "monitoring.md"
 
 
 def seen_by(whom: str) -> dict[str, str]:
@@ -61,4 +61,4 @@ def row(name: str, condition: dict[str, Any]) -> str:
 def test_the_page_for_people_has_the_list() -> None:
     rows = [row(name, condition) for name, condition in CONDITIONS.items()]
     found = [line for line in PAGE.read_text().splitlines() if re.match(r"\| `[A-Z]\w+` \|", line)]
-    assert found == rows, "\n".join(["the table in docs/monitoring.md must be:", *rows])
+    assert found == rows, "\n".join(["the table in docs/explanation/monitoring.md must be:", *rows])
