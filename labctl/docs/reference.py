@@ -164,7 +164,7 @@ def _alert(rule: dict[str, Any]) -> str:
 
 **What to do:** {remedy}
 
-It fires when this is true {f"for {rule['for']}" if "for" in rule else "once"}:
+It fires when this is true{f" for {rule['for']}" if "for" in rule else ""}:
 
 ```promql
 {rule["expr"].strip()}
