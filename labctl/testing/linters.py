@@ -21,6 +21,9 @@ def commands() -> dict[str, list[str]]:
     own = ("labctl", "celery_durable", "app", "tests", "images", "inventories", "playbooks", "roles")
     python = _existing(*own)
     typed = _existing("labctl", "images", "inventories", "playbooks/files", "tests")
+    pages = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "molecule", "lab", "Vagrantfile")
+    written = _existing(*own, *pages)
+    schema = [str(programs / "check-jsonschema"), "--builtin-schema"]
     return {
         "ruff": [str(programs / "ruff"), "check", "--no-cache", *python],
         "ruff-format": [str(programs / "ruff"), "format", "--check", "--no-cache", *python],
@@ -28,6 +31,11 @@ def commands() -> dict[str, list[str]]:
         "mypy-app": [str(programs / "mypy"), "celery_durable/src", "app/src"],
         "yamllint": [str(programs / "yamllint"), "--strict", "."],
         "ansible-lint": [str(programs / "ansible-lint"), "--offline", "--strict", "--nocolor", "-q"],
+        "codespell": [str(programs / "codespell"), *written],
+        "words": [sys.executable, "-m", "labctl.testing.words", *written],
+        "links": [sys.executable, "-m", "labctl.testing.links"],
+        "github-ci": [*schema, "vendor.github-workflows", ".github/workflows/ci.yml"],
+        "gitlab-ci": [*schema, "vendor.gitlab-ci", "--data-transform=gitlab-ci", ".gitlab-ci.yml"],
     }
 
 
