@@ -179,7 +179,7 @@ def test_a_good_result_is_good() -> None:
         (result(totals=replace(WELL, unexpected=[3])), "not attempted"),
         (result(totals=replace(WELL, twice=[3])), "had once"),
         (result(drained=None), "queues drain"),
-        (result(rounds=[replace(result().rounds[0], whole=None)]), "whole again"),
+        (result(rounds=[replace(result().rounds[0], recovered=None)]), "recovers by itself"),
         (
             result(ledger=Ledger({}, [], {}, [DeadLetter(4, "delivery_limit")])),
             "no other task is a dead letter",
