@@ -12,7 +12,7 @@ from labctl.drills.metrics import Metrics, Window
 
 @dataclass(frozen=True)
 class Round:
-    """One fault: drill, what was hit, its window, when it was healed, the lab healthy again; times since 1970.
+    """One fault: drill, what was hit, window, when it was healed and the lab healthy again; times since 1970.
 
     `recovered` is None when the lab was not healthy in time, and `problems` says why. `dead`: units that are
     expected to be dead letters.
