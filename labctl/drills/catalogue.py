@@ -223,9 +223,7 @@ JOBS = Series(
     (
         _under_jobs("kill-broker-leader", 0, {"publish": 6, "execution": 6}),
         _under_jobs("freeze-broker-leader", 10, {"publish": 9, "execution": 9}),
-        _under_jobs("partition-leader", 10, {"publish": 9, "execution": 9}),
         _under_jobs("kill-pool-child", 0, {"publish": 5, "rerun": 8}),
-        _under_jobs("power-off-worker", 10, {"publish": 5, "rerun": 15}),
         _under_jobs(
             "stop-database", 15, {"publish": 45, "execution": 45}, {"publish": 10.0, "execution": 10.0}
         ),

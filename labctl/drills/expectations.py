@@ -30,9 +30,13 @@ def judge(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> lis
         Check("every effect is had once", not totals.twice, _units(totals.twice)),
         Check("all queues drain", result.drained is not None, _seconds(result.drained)),
         Check(
-            "the lab is whole again by itself",
-            all(item.whole is not None for item in result.rounds),
-            ", ".join(_seconds(item.whole and item.whole - item.healed) for item in result.rounds),
+            "the lab recovers by itself",
+            all(item.recovered is not None for item in result.rounds),
+            ", ".join(
+                _seconds(item.recovered and item.recovered - item.healed)
+                + "".join(f" ({p})" for p in item.problems)
+                for item in result.rounds
+            ),
         ),
         Check("no other task is a dead letter", letters <= due, _units(sorted(letters - due))),
     ]

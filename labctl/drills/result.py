@@ -12,18 +12,20 @@ from labctl.drills.metrics import Metrics, Window
 
 @dataclass(frozen=True)
 class Round:
-    """One fault: drill, what was hit, its window, when it was healed, the lab whole again; times since 1970.
+    """One fault: drill, what was hit, window, when it was healed and the lab healthy again; times since 1970.
 
-    `whole` is None when the lab did not become whole in time. `dead`: units that are to be dead letters.
+    `recovered` is None when the lab was not healthy in time, and `problems` says why. `dead`: units that are
+    expected to be dead letters.
     """
 
     drill: str
     what: str
     window: Window
     healed: float
-    whole: float | None
+    recovered: float | None
     metrics: Metrics
     dead: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def metric(self, name: str) -> float | None:
         """Seconds of publish, execution, host, rerun or wait."""
@@ -83,7 +85,10 @@ class Result:
                     "what": item.what,
                     "injected": item.window.begin,
                     "healed": item.healed,
-                    "whole_s": None if item.whole is None else round(item.whole - item.window.begin, 2),
+                    "recovered_s": None
+                    if item.recovered is None
+                    else round(item.recovered - item.window.begin, 2),
+                    "problems": list(item.problems),
                     **item.metrics.as_json(),
                 }
                 for item in self.rounds

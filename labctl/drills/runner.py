@@ -23,7 +23,7 @@ from labctl.status import nodes
 
 WARM_UP_S = 4.0
 FIRST_S = 30.0
-WHOLE_S = 90.0
+RECOVERED_S = 90.0
 SETTLED_S = 45.0
 DRAIN_S = 90.0
 STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
@@ -59,7 +59,8 @@ class _PastRound:
     fault: Fault
     injected: float
     healed: float
-    whole: float | None
+    recovered: float | None
+    problems: tuple[str, ...]
     held: int | None
     dead: tuple[int, ...]
 
@@ -77,10 +78,8 @@ class _Execution:
         self._queues: dict[str, Any] = {}  # as the latest look at a healthy lab found them
 
     def result(self) -> Result:
-        if not self._healthy_within(SETTLED_S, "look at the lab"):
-            raise UsageError(
-                "The lab is not healthy before the drill; ./lab status tells why, ./lab up repairs it."
-            )
+        if problems := self._problems_after(SETTLED_S, "check the lab"):
+            raise UsageError(f"The lab is not healthy before the drill: {problems[0]} ./lab up repairs it.")
         self._run.folder.mkdir(parents=True, exist_ok=True)
         if self._run.profile == "stock":
             return self._with_stock()
@@ -131,7 +130,8 @@ class _Execution:
             self._groups["gateways"][0],
             run=run.run,
             profile=run.profile,
-            limit=self._patience * (120.0 + sum(d.duration + d.settle + WHOLE_S for d in run.series.drills)),
+            limit=self._patience
+            * (120.0 + sum(d.duration + d.settle + RECOVERED_S for d in run.series.drills)),
             log=run.folder / f"load-{run.profile}.log",
         )
 
@@ -158,11 +158,13 @@ class _Execution:
         self._watch(load, drill.duration - (load.now() - injected), fault.what)
         healed = broken.heal(fault) if fault.heals else injected
         self._watch(load, drill.settle, f"healed: {fault.what}")
-        is_whole = self._healthy_within(WHOLE_S, "wait until the lab is whole", load)
-        whole = load.now() if is_whole else None
+        problems = self._problems_after(RECOVERED_S, "wait until the lab is healthy", load)
+        recovered = None if problems else load.now()
         dead = tuple(own) if drill.dead else ()
         interrupted = targets.caught.unit if targets.caught else next(iter([] if drill.dead else own), None)
-        self._rounds.append(_PastRound(drill, fault, injected, healed, whole, interrupted, dead))
+        self._rounds.append(
+            _PastRound(drill, fault, injected, healed, recovered, problems, interrupted, dead)
+        )
 
     def _leader(self, queue: str) -> str:
         if queue not in self._queues:
@@ -172,16 +174,16 @@ class _Execution:
             raise LabError(f"Queue {queue} has no leader; ./lab status tells how the brokers are.")
         return str(found["leader"])
 
-    def _healthy_within(self, seconds: float, doing: str, load: Load | None = None) -> bool:
-        """Whether the lab is healthy now or soon."""
+    def _problems_after(self, seconds: float, doing: str, load: Load | None = None) -> tuple[str, ...]:
+        """What is still wrong after so many seconds; returns as soon as nothing is."""
         self._queues = {}
         deadline = time.monotonic() + seconds * self._patience
         while not (found := nodes.read(self._context))["healthy"]:
             if time.monotonic() > deadline:
-                return False
+                return tuple(problem["sentence"] for problem in found["problems"])
             self._watch(load, LOOK_S, doing)
         self._queues = found["queues"]
-        return True
+        return ()
 
     def _watch(self, load: Load | None, seconds: float, doing: str) -> None:
         deadline = time.monotonic() + seconds
@@ -232,6 +234,15 @@ class _Execution:
             hosts = [name for name in self._groups["workers"] if name not in past.fault.hit]
             measured = measure(ledger, window, hosts=hosts, held=past.held)
             found.append(
-                Round(past.drill.name, past.fault.what, window, past.healed, past.whole, measured, past.dead)
+                Round(
+                    past.drill.name,
+                    past.fault.what,
+                    window,
+                    past.healed,
+                    past.recovered,
+                    measured,
+                    past.dead,
+                    past.problems,
+                )
             )
         return found

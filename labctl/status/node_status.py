@@ -153,9 +153,10 @@ def endangered(api: Management) -> list[str]:
     return []
 
 
-def queues(api: Management) -> dict[str, Any]:
-    """Each queue with its leader, members and depth."""
-    columns = "name,vhost,type,leader,node,members,online,messages"
+def queues(api: Management, running: set[str]) -> dict[str, Any]:
+    """Each queue with its leader, members (those on `running` brokers are online) and depth."""
+    # Not the list's own `online`: after an election it can lack a member that is back, for minutes.
+    columns = "name,vhost,type,leader,node,members,messages"
     # Asked of the queues; in the list of queues the count of consumers is seconds old.
     consumers = Counter(consumer["queue"]["name"] for consumer in api.get("consumers?columns=queue.name"))
     return {
@@ -164,7 +165,7 @@ def queues(api: Management) -> dict[str, Any]:
             "type": queue.get("type", ""),
             "leader": host_of(queue.get("leader") or queue.get("node") or ""),
             "members": sorted(map(host_of, queue.get("members") or [])),
-            "online": sorted(map(host_of, queue.get("online") or [])),
+            "online": sorted(running & set(map(host_of, queue.get("members") or []))),
             "messages": queue.get("messages", 0),
             "consumers": consumers[queue["name"]],
         }
@@ -197,7 +198,8 @@ def monitor() -> dict[str, Any]:
 def broker() -> dict[str, Any]:
     """What this broker says of the cluster and its queues."""
     api = Management(json.loads(MONITOR.read_text(encoding="utf-8")))
-    return {"cluster": cluster(api), "queues": queues(api)}
+    seen = cluster(api)
+    return {"cluster": seen, "queues": queues(api, set(seen["running"]))}
 
 
 def proxy() -> dict[str, dict[str, str]]:

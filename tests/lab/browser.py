@@ -56,6 +56,23 @@ def log_in(page: Page, password: str) -> None:
     fill_in(page, password)
 
 
+# What a page shows once its first data have come.
+FILLED = {
+    "": "#workers .host",
+    "jobs": "#jobs tr",
+    "queues": "#queues tr",
+    "logs": "#live.up",
+    "periodic": "#entries tr",
+    "charts": "#charts .plot > *",
+}
+
+
+def visit(page: Page, name: str) -> None:
+    """Open a page of the console and wait until it shows its data."""
+    page.goto(f"/{name}")
+    expect(page.locator(FILLED[name]).first).to_be_visible()
+
+
 def fill_in(page: Page, password: str) -> None:
     """Log in by the form that the page shows."""
     page.get_by_label("User name").fill("lab")

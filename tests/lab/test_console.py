@@ -10,13 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.lab import browser as web
 from tests.lab.commands import UserLab, wait_for
 from tests.lab.pictures import png
 
-PAGES = ("", "jobs", "queues", "logs", "periodic", "charts")
 # What a browser hands over when a file is dropped.
 DRAG = """
 (text) => {
@@ -88,26 +87,40 @@ def test_axe_finds_nothing_serious_at_the_login(chromium: Browser, url: str, the
     context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious(chromium: Browser, lab: UserLab, url: str, name: str, theme: str) -> None:
-    context = web.new_context(chromium, url, color_scheme=theme)
+@pytest.fixture(scope="module")
+def signed_in(chromium: Browser, lab: UserLab, url: str) -> StorageState:
+    """Cookies of somebody who is logged in."""
+    context = web.new_context(chromium, url)
     page = context.new_page()
     web.log_in(page, lab.password)
-    page.goto(f"/{name}")
-    page.wait_for_timeout(2500)
+    expect(page.locator("#workers")).to_be_visible()
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", web.FILLED)
+def test_axe_finds_nothing_serious(
+    chromium: Browser, signed_in: StorageState, url: str, name: str, theme: str
+) -> None:
+    context = web.new_context(chromium, url, color_scheme=theme, storage_state=signed_in)
+    page = context.new_page()
+    web.visit(page, name)
     web.keep_screenshot(page, f"{name or 'lab'}-{theme}")
     assert web.complaints(page) == []
     context.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_phone_needs_no_sideways_scrolling(chromium: Browser, lab: UserLab, url: str, name: str) -> None:
-    context = web.new_context(chromium, url, viewport=web.PHONE, is_mobile=True, has_touch=True)
+@pytest.mark.parametrize("name", web.FILLED)
+def test_phone_needs_no_sideways_scrolling(
+    chromium: Browser, signed_in: StorageState, url: str, name: str
+) -> None:
+    context = web.new_context(
+        chromium, url, viewport=web.PHONE, is_mobile=True, has_touch=True, storage_state=signed_in
+    )
     page = context.new_page()
-    web.log_in(page, lab.password)
-    page.goto(f"/{name}")
-    page.wait_for_timeout(1500)
+    web.visit(page, name)
     web.keep_screenshot(page, f"{name or 'lab'}-phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= web.PHONE["width"]
     context.close()

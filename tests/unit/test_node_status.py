@@ -159,11 +159,12 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
         "type": "quorum",
         "leader": "rabbit@broker-3",
         "members": ["rabbit@broker-3", "rabbit@broker-1"],
-        "online": ["rabbit@broker-3"],
         "messages": 5,
     }
     consumers = [{"queue": {"name": "mosaic.render"}}] * 2
-    assert node_status.queues(Api(queues=[queue, {"name": "bare"}], consumers=consumers)) == {
+    assert node_status.queues(
+        Api(queues=[queue, {"name": "bare"}], consumers=consumers), {"broker-2", "broker-3"}
+    ) == {
         "mosaic.render": {
             "vhost": "mosaic",
             "type": "quorum",
