@@ -51,4 +51,4 @@ def test_a_stranger_is_led_to_the_login_and_back(
 @pytest.mark.parametrize("path", ["/flower/metrics", "/prometheus/metrics"])
 def test_metrics_answer_the_monitor_only(console: httpx.Client, path: str) -> None:
     answer = console.get(path)
-    assert (answer.status_code, answer.json()["error"]) == (403, "metrics answer the monitor only.")
+    assert (answer.status_code, answer.json()["error"]) == (403, "Only the monitor may read these metrics.")
