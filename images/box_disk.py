@@ -1,6 +1,6 @@
-"""Write the parts of a box's disk for which other programs need root: the boot sector and file capabilities.
+"""Write the parts of a box's disk for which other programs need root: boot sector, file capabilities.
 
-    box_disk.py boot DISK BOOT_IMG CORE_IMG     writes the partition table, and GRUB before the first partition
+    box_disk.py boot DISK BOOT_IMG CORE_IMG     writes the partition table and, before the partition, GRUB
     box_disk.py capabilities TREE.tar FOLDER    prints the debugfs commands that set the capabilities
 
 Standard library only: it runs with the host's Python (3.9 or newer).
@@ -35,7 +35,7 @@ def write_boot(disk: Path, boot: Path, core: Path) -> None:
 
 
 def capabilities(tree: Path, folder: Path) -> list[str]:
-    """debugfs commands that set the capability of each file; the values are written to files in the folder."""
+    """debugfs commands that set the capability of each file, which they read from files in the folder."""
     commands: list[str] = []
     with tarfile.open(tree) as archive:
         for member in archive:

@@ -1,7 +1,7 @@
 """Print JSON {"problems": [sentence, ..], "clock": seconds, "broker_data": bool}.
 
-The problems are the reasons why this host cannot be a node. `clock` is its time. `broker_data` is true when a broker
-has data here; the role rabbitmq checks whose data it is.
+The problems are the reasons why this host cannot be a node. `clock` is its time. `broker_data` is true when a
+broker has data here; the role rabbitmq checks whose data it is.
 
     preflight.py '{"host", "names": {name: address}, "releases": [..], "unfit": {release: reason},
                    "memory_mb", "disk_mb", "clock", "clock_seconds"}'
@@ -44,7 +44,7 @@ def memory(expected: dict[str, Any]) -> Iterator[str]:
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total = int(fields["MemTotal"].split()[0]) // 1024
     if total < expected["memory_mb"]:
-        yield f"{expected['host']} has {total} MB of memory and needs {expected['memory_mb']}; give it more memory."
+        yield f"{expected['host']} has {total} MB of memory and needs {expected['memory_mb']}; add memory."
 
 
 def disk(expected: dict[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Parts of minutes, here of half a minute: their progress, a host that goes away half-way, cancellation."""
+"""Parts that take minutes (half a minute here): progress, a host that fails during a part, cancellation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 
 from tests.lab.commands import UserLab, docker, wait_for
 
-# One part takes 45 to 60 s of a core. How many primes there are, and the largest of them, are known.
+# One part takes 45 to 60 s of one core. The number of primes and the largest prime are known.
 UP_TO, PRIMES, LARGEST = 2 * 10**10, 882206716, 19999999967
 SMALL = {"width": 256, "height": 256, "tile": 64, "iterations": 200}
 MOST_AGAIN = 0.1
@@ -31,18 +31,18 @@ def job(console: httpx.Client, name: str) -> dict[str, Any]:
 
 
 def attempts(console: httpx.Client, name: str, part: int) -> list[dict[str, Any]]:
-    """The attempts at a part, the first one first."""
+    """The attempts at a part, the oldest first."""
     answer = console.get(f"/api/jobs/{name}/attempts", params={"part": part})
     return list(reversed(answer.json()["attempts"]))
 
 
 def seconds_of(moment: str) -> float:
-    """A time of the API as seconds since the epoch, by the clock that all containers share."""
+    """A time of the API as seconds since the epoch; all containers use the same clock."""
     return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def state(console: httpx.Client, name: str) -> str:
-    """Whether a job runs, is done, failed or cancelled."""
+    """State of a job."""
     return str(job(console, name)["state"])
 
 
@@ -69,7 +69,7 @@ def test_another_host_resumes_a_part_whose_host_lost_its_power(
         wait_for("another host", 60, lambda: job(console, name)["parts"][0]["host"] != host)
         wait_for("the result", 300, lambda: state(console, name) != "running")
         lost, resumed = attempts(console, name, 0)
-        # At the pace of its last report, the lost attempt was here when its host went away.
+        # Progress of the lost attempt when its host failed, estimated from the pace of its last report.
         pace = part["progress"] / (seconds_of(part["reported"]) - seconds_of(part["started"]))
         computed = part["progress"] + pace * (off - seconds_of(part["reported"]))
         assert (lost["host"], lost["outcome"], lost["began"]) == (host, "lost", None)
@@ -87,7 +87,7 @@ def test_another_host_resumes_a_part_whose_host_lost_its_power(
         wait_for("a healthy lab", 180, lambda: spare_lab.run("status").status == 0)
 
 
-def test_part_of_a_worker_that_is_restarted_is_resumed(spare_lab: UserLab, console: httpx.Client) -> None:
+def test_part_is_resumed_after_a_restart_of_its_worker(spare_lab: UserLab, console: httpx.Client) -> None:
     name = submit(console, "primes", up_to=UP_TO, parts=1)
     wait_for("progress", 60, lambda: (job(console, name)["parts"][0]["progress"] or 0) > 0.1)
     host = job(console, name)["parts"][0]["host"]
@@ -107,7 +107,7 @@ def running(console: httpx.Client, name: str) -> list[dict[str, Any]]:
     return [one for one in found if one["outcome"] is None]
 
 
-def test_long_parts_on_every_host_leave_short_work_alone_and_end_when_cancelled(
+def test_long_parts_on_every_host_do_not_delay_short_work_and_end_when_cancelled(
     lab: UserLab, console: httpx.Client
 ) -> None:
     hosts = sorted(lab.status()["workers"])

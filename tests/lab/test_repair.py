@@ -1,4 +1,4 @@
-"""`./lab up` finishes and repairs: deleted nodes, wiped brokers, runs that were killed half-way."""
+"""`./lab up` repairs the lab: deleted nodes, brokers without data, interrupted runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import httpx
 from tests.lab.commands import Done, UserLab, docker, processes_of, wait_for
 
 QUEUE = "mosaic.check"
-# Each message is confirmed before the program ends. As any client must, it connects again: in the
-# moment before the proxy notices a dead broker, a connection may be given to it.
+# The program waits for the confirm of each message. It retries its connection, as every client must: until
+# the proxy detects that a broker is down, it may forward a connection to it.
 PUBLISH = """
 import json, pika, sys, tomllib
 queue, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -50,23 +50,23 @@ print(json.dumps(found))
 
 
 def changed(done: Done) -> int:
-    """What `up` says that it changed."""
+    """Number of changes that `up` reports."""
     match = re.search(r"changed=(\d+)", done.out)
     assert match, str(done)
     return int(match[1])
 
 
 def assert_up(done: Done) -> None:
-    """`up` says that it is done."""
+    """Assert that `up` succeeded."""
     assert done.status == 0, str(done)
 
 
 def test_deleted_and_stopped_nodes_come_back_and_nothing_stored_is_lost(
     spare_lab: UserLab, console: httpx.Client
 ) -> None:
-    """A worker, the database (not its volume) and a broker (with its volume) go, another worker stops.
+    """The test deletes a worker, the database (not its volume) and a broker (with it), and stops a worker.
 
-    Messages confirmed before and meanwhile are all there afterwards, and so is the finished job.
+    All confirmed messages and the finished job still exist after `up`.
     """
     job = console.post("/api/jobs/render", json={"width": 128, "height": 128}).json()["job"]
     wait_for("the job", 60, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
@@ -82,7 +82,7 @@ def test_deleted_and_stopped_nodes_come_back_and_nothing_stored_is_lost(
     assert {name for name, state in states.items() if state == "missing"} == set(gone)
     assert states["worker-3"] == "stopped"
     assert_up(spare_lab.up())
-    assert_whole(spare_lab)
+    assert_recovered(spare_lab)
     assert console.get(f"/api/jobs/{job}").json()["state"] == "done"
     now = spare_lab.status()
     queue = now["queues"][QUEUE]
@@ -90,20 +90,20 @@ def test_deleted_and_stopped_nodes_come_back_and_nothing_stored_is_lost(
     assert sorted(spare_lab.python("worker-1", CONSUME, QUEUE)) == list(range(1200))
 
 
-def assert_whole(lab: UserLab) -> None:
-    """Healthy, once new copies of queues have caught up, and every check of every node holds."""
+def assert_recovered(lab: UserLab) -> None:
+    """Assert that the lab becomes healthy and that every check of every node passes."""
     wait_for("a healthy lab", 90, lambda: lab.run("status").status == 0)
     verify = lab.run("verify", "--json")
     assert verify.status == 0, str(verify)
 
 
 def tasks_of(log: Path) -> int:
-    """Tasks that a run of site.yml has begun, by its log."""
+    """Number of tasks in the log of a run of site.yml."""
     return log.read_text().count("TASK ")
 
 
 def begin(lab: UserLab, tasks: int) -> tuple[int, list[int]]:
-    """Start `up` and wait until so many tasks of site.yml have begun; returns its and Ansible's processes."""
+    """Start `up` and wait until site.yml has begun this many tasks; returns its and Ansible's processes."""
     known = set((lab.state / "logs").glob("*-site-*.log"))
     process = lab.start("up", "--no-verify", "--no-demo")
 
@@ -116,7 +116,7 @@ def begin(lab: UserLab, tasks: int) -> tuple[int, list[int]]:
 
 
 def ended(pid: int, seconds: float = 30) -> int:
-    """Exit status of a child of ours, or minus the signal that ended it."""
+    """Exit status of a child process, or minus the signal that ended it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -126,10 +126,10 @@ def ended(pid: int, seconds: float = 30) -> int:
     raise AssertionError(f"process {pid} still runs after {seconds:.0f} s")
 
 
-def test_interrupted_up_is_finished_by_the_next(spare_lab: UserLab) -> None:
-    """Ansible killed, ./lab killed, Ctrl-C, at three places: nothing is left, and the last `up` finishes.
+def test_next_up_completes_an_interrupted_one(spare_lab: UserLab) -> None:
+    """The test kills Ansible, kills ./lab, and presses Ctrl-C, each at another task. The last `up` completes.
 
-    One of the deleted nodes is a broker whose data is kept: it is a member again.
+    One of the deleted nodes is a broker with its data: it becomes a member again.
     """
     docker("rm", "--force", *(f"{spare_lab.name}-{name}" for name in ("worker-3", "gateway-1", "broker-3")))
 
@@ -137,7 +137,7 @@ def test_interrupted_up_is_finished_by_the_next(spare_lab: UserLab) -> None:
     assert ansible
     for process in ansible:
         os.kill(process, signal.SIGKILL)
-    assert ended(pid) == 1, "the lab says no"
+    assert ended(pid) == 1, "./lab must report that the playbook failed"
 
     pid, _ = begin(spare_lab, tasks=14)
     os.kill(pid, signal.SIGKILL)
@@ -150,12 +150,12 @@ def test_interrupted_up_is_finished_by_the_next(spare_lab: UserLab) -> None:
     no_process_is_left(spare_lab)
 
     assert_up(spare_lab.up())
-    assert_whole(spare_lab)
+    assert_recovered(spare_lab)
     assert changed(spare_lab.up()) == 0
 
 
 def no_process_is_left(lab: UserLab) -> None:
-    """Ansible ends with the command that started it."""
+    """Assert that Ansible ends with the command that started it."""
     wait_for(
         "Ansible's processes end",
         15,
@@ -164,12 +164,12 @@ def no_process_is_left(lab: UserLab) -> None:
 
 
 def on(lab: UserLab, node: str, script: str) -> None:
-    """Run a shell script on a node, as somebody else who has it would."""
+    """Run a shell script on a node, without ./lab."""
     docker("exec", f"{lab.name}-{node}", "sh", "-ec", script)
 
 
 def assert_refused(lab: UserLab, *sentences: str) -> None:
-    """`up` says what it sees, with exit status 2, and no play after the preflight begins."""
+    """Assert that `up` reports these sentences with exit status 2 and runs no play after the preflight."""
     done = lab.up()
     assert done.status == 2, str(done)
     for sentence in sentences:
@@ -178,10 +178,10 @@ def assert_refused(lab: UserLab, *sentences: str) -> None:
     assert "PLAY Every host" not in log.read_text(encoding="utf-8")
 
 
-def test_hosts_that_are_not_fit_are_named_before_anything_is_touched(spare_lab: UserLab) -> None:
-    """All that is wrong is said at once, then whose broker is found, even where this lab wants none.
+def test_unsuitable_hosts_are_reported_before_any_change(spare_lab: UserLab) -> None:
+    """`up` reports all problems at once. It also refuses a worker host that has data of another broker.
 
-    Its data bears the host name of its time.
+    The name of that data contains a former host name.
     """
     foreign = "/var/lib/rabbitmq/mnesia/rabbit@elsewhere"
     release = "ID=alpine\nPRETTY_NAME=Alpine\n"

@@ -1,9 +1,10 @@
-"""Build the wheels of the application and of its own libraries, unless the cache has those of the same sources.
+"""Build the wheels of the application and of its own libraries, unless the cache has them already.
 
     build_wheel.py REQUIREMENTS CACHE SOURCE...
 
 A SOURCE is a folder with pyproject.toml and src/. Prints {"wheels": [paths], "key": 12 hex digits of the
-sources and the requirements}. Runs on the controller with a Python that has the build backends; needs no network.
+sources and the requirements}. Runs on the controller with a Python that has the
+build backends; needs no network.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def main() -> None:
             build(sources, folder)
         except subprocess.CalledProcessError:
             sys.exit(
-                "The wheels could not be built, for the reason above; install requirements.txt, which contains the"
-                " build backends, into the Python that runs Ansible, as ./lab does."
+                "The wheels could not be built, for the reason above; install requirements.txt, which"
+                " contains the build backends, into the Python that runs Ansible, as ./lab does."
             )
     print(json.dumps({"wheels": sorted(map(str, folder.glob("*.whl"))), "key": key}))
 

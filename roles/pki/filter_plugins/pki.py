@@ -1,4 +1,4 @@
-"""Filters that find the certificates that the controller must create, so that most runs need no task for them."""
+"""Filters that find the certificates to create, so that most runs need no task for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def authority_is_good(directory: str, renewal_days: int) -> bool:
 
 
 def lacking(directory: str, names: Mapping[str, Sequence[str]], renewal_days: int) -> list[str]:
-    """Hosts without a valid certificate in the folder; `names` maps each host to its names (`DNS:..`, `IP:..`).
+    """Hosts without a valid certificate in the folder; `names`: host -> its names (`DNS:..`, `IP:..`).
 
     A valid certificate is signed by the folder's ca.pem, has exactly these names and the host's key, and
     does not expire within `renewal_days`.

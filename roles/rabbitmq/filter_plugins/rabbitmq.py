@@ -1,4 +1,4 @@
-"""Filters that convert the role's variables to RabbitMQ definitions, and compare them with those of a broker."""
+"""Filters that convert the role's variables to RabbitMQ definitions and compare these with a broker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definitio
 
 
 def operator_permission(user_and_vhost: tuple[str, str]) -> Definition:
-    """Permissions of an operator in one vhost: all for `admin`, none for others, who read what their tag allows."""
+    """Permissions of an operator in one vhost: all for `admin`, none for others, whose tag lets them read."""
     user, vhost = user_and_vhost
     pattern = ".*" if user == "admin" else "^$"
     return {"user": user, "vhost": vhost, "configure": pattern, "write": pattern, "read": pattern}
@@ -71,7 +71,7 @@ def _holds(have: Mapping[str, Any], wanted: Definition) -> bool:
 
 
 def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[str]:
-    """Hosts whose broker lists `node` as a member; `answers` are looped `uri` results of /api/nodes (`item`: host)."""
+    """Hosts whose broker lists `node` as a member; `answers` are looped `uri` results of /api/nodes."""
     return [
         answer["item"]
         for answer in answers
