@@ -1,9 +1,9 @@
-"""What a box's disk needs and no other program writes without root: a boot sector, and file capabilities.
+"""Write the parts of a box's disk for which other programs need root: boot sector, file capabilities.
 
-    box_disk.py boot DISK BOOT_IMG CORE_IMG     writes the partition table and GRUB before the first partition
-    box_disk.py capabilities TREE.tar FOLDER    prints the debugfs commands that restore them
+    box_disk.py boot DISK BOOT_IMG CORE_IMG     writes the partition table and, before the partition, GRUB
+    box_disk.py capabilities TREE.tar FOLDER    prints the debugfs commands that set the capabilities
 
-Standard library only: it runs under whatever Python the host has (3.9 or newer).
+Standard library only: it runs with the host's Python (3.9 or newer).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tarfile
 from pathlib import Path
 
 SECTOR = 512
-FIRST_SECTOR = 2048  # of the only partition; build-box fills it from this offset
+FIRST_SECTOR = 2048  # start of the only partition; build-box writes the file system at this offset
 BOOT_CODE = 440  # bytes of a boot sector before the disk's signature
 SIGNATURE = 0x4C414221
 LINUX = 0x83
@@ -27,7 +27,7 @@ def write_boot(disk: Path, boot: Path, core: Path) -> None:
     if len(image) > (FIRST_SECTOR - 1) * SECTOR:
         raise SystemExit(f"{core} is {len(image)} bytes and must fit before sector {FIRST_SECTOR}.")
     sectors = disk.stat().st_size // SECTOR - FIRST_SECTOR
-    no_geometry = b"\xfe\xff\xff"  # cylinders, heads and sectors of a partition beyond 8 GB: LBA counts
+    no_geometry = b"\xfe\xff\xff"  # beyond 8 GB, LBA replaces cylinders, heads and sectors
     entry = b"\x80" + no_geometry + bytes([LINUX]) + no_geometry + struct.pack("<II", FIRST_SECTOR, sectors)
     table = struct.pack("<IH", SIGNATURE, 0) + entry + bytes(48) + b"\x55\xaa"
     with disk.open("r+b") as file:
@@ -35,7 +35,7 @@ def write_boot(disk: Path, boot: Path, core: Path) -> None:
 
 
 def capabilities(tree: Path, folder: Path) -> list[str]:
-    """debugfs commands that set each file's capability, whose value is written to a file of the folder."""
+    """debugfs commands that set the capability of each file, which they read from files in the folder."""
     commands: list[str] = []
     with tarfile.open(tree) as archive:
         for member in archive:
@@ -49,7 +49,7 @@ def capabilities(tree: Path, folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Do what the first argument names."""
+    """Run the action of the first argument."""
     action, *names = sys.argv[1:]
     files = [Path(name) for name in names]
     if action == "boot":

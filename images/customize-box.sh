@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs inside the tree of a VM's disk after customize.sh, which made it a container's: gives it back its hardware, and a
-# network and a boot loader.
+# Runs inside the tree of a VM's disk after customize.sh, which prepares a container: enables units for hardware again, and adds
+# a network configuration and a boot loader.
 set -eu
 
 systemctl unmask --quiet \
@@ -13,7 +13,7 @@ rm /etc/systemd/system/own-hosts.service
 printf 'LABEL=root / ext4 errors=remount-ro 0 1\n' >/etc/fstab
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >/etc/hosts
 rm -f /etc/hostname
-# The first card is the provider's own network, with DHCP; Vagrant, or who makes the VM, adds the lab's private one.
+# The first network card is on the provider's network, with DHCP. Vagrant or run-box adds a card for the lab's private network.
 cat >/etc/network/interfaces <<'TEXT'
 auto lo
 iface lo inet loopback
@@ -22,11 +22,11 @@ iface eth0 inet dhcp
 source /etc/network/interfaces.d/*
 TEXT
 
-# Debian 13's ping has no capability: it asks for an ICMP socket, which the kernel gives to nobody unless told so.
+# Debian 13's ping has no file capability. It uses an ICMP socket, which the kernel allows only with this setting.
 mkdir -p /etc/sysctl.d
 printf 'net.ipv4.ping_group_range = 0 2147483647\n' >/etc/sysctl.d/50-ping.conf
 
-# /vmlinuz and /initrd.img follow the newest kernel, so this needs no update-grub. net.ifnames=0: the first card is eth0.
+# /vmlinuz and /initrd.img link to the newest kernel, so update-grub is not needed. net.ifnames=0 names the first card eth0.
 [ -e /vmlinuz ] && [ -e /initrd.img ]
 mkdir -p /boot/grub
 cat >/boot/grub/grub.cfg <<'TEXT'
@@ -35,7 +35,7 @@ linux /vmlinuz root=LABEL=root ro net.ifnames=0 console=tty0 console=ttyS0
 initrd /initrd.img
 boot
 TEXT
-# The core image carries all it needs, so the packages it is made from can go.
+# The core image is complete, so the packages that built it can be removed.
 grub-mkimage --format i386-pc --prefix '(hd0,msdos1)/boot/grub' --output /boot/grub/core.img \
   biosdisk part_msdos ext2 normal linux serial
 cp /usr/lib/grub/i386-pc/boot.img /boot/grub/boot.img

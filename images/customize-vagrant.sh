@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs inside the new tree before customize.sh: lets Vagrant in by SSH. /vagrant.pub is its well-known key, which Vagrant
-# replaces by one of its own the first time that it gets in.
+# Runs inside the new tree before customize.sh: lets Vagrant log in by SSH. /vagrant.pub is Vagrant's well-known key, which
+# Vagrant replaces by a new one at its first login.
 set -eu
 
 useradd --create-home --shell /bin/bash --user-group --password '*' vagrant
@@ -15,11 +15,11 @@ chown -R vagrant:vagrant /home/vagrant/.ssh
 mkdir -p /etc/ssh/sshd_config.d
 printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n' >/etc/ssh/sshd_config.d/lab.conf
 
-# Each node makes host keys of its own: those of an image would be known to everybody who has the image.
+# Each node creates its own host keys, because everybody who has the image would know keys in it.
 rm -f /etc/ssh/ssh_host_*
 cat >/etc/systemd/system/ssh-host-keys.service <<'UNIT'
 [Unit]
-Description=Make this host's SSH keys
+Description=Create SSH host keys
 Before=ssh.service
 ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
 

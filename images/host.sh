@@ -1,4 +1,4 @@
-# Read by the builders: this machine's way out (proxy, private mirror options, local CAs) must be the nodes' way out.
+# The build scripts source this file. Nodes need this machine's settings for network access: proxy, options of apt, local CAs.
 host_apt_settings() {
   command -v apt-config >/dev/null 2>&1 || return 0
   apt-config dump | grep -E '^Acquire::([Hh]ttps?|[Ff]tp|Check-|Retries|ForceIPv|AllowInsecure)' || true
@@ -13,5 +13,5 @@ host_proxies() {
 
 host_cas() { find /usr/local/share/ca-certificates -name '*.crt' 2>/dev/null | LC_ALL=C sort; }
 
-# packages FILE...: the names in these files, separated by commas.
+# packages FILE...: prints the names in these files, separated by commas.
 packages() { sed 's/#.*//' "$@" | tr -s ' \n' ',,' | sed 's/^,//; s/,$//'; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Script inventory of Docker: the hosts of inventories/topology.yml, as containers of lab LAB_NAME."""
+"""Script inventory of Docker: the hosts of inventories/topology.yml as containers of the lab LAB_NAME."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV_PYTHON = ROOT / ".venv" / "bin" / "python"
 
 try:
-    import yaml  # noqa: F401 - what labctl.topology needs, and a bare python3 may lack
+    import yaml  # noqa: F401 - labctl.topology needs it, and the system's python3 may lack it
 except ModuleNotFoundError:
     if Path(sys.prefix) == VENV_PYTHON.parents[1] or not VENV_PYTHON.exists():
-        sys.exit("PyYAML is missing here: run ./lab once, it makes .venv, which has it.")
+        sys.exit("PyYAML is missing; run ./lab once, which installs it in .venv.")
     os.execv(VENV_PYTHON, [str(VENV_PYTHON), __file__, *sys.argv[1:]])  # noqa: S606 - no shell is wanted
 
 sys.path.insert(0, str(ROOT))
@@ -27,7 +27,7 @@ from labctl.paths import lab_paths  # noqa: E402
 
 
 def main() -> None:
-    """Print the inventory; Ansible calls with --list, and with --host only when _meta is missing."""
+    """Print the inventory; Ansible calls it with --list, and with --host only when _meta is missing."""
     try:
         paths = lab_paths()
         content = inventory(paths, current_topology(paths))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Script inventory of Vagrant: the hosts that `vagrant up` provisioned.
 
-The file that Vagrant wrote then says how each host is reached and which group it is in; this adds what the
-contract wants of a lab.
+It reads the inventory file that Vagrant wrote, with the connection and the groups of each host, and adds the
+variables that every lab has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
 
 
 def read(file: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """Variables of each host, and hosts of each group, from an INI inventory of Vagrant."""
+    """Variables of each host, and hosts of each group, from Vagrant's INI inventory."""
     hosts: dict[str, dict[str, Any]] = {}
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
     section = ""
@@ -39,21 +39,21 @@ def read(file: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
 
 
 def is_emulated(file: Path, name: str, variables: dict[str, Any]) -> bool:
-    """True for a VM of libvirt whose driver is qemu: group_vars/emulated.yml."""
+    """Whether a host is a VM of libvirt with the driver qemu, which needs group_vars/emulated.yml."""
     folder = file.parents[3] / "machines" / name / "libvirt"
     return variables.get("lab_emulated") == "true" and folder.joinpath("id").exists()
 
 
 def inventory(file: Path) -> dict[str, Any]:
-    """The inventory as Ansible's script protocol wants it."""
+    """The inventory in the format of Ansible's script protocol."""
     hosts, groups = read(file)
     name = os.environ.get("LAB_NAME") or "vagrant"
-    door = next((hosts[gateway]["lab_address"] for gateway in groups["gateways"]), "")
+    gateway = next((hosts[name]["lab_address"] for name in groups["gateways"]), "")
     common = {
         "lab_name": name,
         "lab_state_dir": str(ROOT / ".lab" / name),
         "lab_cache_dir": str(ROOT / ".lab" / "cache"),
-        "lab_url": f"https://{door}" if door else "",
+        "lab_url": f"https://{gateway}" if gateway else "",
     }
     groups["emulated"] = [name for name in hosts if is_emulated(file, name, hosts[name])]
     members = {group: {"hosts": names} for group, names in groups.items()}
@@ -61,12 +61,12 @@ def inventory(file: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the inventory; Ansible calls with --list, and with --host only when _meta is missing."""
+    """Print the inventory; Ansible calls it with --list, and with --host only when _meta is missing."""
     folder = Path(os.environ.get("VAGRANT_DOTFILE_PATH") or ROOT / ".vagrant")
     file = folder / WRITTEN
-    # A destroyed machine has no id, while the inventory stays.
+    # `vagrant destroy` removes a machine's id but leaves the inventory file.
     if not file.exists() or not any(folder.glob("machines/*/*/id")):
-        sys.exit("Vagrant has no lab here yet: run vagrant up --provider=docker, or another provider, first.")
+        sys.exit("Vagrant has no lab here; run vagrant up --provider=docker, or with another provider.")
     content = inventory(file)
     if len(sys.argv) == 3 and sys.argv[1] == "--host":
         content = content["_meta"]["hostvars"].get(sys.argv[2], {})

@@ -1,11 +1,12 @@
-"""Print as JSON {"problems": [sentence, ..], "clock", "broker_data"}.
+"""Print JSON {"problems": [sentence, ..], "clock": seconds, "broker_data": bool}.
 
-Why this host cannot be a node, its time, and whether a broker has data here (the role rabbitmq tells whose).
+The problems are the reasons why this host cannot be a node. `clock` is its time. `broker_data` is true when a
+broker has data here; the role rabbitmq checks whose data it is.
 
     preflight.py '{"host", "names": {name: address}, "releases": [..], "unfit": {release: reason},
                    "memory_mb", "disk_mb", "clock", "clock_seconds"}'
 
-Standard library only: it runs on the host before anything is installed there.
+Standard library only: it runs on the host before the roles install anything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 
 def operating_system(expected: dict[str, Any]) -> Iterator[str]:
-    """The release must be one that the roles know."""
+    """The release must be one that the roles support."""
     pairs = (line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     release = {key: value.strip('"') for key, value in pairs}
     known = expected["releases"]
@@ -39,28 +40,28 @@ def _why_not(release: str, expected: dict[str, Any]) -> str:
 
 
 def memory(expected: dict[str, Any]) -> Iterator[str]:
-    """MemTotal, as the kernel says it (kB)."""
+    """The memory must be large enough; the kernel reports MemTotal in kB."""
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total = int(fields["MemTotal"].split()[0]) // 1024
     if total < expected["memory_mb"]:
-        yield f"{expected['host']} has {total} MB of memory and needs {expected['memory_mb']}; give it more."
+        yield f"{expected['host']} has {total} MB of memory and needs {expected['memory_mb']}; add memory."
 
 
 def disk(expected: dict[str, Any]) -> Iterator[str]:
-    """Free space where packages and data go."""
+    """The file system of packages and data must have enough free space."""
     free = shutil.disk_usage("/var/lib").free // 2**20
     if free < expected["disk_mb"]:
         yield (
             f"{expected['host']} has {free} MB free in /var/lib and needs {expected['disk_mb']};"
-            " free some or enlarge its disk."
+            " free some space or enlarge the disk."
         )
 
 
 def clock(expected: dict[str, Any]) -> Iterator[str]:
-    """Certificates, periodic tasks and logs need clocks that agree.
+    """Certificates, periodic tasks and logs need synchronised clocks.
 
-    `clock` is the controller's when it asked: a clock before that is behind. Whether it is ahead shows when
-    the answer arrives.
+    `clock` is the controller's time before this program started: a host with an earlier time is behind. The
+    playbook checks whether the host is ahead, when it has the answer.
     """
     behind = expected["clock"] - time.time()
     if behind > expected["clock_seconds"]:
@@ -71,7 +72,7 @@ def clock(expected: dict[str, Any]) -> Iterator[str]:
 
 
 def names(expected: dict[str, Any]) -> Iterator[str]:
-    """A name that resolves must resolve to its lab_address alone; the role base adds those that do not."""
+    """A name must resolve to its lab_address only, or not at all: then the role base adds it."""
     for name, address in expected["names"].items():
         try:
             found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)}
@@ -86,12 +87,12 @@ def names(expected: dict[str, Any]) -> Iterator[str]:
 
 
 def has_broker_data() -> bool:
-    """Of a broker of any node name: a host keeps that of somebody's under its former host name."""
+    """Whether a broker has data here, under any node name: a renamed host keeps data under its old name."""
     return any(Path("/var/lib/rabbitmq/mnesia").glob("*@*"))
 
 
 def main() -> None:
-    """Run every check; all problems are told at once."""
+    """Run every check, so that one run reports all problems."""
     expected = json.loads(sys.argv[1])
     checks = (operating_system, memory, disk, clock, names)
     problems = [problem for check in checks for problem in check(expected)]

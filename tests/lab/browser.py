@@ -1,4 +1,4 @@
-"""The console in a real browser: the distribution's Chromium, driven by Playwright."""
+"""The console in a real browser: Debian's Chromium, controlled by Playwright."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / ".lab" / "reports" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
-DESK = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Yield the browser; without one skip, but fail where no test may be left out."""
+    """Yield the browser. Without Chromium, skip the test, but fail it in CI and in `./lab test`."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         reason = "Chromium is missing: apt-get install chromium"
@@ -33,7 +33,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program,
-            # A proxy has no way into the lab; a container has little shared memory, and root no sandbox.
+            # No proxy reaches the lab; a container has little shared memory; root cannot use the sandbox.
             args=["--no-proxy-server", "--disable-dev-shm-usage", "--no-sandbox"],
         )
         try:
@@ -43,15 +43,15 @@ def chromium() -> Iterator[Browser]:
 
 
 def new_context(browser: Browser, url: str, **options: Any) -> BrowserContext:
-    """Return a browser without cookies. It takes any certificate: other tests verify the lab's."""
-    wanted: dict[str, Any] = {"viewport": DESK, **options}
+    """Return a context without cookies. It accepts any certificate, because other tests verify the lab's."""
+    wanted: dict[str, Any] = {"viewport": DESKTOP, **options}
     context = browser.new_context(base_url=url, ignore_https_errors=True, **wanted)
     context.set_default_timeout(20_000)
     return context
 
 
 def log_in(page: Page, password: str) -> None:
-    """Log in by the form."""
+    """Open the login page and log in."""
     page.goto("/login")
     fill_in(page, password)
 
@@ -74,7 +74,7 @@ def visit(page: Page, name: str) -> None:
 
 
 def fill_in(page: Page, password: str) -> None:
-    """Log in by the form that the page shows."""
+    """Log in with the form that the page shows."""
     page.get_by_label("User name").fill("lab")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
@@ -89,7 +89,7 @@ def entered_job(page: Page) -> str:
 
 
 def keep_screenshot(page: Page, name: str, *, full: bool = True) -> Path:
-    """Keep a picture of the page as an artifact of the tests."""
+    """Save a screenshot of the page as an artifact of the tests."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     file = SCREENSHOTS / f"{name}.png"
     page.screenshot(path=file, full_page=full, animations="disabled")
@@ -97,7 +97,7 @@ def keep_screenshot(page: Page, name: str, *, full: bool = True) -> Path:
 
 
 def complaints(page: Page) -> list[str]:
-    """Return what axe finds on the page that is serious or worse: rule and elements."""
+    """Return the violations on the page that axe rates serious or critical: rule and elements."""
     found = Axe().run(page).response["violations"]
     return [
         f"{violation['id']}: {violation['help']}: {[node['target'] for node in violation['nodes']][:5]}"

@@ -1,4 +1,4 @@
-"""The lab as a user has it: the command ./lab, the console's address, and the files that ./lab keeps."""
+"""The lab as its user sees it: the command ./lab, and the files that ./lab keeps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DEFAULT_LAB = "warren"
 
 @dataclass(frozen=True)
 class Done:
-    """What a command ended with."""
+    """Result of a command."""
 
     status: int
     out: str
     err: str
 
     def json(self) -> Any:
-        """Its stdout, which must be one JSON document."""
+        """Its stdout, decoded; it must be one JSON document."""
         return json.loads(self.out)
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class UserLab:
 
     @property
     def state(self) -> Path:
-        """Where ./lab keeps what it knows of this lab."""
+        """Folder in which ./lab keeps the state of this lab."""
         return Path(os.environ.get("LAB_STATE_DIR") or ROOT / ".lab" / self.name)
 
     @property
@@ -51,7 +51,7 @@ class UserLab:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of ./lab, as a user's shell has it."""
+        """Environment for ./lab, as in a user's shell."""
         inner = ("ANSIBLE_", "LAB_", "PYTEST_", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(inner)}
         return {**kept, "LAB_NAME": self.name}
@@ -70,7 +70,7 @@ class UserLab:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ./lab in a process group of its own, as a shell does, and go on."""
+        """Start ./lab in a process group of its own, as a shell does, without waiting for it."""
         return subprocess.Popen(
             [LAB, *arguments],
             stdin=subprocess.DEVNULL,
@@ -82,11 +82,11 @@ class UserLab:
         )
 
     def up(self) -> Done:
-        """`./lab up` without its checks and its picture."""
+        """`./lab up` without the checks and the demo."""
         return self.run("up", "--no-verify", "--no-demo")
 
     def status(self) -> dict[str, Any]:
-        """Document of `./lab status --json`, whatever it says."""
+        """Document of `./lab status --json`, also of an unhealthy lab."""
         found: dict[str, Any] = self.run("status", "--json").json()
         return found
 
@@ -98,7 +98,7 @@ class UserLab:
 
 
 def docker(*arguments: str) -> str:
-    """Run docker, as a user would to break something; returns its stdout."""
+    """Run docker, to break something from outside; returns its stdout."""
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
 
 

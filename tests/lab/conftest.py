@@ -1,4 +1,4 @@
-"""Fixtures of the checks from end to end: a lab that is up, named by LAB_NAME."""
+"""Fixtures of the end-to-end tests: the running lab of LAB_NAME."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.lab.commands import DEFAULT_LAB, UserLab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes the lab apart comes last."""
+    """Run the tests that delete parts of the lab last."""
     items.sort(key=lambda item: item.path.name == "test_repair.py")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep what the browser showed when a test failed."""
+    """Save a screenshot of the page when a test fails."""
     report = yield
     if report.when == "call" and report.failed:
         for page in (value for value in item.funcargs.values() if isinstance(value, Page)):
@@ -37,7 +37,7 @@ def lab() -> UserLab:
     """The lab of LAB_NAME, which must be up and healthy."""
     found = UserLab(os.environ.get("LAB_NAME") or DEFAULT_LAB)
     assert (found.state / "pki" / "ca.pem").exists(), (
-        f"Lab {found.name} is not up: LAB_NAME={found.name} ./lab up makes it, ./lab test runs these checks."
+        f"Lab {found.name} is not up; create it with LAB_NAME={found.name} ./lab up, or run ./lab test."
     )
     status = found.run("status")
     assert status.status == 0, str(status)
@@ -46,9 +46,9 @@ def lab() -> UserLab:
 
 @pytest.fixture
 def spare_lab(lab: UserLab) -> UserLab:
-    """A lab that may be broken; never the one that a user works with."""
+    """A lab that tests may break; never the default lab of a user."""
     if lab.name == DEFAULT_LAB:
-        pytest.skip(f"breaks things on purpose, which lab {DEFAULT_LAB} is spared: use another LAB_NAME")
+        pytest.skip(f"the test breaks things and does not run on lab {DEFAULT_LAB}; use another LAB_NAME")
     return lab
 
 
@@ -60,7 +60,7 @@ def url(lab: UserLab) -> str:
 
 @pytest.fixture(scope="session")
 def trust(lab: UserLab) -> ssl.SSLContext:
-    """The lab's CA and no other."""
+    """TLS settings that trust only the lab's CA."""
     return ssl.create_default_context(cafile=str(lab.state / "pki" / "ca.pem"))
 
 
@@ -82,14 +82,14 @@ def stranger(url: str, trust: ssl.SSLContext) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests of a module: Playwright holds this thread's event loop while it runs."""
+    """One browser for all tests of a module, because Playwright uses this thread's event loop."""
     with web.chromium() as found:
         yield found
 
 
 @pytest.fixture
 def page(chromium: Browser, lab: UserLab, url: str) -> Iterator[Page]:
-    """A page of somebody who is logged in; whatever it complains about in its console fails the test."""
+    """A page of a logged-in user; errors and violations of its content security policy fail the test."""
     context = web.new_context(chromium, url)
     page = context.new_page()
     problems: list[str] = []

@@ -1,7 +1,7 @@
-"""Somebody else's application on the lab: a virtual host of its own, workers and producers on this machine.
+"""A separate application on the lab: its own vhost, with workers and producers on this machine.
 
-The brokers cannot be reached from here. A worker host's proxy can, from that host alone: each connection goes
-through a `docker exec` there.
+This machine cannot reach the brokers. A worker host can reach them through its proxy, so each connection goes
+through a `docker exec` in that host's container.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.lab.commands import ROOT, UserLab, docker, wait_for
 
 SPARES = 3
-# Connects with the first byte: those that wait for somebody to connect cost the brokers nothing.
+# It connects when it receives the first byte, so that a spare process needs no connection to a broker.
 FORWARD = """
 import os, socket, threading
 first = os.read(0, 65536)
@@ -42,7 +42,7 @@ if first:
 
 
 class Relay:
-    """A port of 127.0.0.1 that leads to the broker proxy of a worker's container."""
+    """A port on 127.0.0.1 that forwards to the proxy of a worker's container."""
 
     def __init__(self, container: str) -> None:
         """Forward through processes in this container."""
@@ -54,19 +54,19 @@ class Relay:
 
     @property
     def port(self) -> int:
-        """Where to connect."""
+        """Port for clients."""
         port: int = self._server.getsockname()[1]
         return port
 
     def cut(self) -> int:
-        """Cut every connection, as when a host on the way dies; return how many there were."""
+        """Close every connection, as when a host on the path fails; returns their number."""
         cut = list(self._open.items())
         for client, process in cut:
             self._end(client, process)
         return len(cut)
 
     def close(self) -> None:
-        """Cut every connection and take no more."""
+        """Close every connection and accept no more."""
         self._server.close()
         self.cut()
         for process in self._spares:
@@ -91,7 +91,7 @@ class Relay:
 
     def _forward(self, client: socket.socket, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # the second where it was cut meanwhile
+        with contextlib.suppress(OSError, ValueError):  # ValueError: cut() closed stdin in the meantime
             while data := client.recv(65536):
                 process.stdin.write(data)
         self._end(client, process)
@@ -111,13 +111,13 @@ class Relay:
             client.shutdown(socket.SHUT_RDWR)
         client.close()
         with contextlib.suppress(OSError):
-            process.stdin.close()  # the program in the container ends, and with it its connection
+            process.stdin.close()  # ends the program in the container and its connection
         process.wait(10)
 
 
 @dataclass
 class Elsewhere:
-    """Where an application of the tests runs: its folder, and its broker."""
+    """Place of an application: its folder and its broker."""
 
     folder: Path
     url: str
@@ -131,7 +131,7 @@ class Elsewhere:
         return {**kept, "PYTHONPATH": str(ROOT / "celery_durable" / "src"), "CELERY_BROKER_URL": self.url}
 
     def worker(self, app: str, queues: str, *options: str) -> subprocess.Popen[str]:
-        """Start a worker of the module `app`; what it says goes to the file that `said` reads."""
+        """Start a worker of the module `app`; its output goes to the file that `said` reads."""
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queues, "-l", "INFO", *options]
         with self._log(queues).open("a", encoding="utf-8") as log:
             worker = subprocess.Popen(
@@ -146,11 +146,11 @@ class Elsewhere:
         return worker
 
     def said(self, queues: str) -> str:
-        """What the workers of these queues said."""
+        """Output of the workers of these queues."""
         return self._log(queues).read_text(encoding="utf-8")
 
     def run(self, code: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of a producer to its end."""
+        """Run the program of a producer and wait for its end."""
         return subprocess.run(
             [sys.executable, "-c", code],
             cwd=self.folder,
@@ -162,7 +162,7 @@ class Elsewhere:
         )
 
     def close(self) -> None:
-        """End what still runs."""
+        """Kill the workers that still run."""
         for worker in self._workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGKILL)
@@ -173,13 +173,13 @@ class Elsewhere:
 
 
 def is_ready(place: Elsewhere, *queues: str) -> None:
-    """Wait until a worker of each of these consumes."""
+    """Wait until the workers of these queues are ready."""
     wait_for("workers are ready", 40, lambda: all(" ready." in place.said(name) for name in queues))
 
 
 @contextlib.contextmanager
 def elsewhere(lab: UserLab, folder: Path) -> Iterator[Elsewhere]:
-    """Make the virtual host with a user of its own; both are gone afterwards."""
+    """Create a vhost with its own user; delete both at the end."""
     name, password = f"library-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
     broker, worker = f"{lab.name}-broker-1", f"{lab.name}-worker-1"
     permissions = {"user": name, "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
@@ -209,6 +209,6 @@ rabbitmqctl import_definitions "$file"
 
 
 def hashed(password: str) -> str:
-    """RabbitMQ's hash of a password, so that it is in no argument of a process."""
+    """RabbitMQ's hash of a password, so that no process argument contains the password."""
     salt = secrets.token_bytes(4)
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Pictures to upload, and what a returned one is: PNG by hand, so that also impossible ones can be made."""
+"""Create PNG files, also invalid ones, and read the size of returned ones."""
 
 from __future__ import annotations
 

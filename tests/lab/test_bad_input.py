@@ -1,4 +1,4 @@
-"""Wrong input gets a 4xx with one sentence, and nothing is queued for it."""
+"""Invalid input gets a 4xx status with one sentence, and creates no job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOMB = SIGNATURE + chunk(b"IHDR", bytes.fromhex("00004e20 00002710 08 02 00 00 0
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_is_queued(console: httpx.Client) -> Iterator[None]:
-    """The list of jobs is the same before and after all of these."""
+    """The list of jobs is the same before and after the tests of this module."""
     before = jobs(console)
     yield
     assert jobs(console) == before
@@ -29,7 +29,7 @@ def jobs(console: httpx.Client) -> list[str]:
 
 
 def assert_refused(answer: httpx.Response, *statuses: int) -> str:
-    """The answer is of this status and one sentence; returns the sentence."""
+    """The answer has one of these statuses and one sentence; returns the sentence."""
     assert answer.status_code in statuses, answer.text
     sentence = answer.json()["error"]
     assert list(answer.json()) == ["error"]
@@ -147,7 +147,7 @@ def test_primes(console: httpx.Client, wanted: Any) -> None:
 
 @pytest.mark.parametrize("megabytes", [33, 64])
 def test_body_that_is_too_large(console: httpx.Client, megabytes: int) -> None:
-    """Below and above what the web server lets through to the application."""
+    """Below and above the limit up to which nginx forwards a body."""
     text = b"word " * (megabytes * 2**20 // 5)
     answer = console.post("/api/jobs/digest", content=text, headers={"Content-Type": "text/plain"})
     assert "larger than 32" in assert_refused(answer, 413)
@@ -181,7 +181,7 @@ def test_logs_of_a_host_that_does_not_exist_are_none(console: httpx.Client) -> N
         ("GET", "/docs", 404),
     ],
 )
-def test_nothing_is_there(console: httpx.Client, method: str, path: str, status: int) -> None:
+def test_unknown_path_or_method(console: httpx.Client, method: str, path: str, status: int) -> None:
     assert_refused(console.request(method, path), status)
 
 
@@ -198,16 +198,16 @@ def test_nothing_is_there(console: httpx.Client, method: str, path: str, status:
         ("GET", "/api/beat"),
     ],
 )
-def test_without_a_login(stranger: httpx.Client, method: str, path: str) -> None:
+def test_api_without_a_login(stranger: httpx.Client, method: str, path: str) -> None:
     assert "login" in assert_refused(stranger.request(method, path), 401)
 
 
-def test_from_another_site(console: httpx.Client) -> None:
+def test_request_from_another_site(console: httpx.Client) -> None:
     answer = console.post("/api/jobs/render", json={}, headers={"Origin": "https://elsewhere.example"})
     assert_refused(answer, 403)
 
 
-def test_page_without_a_login_is_the_login(stranger: httpx.Client) -> None:
+def test_page_without_a_login_redirects_to_the_login(stranger: httpx.Client) -> None:
     answer = stranger.get("/", headers={"Accept": "text/html"}, follow_redirects=True)
     assert answer.status_code == 200
     assert answer.url.path == "/login"

@@ -1,4 +1,4 @@
-"""The commands of ./lab against a lab that is up: what they print, and their exit status."""
+"""The commands of ./lab on a running lab: their output and exit status."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_verify_json_has_its_shape(lab: UserLab) -> None:
     assert {"passed": 1, "failed": 0, "skipped": 0, "failures": []}.items() <= done.json().items()
 
 
-def test_open_says_how_to_get_in(lab: UserLab, stranger: httpx.Client) -> None:
+def test_open_prints_address_and_password(lab: UserLab, stranger: httpx.Client) -> None:
     done = lab.run("open")
     assert done.status == 0
     words = done.out.split()
@@ -67,7 +67,7 @@ def test_open_says_how_to_get_in(lab: UserLab, stranger: httpx.Client) -> None:
     assert stranger.get("/api/jobs", auth=("lab", password)).status_code == 200
 
 
-def test_shell_runs_a_command_and_hands_on_its_status(lab: UserLab) -> None:
+def test_shell_runs_a_command_and_returns_its_status(lab: UserLab) -> None:
     assert lab.run("shell", "worker-1", "hostname").out.strip() == "worker-1"
     assert lab.run("shell", "worker-1", "sh", "-c", "exit 7").status == 7
 
@@ -94,7 +94,7 @@ def test_logs_of_a_node_and_of_a_unit(lab: UserLab) -> None:
     ids=" ".join,
 )
 def test_wrong_usage(lab: UserLab, arguments: list[str]) -> None:
-    """Exit status 2, a sentence, no traceback, nothing on stdout."""
+    """Exit status 2, a message on stderr without a traceback, nothing on stdout."""
     done = lab.run(*arguments)
     assert done.status == 2, str(done)
     assert done.err.strip()
@@ -102,7 +102,7 @@ def test_wrong_usage(lab: UserLab, arguments: list[str]) -> None:
     assert not done.out.strip()
 
 
-def test_a_name_that_cannot_be_a_lab() -> None:
+def test_an_invalid_lab_name() -> None:
     done = UserLab("Not_A_Name").run("status")
     assert done.status == 2, str(done)
     assert "LAB_NAME" in done.err
@@ -110,7 +110,7 @@ def test_a_name_that_cannot_be_a_lab() -> None:
 
 
 def test_secrets_are_in_no_log(lab: UserLab) -> None:
-    """Neither in the journals of the nodes nor in what ./lab writes of its own runs."""
+    """Neither in the journals of the nodes nor in the logs of ./lab."""
     secrets = {file.name: file.read_text().split()[0] for file in (lab.state / "secrets").iterdir()}
     texts = {str(file): file.read_text(errors="replace") for file in (lab.state / "logs").glob("*.log")}
     for node in lab.status()["nodes"]:
@@ -121,7 +121,7 @@ def test_secrets_are_in_no_log(lab: UserLab) -> None:
     assert not shown
 
 
-def test_state_of_the_lab_is_for_its_user_alone(lab: UserLab) -> None:
+def test_only_its_user_can_read_the_state_of_a_lab(lab: UserLab) -> None:
     for file in [*lab.state.glob("secrets/*"), lab.state / "pki" / "ca.key", *lab.state.glob("logs/*.log")]:
         assert file.stat().st_mode & 0o077 == 0, file
     assert lab.state.stat().st_mode & 0o077 == 0

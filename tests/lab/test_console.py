@@ -1,4 +1,4 @@
-"""The console as a person uses it, in a real browser on a real lab. Screenshots: .lab/reports/screenshots."""
+"""The console in a real browser on a real lab. Screenshots: .lab/reports/screenshots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.lab import browser as web
 from tests.lab.commands import UserLab, wait_for
 from tests.lab.pictures import png
 
-# What a browser hands over when a file is dropped.
+# Creates what a browser passes to a page when a user drops a file.
 DRAG = """
 (text) => {
   const bytes = Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0));
@@ -27,7 +27,7 @@ DRAG = """
 """
 
 
-# How many numbers of the page's canvas, four to a pixel, are not those of the picture at this address.
+# Number of values of the page's canvas, four per pixel, that differ from the picture at this address.
 DIFFERENT = """
 async (address) => {
   const image = await createImageBitmap(await (await fetch(address)).blob());
@@ -41,7 +41,7 @@ async (address) => {
 
 
 def job_of(page: Page, console: httpx.Client, seconds: float = 120) -> dict[str, Any]:
-    """Wait until the job that the page shows has ended; return it as the ledger has it."""
+    """Wait until the job of the page has ended; return it from the API."""
     job: dict[str, Any] = {}
     address = f"/api{web.entered_job(page)}"
 
@@ -113,7 +113,7 @@ def test_axe_finds_nothing_serious(
 
 
 @pytest.mark.parametrize("name", web.FILLED)
-def test_phone_needs_no_sideways_scrolling(
+def test_phone_needs_no_horizontal_scrolling(
     chromium: Browser, signed_in: StorageState, url: str, name: str
 ) -> None:
     context = web.new_context(
@@ -153,7 +153,7 @@ def test_render_by_dragging_and_legend_equals_the_ledger(page: Page, console: ht
     assert web.complaints(page) == []
 
 
-def test_finished_picture_is_there_at_once_and_is_that_of_the_download(
+def test_finished_picture_is_loaded_at_once_and_equals_the_download(
     page: Page, console: httpx.Client
 ) -> None:
     view = {"width": 640, "height": 450, "tile": 64, "iterations": 200}

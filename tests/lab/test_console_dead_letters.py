@@ -1,4 +1,4 @@
-"""Dead letters in the console: sent back or dropped by a person."""
+"""Dead letters in the console: a user retries or drops them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.lab import browser as web
 from tests.lab.commands import UserLab
 
-# A letter that died in a queue of its own, to which Retry sends it back.
+# A message expires in a queue of its own and becomes a dead letter. Retry sends it back to this queue.
 BURY = """
 import json, pika, sys, time, tomllib, uuid
 queue = "mosaic.host.console-check"

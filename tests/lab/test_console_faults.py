@@ -1,4 +1,4 @@
-"""The console while parts of the lab are away, in a real browser. Screenshots: .lab/reports/screenshots."""
+"""The console while parts of the lab are unavailable. Screenshots: .lab/reports/screenshots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY = {"width": 64, "height": 64, "tile": 64, "iterations": 10}
 
 
 def try_to_freeze(container: str) -> bool:
-    """Freeze a container; return whether it stands still: cgroup v1 fails while its processes fork."""
+    """Freeze a container; return whether that worked: on cgroup v1 it fails while processes fork."""
     try:
         docker("pause", container)
     except subprocess.CalledProcessError as error:
@@ -37,28 +37,28 @@ def try_to_freeze(container: str) -> bool:
 
 @contextmanager
 def frozen(lab: UserLab, *names: str) -> Iterator[None]:
-    """Freeze these hosts: they keep their connections and say nothing."""
+    """Freeze these hosts: they keep their connections and send nothing."""
     with ExitStack() as thawing:
         for container in [f"{lab.name}-{name}" for name in names]:
-            wait_for(f"{container} stands still", FREEZE_SECONDS, partial(try_to_freeze, container))
+            wait_for(f"{container} is frozen", FREEZE_SECONDS, partial(try_to_freeze, container))
             thawing.callback(docker, "unpause", container)
         yield
 
 
 def assert_red_soon(card: Locator) -> None:
-    """Whether the card of a host that has just gone turns red in time."""
+    """Assert that the card of a host that has just failed turns red in time."""
     since = time.monotonic()
     expect(card).to_have_class(re.compile(r"\bdown\b"), timeout=10_000)
     assert time.monotonic() - since < RED_SECONDS
 
 
 def newest(console: httpx.Client) -> str:
-    """Name of the job that was entered last."""
+    """Name of the latest job."""
     return str(console.get("/api/jobs?limit=1").json()["jobs"][0]["job"])
 
 
 def brokers_are_up(console: httpx.Client) -> bool:
-    """Whether the console takes every broker for up."""
+    """Whether the console shows every broker as up."""
     return all(broker["state"] == "up" for broker in console.get("/api/lab").json()["brokers"])
 
 
@@ -92,7 +92,7 @@ def test_frozen_host_turns_red_and_green_again(page: Page, spare_lab: UserLab, n
     expect(card).to_have_class(re.compile(r"\bup\b"), timeout=60_000)
 
 
-def test_database_away_and_back_without_reload(page: Page, spare_lab: UserLab) -> None:
+def test_database_failure_is_shown_without_a_reload(page: Page, spare_lab: UserLab) -> None:
     database = f"{spare_lab.name}-database-1"
     docker("stop", "--time", "20", database)
     try:
@@ -128,7 +128,7 @@ def test_submission_without_any_broker_is_refused_soon_and_leaves_nothing(
     before = newest(console)
     page.goto("/jobs")
     with frozen(spare_lab, *BROKERS):
-        # At once, when nobody knows of it yet, and when it is known.
+        # The first submission comes before the console detects the failure, later ones after it.
         for _ in range(3):
             started = time.monotonic()
             answer = console.post("/api/jobs/render", json=TINY)

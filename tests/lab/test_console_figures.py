@@ -1,4 +1,4 @@
-"""How soon a person sees what was done: measured in a real browser, kept in .lab/reports/console.json."""
+"""Time until a user sees the results, measured in a real browser; written to .lab/reports/console.json."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.lab import browser as web
 from tests.lab.commands import UserLab, wait_for
 
 FIGURES = Path(__file__).resolve().parents[2] / ".lab" / "reports" / "console.json"
-# The aim is 300 ms; a check that runs beside others on a busy machine allows more.
+# The goal is 300 ms; the test allows more, because other tests use the machine at the same time.
 PIXELS_SECONDS = 1.0
 FIRST_TILE_SECONDS = 3.0
-# Every tile that is drawn, by the wall clock, which browser and lab share.
+# Stores the time of each tile that the page draws. Browser and lab use the same clock.
 WATCH = """
 window.painted = [];
 const draw = CanvasRenderingContext2D.prototype.drawImage;
@@ -30,7 +30,7 @@ CanvasRenderingContext2D.prototype.drawImage = function (...wanted) {
   window.painted.push([Date.now() / 1000, wanted[1], wanted[2]]);
 };
 """
-# What a browser is sent that has nothing of the page yet: bodies as they are sent, pictures apart.
+# Size of a page for a browser with an empty cache: encoded bodies, pictures counted separately.
 WEIGHT = """
 () => {
   const parts = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
@@ -50,7 +50,7 @@ ITERATIONS = "3000"
 
 @pytest.fixture(scope="module")
 def figures() -> Iterator[dict[str, Any]]:
-    """What is measured, in seconds and bytes; kept when the tests of this module end."""
+    """The measurements, in seconds and bytes; written to the file after the tests of this module."""
     found: dict[str, Any] = {}
     yield found
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def figures() -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def watched(chromium: Browser, lab: UserLab, url: str) -> Iterator[Page]:
-    """A page of somebody who is logged in, which notes each tile that it draws."""
+    """A page of a logged-in user that stores the time of each tile that it draws."""
     context = web.new_context(chromium, url)
     context.add_init_script(WATCH)
     page = context.new_page()
@@ -85,7 +85,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def first_painted(page: Page, tiles: int) -> dict[tuple[float, float], float]:
-    """When each tile was drawn first, by its corner, once all of them are."""
+    """Time at which each tile, by its corner, was first drawn; waits until all are drawn."""
     wait_for(f"{tiles} tiles", 60, lambda: bool(page.evaluate("window.painted.length") >= tiles))
     first: dict[tuple[float, float], float] = {}
     for moment, left, top in page.evaluate("window.painted"):

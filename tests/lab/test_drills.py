@@ -1,4 +1,4 @@
-"""Drills from end to end: a short set with the lab's settings, and the control that must fail."""
+"""Drills from end to end: a short set with the lab's settings, and the negative control, which must fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labctl.drills.catalogue import SHORT
 from tests.lab.commands import DEFAULT_LAB, ROOT, Done, UserLab, wait_for
 
 CONTROL = "kill-broker-leader"
-CHOSEN = tuple(name for name in SHORT if name != CONTROL)  # that one runs beside its control
+CHOSEN = tuple(name for name in SHORT if name != CONTROL)  # this drill runs together with its control
 
 
 def report(done: Done) -> dict[str, Any]:
@@ -24,9 +24,9 @@ def report(done: Done) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def short(lab: UserLab) -> dict[str, Any]:
-    """The short set, one fault each, on a lab that may be broken."""
+    """Report of the short set, with one fault for each drill."""
     if lab.name == DEFAULT_LAB:
-        pytest.skip(f"breaks things on purpose, which lab {DEFAULT_LAB} is spared: use another LAB_NAME")
+        pytest.skip(f"the test breaks things and does not run on lab {DEFAULT_LAB}; use another LAB_NAME")
     return report(lab.run("drill", *CHOSEN, "--seed", "11", "--json"))
 
 
@@ -46,31 +46,31 @@ def test_a_drill_leaves_pictures_and_ledgers(short: dict[str, Any]) -> None:
         assert ledger["answers" if name == "jobs" else "published"]
 
 
-def test_users_are_told_which_jobs_are_taken(short: dict[str, Any]) -> None:
-    """While a broker, a worker and the database fail."""
+def test_every_submission_is_accepted_or_refused_clearly(short: dict[str, Any]) -> None:
+    """The drill fails a broker, a worker and the database."""
     (drill,) = (drill for drill in short["drills"] if drill["name"] == "jobs")
     jobs = drill["jobs"]
     assert jobs["done"] == jobs["accepted"] > 30
     assert jobs["submitted"] == jobs["accepted"] + sum(jobs["refused"].values())
     assert set(jobs["refused"]) <= {"429", "503"}
-    assert "503" in jobs["refused"], "the database was away"
+    assert "503" in jobs["refused"], "the database was unavailable"
 
 
-def test_plain_celery_loses_tasks_or_stands_still(spare_lab: UserLab) -> None:
-    """The negative control: with what the lab adds taken away, the same fault shows in the ledger."""
+def test_plain_celery_loses_tasks_or_stops(spare_lab: UserLab) -> None:
+    """The negative control: without the lab's settings, the same fault is visible in the ledger."""
     found = report(spare_lab.run("drill", CONTROL, "--profile", "stock", "--seed", "11", "--json"))
     ours, stock = found["drills"]
     assert (ours["profile"], stock["profile"]) == ("lab", "stock")
     assert ours["ok"], [check for check in ours["checks"] if not check["ok"]]
     assert stock["ok"], stock["checks"]
     left = spare_lab.run("shell", "worker-1", "systemctl", "list-unit-files", "lab-drill-stock.service")
-    assert "lab-drill-stock" not in left.out, "the control is gone from the workers"
+    assert "lab-drill-stock" not in left.out, "the control must be removed from the workers"
     vhosts = spare_lab.run("shell", "broker-1", "rabbitmqctl", "--quiet", "list_vhosts", "name").out.split()
     assert "stock" not in vhosts
 
 
 def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
-    """Interrupted in the middle of a freeze: the broker is thawed, the load ends."""
+    """Interrupted during a freeze, the drill resumes the broker and ends the load."""
     process = spare_lab.start("drill", "freeze-broker-leader", "--seed", "3")
     frozen = "systemctl list-timers --all --no-legend lab-drill-heal.timer"
 
@@ -84,7 +84,7 @@ def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
     wait_for("a frozen broker", 90, is_frozen)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130, process.communicate()[0]
-    # A thawed broker's copies of queues catch up before the lab counts as healthy.
+    # The members of queues on the resumed broker catch up before the lab counts as healthy.
     wait_for("a healthy lab", 120, lambda: spare_lab.run("status").status == 0)
     load = spare_lab.run("shell", "gateway-1", "systemctl", "is-active", "lab-drill-load.service")
     assert load.out.strip() != "active"
@@ -101,7 +101,7 @@ def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
         (["poison-task", "--profile", "other"], "'other' is not one of"),
     ],
 )
-def test_bad_usage_is_named(lab: UserLab, arguments: list[str], words: str) -> None:
+def test_wrong_usage_is_reported(lab: UserLab, arguments: list[str], words: str) -> None:
     done = lab.run("drill", *arguments)
     assert done.status == 2, str(done)
     assert words in done.err

@@ -1,4 +1,4 @@
-"""Thousands of jobs at once: some are taken, the rest sent away with a sentence, and pages still answer."""
+"""Thousands of jobs at once: admission control accepts some and refuses the rest; pages still answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 from tests.lab.commands import UserLab, wait_for
 
-JOBS = 3_000  # ten times what may run
+JOBS = 3_000  # ten times the limit of running jobs
 AT_ONCE = 100
 PAGE_SECONDS = 3.0
 TINY = {"width": 16, "height": 16, "tile": 16, "iterations": 10}
@@ -32,14 +32,14 @@ def nothing_runs(console: httpx.Client) -> bool:
 
 
 async def flood(url: str, trust: ssl.SSLContext, password: str) -> tuple[Counter[int], set[str], float]:
-    """Submit all; return how often each status came, the sentences, and the slowest page meanwhile (s)."""
+    """Submit all; return the count of each status, the sentences, and the time of the slowest page (s)."""
     statuses: Counter[int] = Counter()
     sentences: set[str] = set()
     left = iter(range(JOBS))
     done = asyncio.Event()
 
     def one_connection() -> httpx.AsyncClient:
-        """Return a client of its own: in a pool that is full, a page waits behind the jobs."""
+        """Return a client with one connection: in a shared pool, a page would wait behind the jobs."""
         return httpx.AsyncClient(
             base_url=url,
             auth=("lab", password),

@@ -1,4 +1,4 @@
-"""celery_durable as somebody else uses it: an application of their own, on this lab's brokers."""
+"""celery_durable in a separate application, on this lab's brokers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ LATE = {f"late-{number}" for number in range(8)}
 
 @pytest.fixture(scope="module")
 def place(lab: UserLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
-    """A folder with two applications, and a virtual host for them."""
+    """A folder with two applications, and a vhost for them."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "shop.py").write_text(APP, encoding="utf-8")
     (folder / "works.py").write_text(WORKS, encoding="utf-8")
@@ -79,7 +79,7 @@ def place(lab: UserLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[El
 
 @pytest.fixture(scope="module")
 def declared(place: Elsewhere) -> list[int]:
-    """How many queues and exchanges were missing before they were declared, and afterwards."""
+    """Number of missing queues and exchanges at the first and at the second declaration."""
     code = "from works import app; from celery_durable import declare_queues as d; print(d(app), d(app))"
     done = place.run(code)
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,7 @@ def declared(place: Elsewhere) -> list[int]:
 
 
 def lines(place: Elsewhere, pool: str) -> dict[str, float]:
-    """Names of what this pool's workers did, with the time of the last one."""
+    """Names of the tasks that this pool's workers executed, each with its last time."""
     file = place.folder / f"{pool}.done"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     return {name: float(at) for name, at in (line.split() for line in text.splitlines())}
@@ -95,9 +95,9 @@ def lines(place: Elsewhere, pool: str) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def lived(place: Elsewhere, declared: list[int]) -> dict[str, int]:
-    """Workers of all pools at once: publish, cut, let them finish, tell them to stop, finish the rest.
+    """Workers of all pools: publish, close connections, finish, publish more, stop the workers, finish.
 
-    Returns their exit statuses, and under "sent" and "cut" when the tasks were published and what was cut.
+    Returns their exit statuses, the time of publishing ("sent") and the number of closed connections ("cut").
     """
     workers: dict[str, subprocess.Popen[str]] = {
         pool: place.worker("works", pool, "-P", pool, "-c", "2") for pool in POOLS
@@ -134,19 +134,21 @@ def test_no_task_is_lost_with_a_connection_or_a_worker(
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_that_is_told_to_stop_ends_well(place: Elsewhere, lived: dict[str, int], pool: str) -> None:
+def test_a_stopped_worker_exits_with_status_0(place: Elsewhere, lived: dict[str, int], pool: str) -> None:
     assert lived[pool] == 0, place.said(pool)[-2000:]
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_countdown_is_waited_for_on_the_broker(place: Elsewhere, lived: dict[str, int], pool: str) -> None:
+def test_a_task_with_a_countdown_waits_on_the_broker(
+    place: Elsewhere, lived: dict[str, int], pool: str
+) -> None:
     done = lines(place, pool)
     assert min(done[f"delayed-{number}"] for number in range(DELAYED)) - lived["sent"] > 2
     assert "block the worker" not in place.said(pool)
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_waits_for_no_other(place: Elsewhere, lived: dict[str, int], pool: str) -> None:
+def test_a_worker_starts_without_mingle(place: Elsewhere, lived: dict[str, int], pool: str) -> None:
     assert "mingle" not in place.said(pool)
 
 
@@ -189,7 +191,9 @@ def test_a_classic_queue_ends_the_worker_with_a_sentence(place: Elsewhere, class
 
 
 @pytest.mark.parametrize("producer", PRODUCERS)
-def test_a_classic_queue_is_a_producers_error(place: Elsewhere, classic: None, producer: str) -> None:
+def test_a_classic_queue_raises_an_error_in_the_producer(
+    place: Elsewhere, classic: None, producer: str
+) -> None:
     code = f"from works import *\nwith ConfirmWindow(app, timeout=20) as window:\n    {PRODUCERS[producer]}"
     done = place.run(code)
     assert done.returncode == 1

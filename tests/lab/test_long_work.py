@@ -1,4 +1,4 @@
-"""Parts of minutes, here of half a minute: their progress, a host that goes away half-way, cancellation."""
+"""Parts that take minutes (half a minute here): progress, a host that fails during a part, cancellation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 
 from tests.lab.commands import UserLab, docker, wait_for
 
-# Each of two parts takes about 25 s of a core. How many primes there are, and the largest of them, are known.
+# Each of two parts takes about 25 s of a core. The number of primes and the largest prime are known.
 UP_TO, PRIMES, LARGEST = 2 * 10**10, 882206716, 19999999967
 SMALL = {"width": 256, "height": 256, "tile": 64, "iterations": 200}
 MOST_AGAIN = 0.1
@@ -31,18 +31,18 @@ def job(console: httpx.Client, name: str) -> dict[str, Any]:
 
 
 def attempts(console: httpx.Client, name: str, part: int) -> list[dict[str, Any]]:
-    """The attempts at a part, the first one first."""
+    """The attempts at a part, the oldest first."""
     answer = console.get(f"/api/jobs/{name}/attempts", params={"part": part})
     return list(reversed(answer.json()["attempts"]))
 
 
 def seconds_of(moment: str) -> float:
-    """A time of the API as seconds since the epoch, by the clock that all containers share."""
+    """A time of the API as seconds since the epoch; all containers use the same clock."""
     return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def state(console: httpx.Client, name: str) -> str:
-    """Whether a job runs, is done, failed or cancelled."""
+    """State of a job."""
     return str(job(console, name)["state"])
 
 
@@ -73,7 +73,7 @@ def test_other_hosts_resume_parts_of_a_host_without_power_and_of_a_restarted_wor
         wait_for("another host", 60, lambda: job(console, name)["parts"][0]["host"] != off)
         wait_for("the result", 400, lambda: state(console, name) != "running")
         lost, resumed = attempts(console, name, 0)
-        # At the pace of its last report, the lost attempt was here when its host went away.
+        # Progress of the lost attempt when its host failed, estimated from the pace of its last report.
         pace = part["progress"] / (seconds_of(part["reported"]) - seconds_of(part["started"]))
         computed = part["progress"] + pace * (killed - seconds_of(part["reported"]))
         assert (lost["host"], lost["outcome"], lost["began"]) == (off, "lost", None)
@@ -101,7 +101,7 @@ def running(console: httpx.Client, name: str) -> list[dict[str, Any]]:
     return [one for one in found if one["outcome"] is None]
 
 
-def test_long_parts_on_every_host_leave_short_work_alone_and_end_when_cancelled(
+def test_long_parts_on_every_host_do_not_delay_short_work_and_end_when_cancelled(
     lab: UserLab, console: httpx.Client
 ) -> None:
     hosts = sorted(lab.status()["workers"])

@@ -1,4 +1,4 @@
-"""`./lab up` finishes and repairs: deleted nodes, wiped brokers, runs that were killed half-way."""
+"""`./lab up` repairs the lab: deleted nodes, brokers without data, interrupted runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import httpx
 from tests.lab.commands import Done, UserLab, docker, processes_of, wait_for
 
 QUEUE = "mosaic.check"
-# Each message is confirmed before the program ends. As any client must, it connects again: in the
-# moment before the proxy notices a dead broker, a connection may be given to it.
+# The program waits for the confirm of each message. It retries its connection, as every client must: until
+# the proxy detects that a broker is down, it may forward a connection to it.
 PUBLISH = """
 import json, pika, sys, tomllib
 queue, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -50,24 +50,24 @@ print(json.dumps(found))
 
 
 def changed(done: Done) -> int:
-    """What `up` says that it changed."""
+    """Number of changes that `up` reports."""
     match = re.search(r"changed=(\d+)", done.out)
     assert match, str(done)
     return int(match[1])
 
 
 def assert_up(done: Done) -> None:
-    """`up` says that it is done."""
+    """Assert that `up` succeeded."""
     assert done.status == 0, str(done)
 
 
 def tasks_of(log: Path) -> int:
-    """Tasks that a run of site.yml has begun, by its log."""
+    """Number of tasks in the log of a run of site.yml."""
     return log.read_text().count("TASK ")
 
 
 def begin(lab: UserLab, tasks: int) -> tuple[int, list[int]]:
-    """Start `up` and wait until so many tasks of site.yml have begun; returns its and Ansible's processes."""
+    """Start `up` and wait until site.yml has begun this many tasks; returns its and Ansible's processes."""
     known = set((lab.state / "logs").glob("*-site-*.log"))
     process = lab.start("up", "--no-verify", "--no-demo")
 
@@ -80,7 +80,7 @@ def begin(lab: UserLab, tasks: int) -> tuple[int, list[int]]:
 
 
 def ended(pid: int, seconds: float = 30) -> int:
-    """Exit status of a child of ours, or minus the signal that ended it."""
+    """Exit status of a child process, or minus the signal that ended it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -91,7 +91,7 @@ def ended(pid: int, seconds: float = 30) -> int:
 
 
 def no_process_is_left(lab: UserLab) -> None:
-    """Ansible ends with the command that started it."""
+    """Assert that Ansible ends with the command that started it."""
     wait_for(
         "Ansible's processes end",
         15,
@@ -102,10 +102,10 @@ def no_process_is_left(lab: UserLab) -> None:
 def test_up_repairs_nodes_and_finishes_what_was_interrupted(
     spare_lab: UserLab, console: httpx.Client
 ) -> None:
-    """Four nodes are deleted, a broker with its volume, and one is stopped.
+    """The test deletes four nodes, a broker with its volume, and stops one.
 
-    `up` is interrupted three times: Ansible killed, ./lab killed, Ctrl-C. The next one repairs the lab.
-    Messages that were confirmed are all there afterwards, and so is the finished job.
+    It interrupts `up` three times: it kills Ansible, kills ./lab, and presses Ctrl-C. The next `up` repairs the lab.
+    All confirmed messages and the finished job still exist.
     """
     job = console.post("/api/jobs/render", json={"width": 128, "height": 128}).json()["job"]
     wait_for("the job", 60, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
@@ -130,7 +130,7 @@ def test_up_repairs_nodes_and_finishes_what_was_interrupted(
     assert ansible
     for process in ansible:
         os.kill(process, signal.SIGKILL)
-    assert ended(pid) == 1
+    assert ended(pid) == 1, "./lab must report that the playbook failed"
 
     pid, _ = begin(spare_lab, tasks=14)
     os.kill(pid, signal.SIGKILL)
@@ -151,7 +151,7 @@ def test_up_repairs_nodes_and_finishes_what_was_interrupted(
     assert sorted(spare_lab.python("worker-1", CONSUME, QUEUE)) == list(range(1200))
 
 
-def test_a_broker_that_is_made_again_over_its_data_is_a_member_again(spare_lab: UserLab) -> None:
+def test_broker_with_kept_data_becomes_a_member_again(spare_lab: UserLab) -> None:
     docker("rm", "--force", f"{spare_lab.name}-broker-3")
     assert_up(spare_lab.up())
     wait_for("a healthy lab", 90, lambda: spare_lab.run("status").status == 0)
@@ -161,12 +161,12 @@ def test_a_broker_that_is_made_again_over_its_data_is_a_member_again(spare_lab: 
 
 
 def on(lab: UserLab, node: str, script: str) -> None:
-    """Run a shell script on a node, as somebody else who has it would."""
+    """Run a shell script on a node, without ./lab."""
     docker("exec", f"{lab.name}-{node}", "sh", "-ec", script)
 
 
 def assert_refused(lab: UserLab, *sentences: str) -> None:
-    """`up` says what it sees, with exit status 2, and no play after the preflight begins."""
+    """Assert that `up` reports these sentences with exit status 2 and runs no play after the preflight."""
     done = lab.up()
     assert done.status == 2, str(done)
     for sentence in sentences:
@@ -175,10 +175,10 @@ def assert_refused(lab: UserLab, *sentences: str) -> None:
     assert "PLAY Every host" not in log.read_text(encoding="utf-8")
 
 
-def test_hosts_that_are_not_fit_are_named_before_anything_is_touched(spare_lab: UserLab) -> None:
-    """All that is wrong is said at once, then whose broker is found, even where this lab wants none.
+def test_unsuitable_hosts_are_reported_before_any_change(spare_lab: UserLab) -> None:
+    """`up` reports all problems at once. It also refuses a worker host that has data of another broker.
 
-    Its data bears the host name of its time.
+    The name of that data contains a former host name.
     """
     foreign = "/var/lib/rabbitmq/mnesia/rabbit@elsewhere"
     release = "ID=alpine\nPRETTY_NAME=Alpine\n"

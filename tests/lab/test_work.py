@@ -1,4 +1,4 @@
-"""Work from submission to result: pictures, scalings, digests, logs, the login of a person."""
+"""Jobs from submission to result, log records, and the login of a user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def finish(console: httpx.Client, answer: httpx.Response, seconds: float = 60) -
 
 
 def assert_done(job: dict[str, Any]) -> None:
-    """Every part is done, by a known process on a host, and the sums agree."""
+    """Assert that every part is done by a known process on a host, and that the sums agree."""
     assert (job["state"], job["error"]) == ("done", None), job
     assert job["done"] == job["total"] == len(job["parts"])
     assert [part["part"] for part in job["parts"]] == list(range(job["total"]))
@@ -47,7 +47,7 @@ def test_render(console: httpx.Client, lab: UserLab) -> None:
     job = finish(console, answer)
     assert_done(job)
     assert set(job["by_host"]) <= set(lab.status()["workers"])
-    assert len(job["by_host"]) >= 2, "one host did it all"
+    assert len(job["by_host"]) >= 2, "one host rendered all tiles"
     image = console.get(f"/api/jobs/{job['job']}/image")
     assert image.headers["content-type"] == "image/png"
     assert size_of(image.content) == (640, 480)
@@ -57,7 +57,7 @@ def test_render(console: httpx.Client, lab: UserLab) -> None:
 
 
 def test_same_view_gives_the_same_picture(console: httpx.Client) -> None:
-    """Whichever hosts rendered it."""
+    """The result does not depend on the hosts that rendered it."""
     view = {"center_x": -0.7453, "center_y": 0.1127, "width_units": 0.0065, "width": 256, "height": 192}
     pictures: set[bytes] = set()
     hosts: list[set[str]] = [set() for _ in range(12)]
@@ -72,7 +72,7 @@ def test_same_view_gives_the_same_picture(console: httpx.Client) -> None:
     assert len(pictures) == 1
 
 
-def test_picture_can_be_seen_while_it_grows(console: httpx.Client) -> None:
+def test_incomplete_picture_can_be_downloaded(console: httpx.Client) -> None:
     view = {"width": 1024, "height": 1024, "tile": 64, "iterations": 800}
     answer = console.post("/api/jobs/render", json=view)
     growing = console.get(f"/api/jobs/{answer.json()['job']}/image")
@@ -99,7 +99,7 @@ def test_scale(console: httpx.Client) -> None:
 
 
 def test_scale_of_a_damaged_picture_ends_with_its_reason(console: httpx.Client) -> None:
-    """Its header is right, so it is accepted; its pixels are cut off."""
+    """Its header is valid, so the API accepts it; its pixels are incomplete."""
     whole = png(400, 400)
     files = {"file": ("cut.png", whole[: len(whole) // 2], "image/png")}
     job = finish(console, console.post("/api/jobs/scale", files=files, data={"sizes": "64"}), 120)
@@ -131,7 +131,7 @@ def test_several_jobs_at_once(console: httpx.Client) -> None:
 
 
 def test_log_record_of_each_host_is_stored_once(console: httpx.Client, lab: UserLab) -> None:
-    """From a host's journal over the exchange to the database and the API."""
+    """It goes from the host's journal through the exchange to the database and the API."""
     hosts = [node["name"] for node in lab.status()["nodes"] if node["group"] in ("workers", "gateways")]
     mark = f"check-{time.time_ns()}"
     for host in hosts:
@@ -151,14 +151,14 @@ def found(console: httpx.Client, mark: str, host: str) -> list[dict[str, Any]]:
     return [record for record in answer.json()["records"] if mark in record["message"]]
 
 
-def test_beat_goes_on(console: httpx.Client) -> None:
+def test_beat_continues(console: httpx.Client) -> None:
     first = console.get("/api/beat").json()
     wait_for(
         "the next tick", 30, lambda: console.get("/api/beat").json()["last_tick"] > first["last_tick"], poll=1
     )
 
 
-def test_person_logs_in_and_out(lab: UserLab, stranger: httpx.Client) -> None:
+def test_user_logs_in_and_out(lab: UserLab, stranger: httpx.Client) -> None:
     form = {"username": "lab", "password": lab.password, "next": "/"}
     with httpx.Client(
         base_url=stranger.base_url, transport=stranger._transport, headers={"Accept": "text/html"}

@@ -1,7 +1,8 @@
-"""The lab as the checks see it: nodes of the inventory, and what each says of itself, asked for once.
+"""The lab for the checks: the nodes of the inventory and their reports.
 
-The programs in on_node/ run on the nodes and print JSON. A module of checks asks nothing itself, so that the
-number of checks costs nothing: all nodes are asked at the same time, when the first answer is needed.
+The programs in on_node/ run on the nodes and print their reports as JSON. When a test needs the first report,
+all programs run on all nodes at the same time. The tests themselves do not connect to the nodes, so further
+tests take no more time.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
 CLIENTS = ("workers", "gateways", "monitors")
 SSH = 22
 
-# What each group serves: port -> groups whose hosts may reach it; "all" for anybody.
-# Those of "all" are served by every host; metrics of any kind only where there is a monitor to ask for them.
+# Ports that each group serves: port -> groups whose hosts may connect; "all" means every address. All hosts
+# serve the ports of the group "all". Metrics are served only in a lab with a monitor.
 SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
     "all": {9100: ("monitors",)},
     "brokers": {
@@ -44,9 +45,9 @@ SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
     "monitors": {8405: ("monitors",), 5555: ("gateways", "monitors"), 9090: ("gateways", "monitors")},
 }
 METRICS = (5555, 8405, 9090, 9100, 9187, 9464)
-# Asked for as well, and served by nobody: plain HTTP, AMQP, management, metrics.
+# Ports that no host may serve: HTTP, AMQP, management API and metrics without TLS.
 NEVER_SERVED = (80, 5672, 15672, 15692)
-# Services whose certificate any host that reaches them can see without another protocol before it.
+# Ports on which TLS begins at once, so that a client can read the certificate.
 TLS_PORTS = (5670, 5671, 15671, 443, 15691, *METRICS)
 
 RECENT_TICK_S = 40  # four times the period of beat
@@ -73,18 +74,18 @@ class Node:
 
     @property
     def patience(self) -> float:
-        """How many times longer than usual things may take there: lab_patience of the inventory, else 1."""
+        """Factor for time limits on this node: lab_patience of the inventory, 1 by default."""
         return float(self.variables.get("lab_patience", 1))
 
     def ask(self, program: str, question: Facts, python: str = SYSTEM_PYTHON) -> Facts:
-        """Run a program of on_node/ here; raises AssertionError with its last words when it fails."""
+        """Run a program of on_node/ on this node; raises AssertionError with its stderr when it fails."""
         source = (ON_NODE / f"{program}.py").read_text(encoding="utf-8")
         question = {**question, "patience": self.patience}
         try:
             done = self.host.run("%s -c %s %s", python, source, json.dumps(question))
-        except RuntimeError as error:  # testinfra's, with the whole program in it
-            told = getattr(error.args[0], "stderr", "") if error.args else ""
-            raise AssertionError(f"{self.name} is not reached: {told.strip() or 'no answer'}") from None
+        except RuntimeError as error:  # from testinfra; its message contains the whole program
+            stderr = getattr(error.args[0], "stderr", "") if error.args else ""
+            raise AssertionError(f"{self.name} cannot be reached: {stderr.strip() or 'no answer'}") from None
         assert done.rc == 0, (
             f"{program}.py on {self.name} ended with {done.rc}: {done.stderr.strip()[-1500:]}"
         )
@@ -114,12 +115,12 @@ class Lab:
         }
 
     def group(self, *names: str) -> list[str]:
-        """Hosts of these groups, sorted; of all groups for "all"."""
+        """Hosts of these groups, sorted; all hosts for "all"."""
         return sorted(name for name, node in self.nodes.items() if "all" in names or node.groups & set(names))
 
     @property
     def patience(self) -> float:
-        """That of its slowest node."""
+        """Factor for time limits of the slowest node."""
         return max(node.patience for node in self.nodes.values())
 
     @property
@@ -139,7 +140,7 @@ class Lab:
         }
 
     def reachable_from(self, name: str) -> dict[str, set[int]]:
-        """Ports of each host that this one may reach over the network."""
+        """Ports of each host to which this one may connect."""
         return {
             other: {
                 port
@@ -150,19 +151,19 @@ class Lab:
         }
 
     def questions(self, name: str) -> dict[str, tuple[Facts, str]]:
-        """What a node is asked: program of on_node/ -> question and interpreter."""
+        """Programs to run on a node: program of on_node/ -> its argument and interpreter."""
         groups = self.nodes[name].groups
         reach = self.reachable_from(name)
-        doors = sorted({SSH, *NEVER_SERVED, *(port for ports in SERVED.values() for port in ports)})
+        ports = sorted({SSH, *NEVER_SERVED, *(port for served in SERVED.values() for port in served)})
         secured = [(other, port) for other, ports in reach.items() for port in TLS_PORTS if port in ports]
         asked: dict[str, tuple[Facts, str]] = {
-            "every": ({"addresses": self.addresses, "ports": doors, "tls": secured}, SYSTEM_PYTHON)
+            "every": ({"addresses": self.addresses, "ports": ports, "tls": secured}, SYSTEM_PYTHON)
         }
         if "brokers" in groups:
             first, *_ = brokers = self.group("brokers")
             peers = [other for other in brokers if other != name]
             asked["broker"] = ({"peers": peers, "definitions": name == first}, SYSTEM_PYTHON)
-        if groups & {"workers", "gateways"}:  # a monitor has the proxy alone
+        if groups & {"workers", "gateways"}:  # a monitor has only the proxy
             asked["client"] = ({"units": ["haproxy", "mosaic-worker@*", "mosaic-log-*"]}, APPLICATION_PYTHON)
         if "gateways" in groups:
             first = self.group("gateways")[0]
@@ -170,7 +171,7 @@ class Lab:
             question = {
                 "name": name,
                 "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else []), *metrics],
-                "doors": ["rabbitmq", *(["flower", "prometheus"] if metrics else [])],
+                "proxied": ["rabbitmq", *(["flower", "prometheus"] if metrics else [])],
                 "hosts": self.group("workers", "gateways"),
                 "recent_s": RECENT_TICK_S * self.patience,
                 "probe": self.group("workers") if name == first else [],
@@ -191,14 +192,14 @@ class Lab:
 
 
 class Answers:
-    """What all nodes said when they were asked; the asking begins with the first question."""
+    """Reports of all nodes; the first call of `of` starts all programs."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._answers: dict[tuple[str, str], Future[Facts]] = {}
 
     def of(self, name: str, program: str) -> Facts:
-        """Answer of one node; raises what went wrong there."""
+        """Report of one program on one node; raises the error of the program."""
         if not self._answers:
             self._ask_all()
         return self._answers[name, program].result()
@@ -212,18 +213,18 @@ class Answers:
 
 
 def ask_now(lab: Lab, name: str, program: str) -> Facts:
-    """A fresh answer, for checks that changed something."""
+    """A new report, for tests that changed something."""
     question, python = lab.questions(name)[program]
     return lab.nodes[name].ask(program, question, python)
 
 
 def declared(name: str) -> Any:
-    """A variable of playbooks/group_vars/all.yml, with what Jinja would fill in left as it is."""
+    """A variable of playbooks/group_vars/all.yml, with its Jinja expressions not evaluated."""
     return yaml.safe_load(DECLARED.read_text(encoding="utf-8"))[name]
 
 
 def eventually(what: str, seconds: float, check: Callable[[], str]) -> float:
-    """Wait until check() finds nothing to complain of (""); returns the seconds that it took."""
+    """Wait until check() returns no complaint (""); returns the seconds that it took."""
     started = time.monotonic()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Waiting until a lab is healthy, and doing to a node what breaks it, on any substrate."""
+"""Wait until a lab is healthy, and restart its nodes, on any substrate."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ RESTART_S = 180.0
 
 
 def wait_until_healthy(lab: Lab, seconds: float = HEALTHY_S) -> float:
-    """Wait until `./lab status` would call the lab healthy; returns the seconds."""
+    """Wait until `./lab status` would report a healthy lab; returns the seconds that it took."""
     source = report.PROGRAM.read_text(encoding="utf-8")
     groups = {group: lab.group(group) for group in GROUPS}
 
     def ask(host: str, own: list[str]) -> str:
         command = "%s -c %s" + " %s" * len(own)
-        with contextlib.suppress(RuntimeError):  # testinfra's, when the host is not reached
+        with contextlib.suppress(RuntimeError):  # from testinfra, when the host cannot be reached
             return str(lab.nodes[host].host.run(command, SYSTEM_PYTHON, source, *own).stdout)
         return ""
 
@@ -31,7 +31,7 @@ def wait_until_healthy(lab: Lab, seconds: float = HEALTHY_S) -> float:
 
 
 def restart(node: Node) -> None:
-    """Restart the whole host and wait until it has gone down and is reached again."""
+    """Restart the host, and wait until it has stopped and answers again."""
     before = boot_of(node)
     if str(node.variables.get("ansible_connection", "")).endswith("docker"):
         container = str(node.variables["ansible_host"])
@@ -41,13 +41,13 @@ def restart(node: Node) -> None:
             node.host.run("systemctl reboot")
 
     def complaint() -> str:
-        return "it has not gone down" if boot_of(node) == before else ""
+        return "it has not restarted" if boot_of(node) == before else ""
 
     eventually(f"{node.name} is up again", RESTART_S * node.patience, complaint)
 
 
 def boot_of(node: Node) -> str:
-    """What differs after each boot: the kernel's boot and, in a container, when its first process started."""
+    """Identity of the current boot: the kernel's boot id and, for containers, the start time of process 1."""
     command = "cat /proc/sys/kernel/random/boot_id; cut -d' ' -f22 /proc/1/stat"
     done = node.host.run(command)
     assert done.rc == 0, done.stderr
@@ -55,7 +55,7 @@ def boot_of(node: Node) -> str:
 
 
 def verify(inventory: str | None) -> str:
-    """Run all checks that break nothing, in a process of their own; returns what failed, or ""."""
+    """Run all checks that break nothing, in a separate process; returns the output of failed ones, or ""."""
     chosen = [f"--ansible-inventory={inventory}"] if inventory else []
     command = [sys.executable, "-m", "pytest", "tests/nodes", *chosen, "-m", "not disruptive", "-q"]
     done = subprocess.run([*command, "-p", "no:cacheprovider"], check=False, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Hosts that run the application, workers and gateways: their way to broker and database, and its limits."""
+"""Worker hosts and gateways: their access to broker and database, and its limits."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def test_plain_amqp_stays_on_loopback(every: Facts) -> None:
     assert 5672 not in every["listening"]["network"]
 
 
-def test_configuration_is_read_by_the_application_alone(every: Facts) -> None:
+def test_only_the_application_can_read_its_configuration(every: Facts) -> None:
     wanted = {"mode": "0640", "owner": "root", "group": "mosaic"}
     assert every["secret_files"]["/etc/mosaic/mosaic.toml"] == wanted
 
 
-def test_owner_of_the_schema_is_known_on_gateways_alone(every: Facts, node: Node) -> None:
+def test_only_gateways_have_the_login_of_the_schema_owner(every: Facts, node: Node) -> None:
     found = every["secret_files"].get("/etc/mosaic/owner.toml")
     wanted = {"mode": "0600", "owner": "root", "group": "root"}
     assert found == (wanted if "gateways" in node.groups else None)
 
 
-def test_broker_lets_the_application_in(client: Facts) -> None:
+def test_broker_accepts_the_application(client: Facts) -> None:
     assert client["broker"]["own user"] == "done"
 
 
@@ -54,7 +54,7 @@ def test_broker_refuses(client: Facts, attempt: str, refusal: str) -> None:
 
 
 @pytest.mark.parametrize("attempt", ["own user", "encrypted"])
-def test_database_lets_the_application_in(client: Facts, attempt: str) -> None:
+def test_database_accepts_the_application(client: Facts, attempt: str) -> None:
     assert client["database"][attempt] == "done"
 
 
@@ -75,7 +75,7 @@ def test_database_refuses(client: Facts, attempt: str, refusal: str) -> None:
     assert refusal in client["database"][attempt]
 
 
-def test_journal_is_shipped(client: Facts) -> None:
+def test_journal_is_published(client: Facts) -> None:
     unit = client["units"]["mosaic-log-ship"]
     assert unit["ActiveState"] == "active"
     assert unit["StatusText"].startswith("shipping")

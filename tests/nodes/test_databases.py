@@ -1,4 +1,4 @@
-"""Databases: TLS and SCRAM for everybody from outside, roles with no more than they need."""
+"""Databases: TLS and SCRAM for connections from other hosts, and roles with least privilege."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.nodes.lab import Facts, Lab
 testinfra_hosts = ["ansible://databases"]
 
 
-def test_speaks_tls(database: Facts) -> None:
+def test_server_uses_tls(database: Facts) -> None:
     assert database["settings"]["ssl"] == "on"
     assert database["settings"]["ssl_min_protocol_version"] in ("TLSv1.2", "TLSv1.3")
 
@@ -17,16 +17,16 @@ def test_sessions_from_other_hosts_are_encrypted(database: Facts) -> None:
     assert all(session["ssl"] for session in database["sessions"])
 
 
-def test_sessions_are_of_the_application_in_its_database(database: Facts) -> None:
+def test_sessions_belong_to_the_application(database: Facts) -> None:
     assert {(session["user"], session["database"]) for session in database["sessions"]} == {
         ("mosaic", "mosaic")
     }
 
 
-def test_passwords_are_kept_as_scram(database: Facts) -> None:
+def test_passwords_are_stored_as_scram(database: Facts) -> None:
     assert database["settings"]["password_encryption"] == "scram-sha-256"
     kinds = {role["name"]: role["password"] for role in database["roles"] if role["logs_in"]}
-    # None: nobody logs in by a password, only the system user of that name on the server's own host.
+    # None: without a password, only the system user of the same name can log in, on the server's host.
     assert kinds == {
         "postgres": None,
         "prometheus": None,
@@ -35,14 +35,14 @@ def test_passwords_are_kept_as_scram(database: Facts) -> None:
     }
 
 
-def test_roles_of_the_application_rule_nothing(database: Facts) -> None:
+def test_roles_of_the_application_have_no_administrative_attributes(database: Facts) -> None:
     powers = ("super", "creates_databases", "creates_roles", "replicates")
     for role in database["roles"]:
         if role["name"].startswith("mosaic") or role["name"] == "prometheus":
             assert not any(role[power] for power in powers), role
 
 
-def test_who_looks_at_statistics_may_do_nothing_else(database: Facts) -> None:
+def test_monitoring_role_may_only_read_statistics(database: Facts) -> None:
     assert database["memberships"] == [{"name": "prometheus", "group": "pg_monitor"}]
 
 
@@ -54,7 +54,7 @@ def test_rules_admit_known_hosts_over_tls_only(database: Facts, lab: Lab) -> Non
     assert {rule["address"] for rule in remote} == clients
 
 
-def test_schema_belongs_to_the_role_that_migrates(database: Facts) -> None:
+def test_schema_belongs_to_its_owner_role(database: Facts) -> None:
     assert {"name": "mosaic", "owner": "mosaic_owner"} in database["databases"]
     owners = {table["name"]: table["owner"] for table in database["tables"]}
     assert {"job", "part", "attempt", "alembic_version"} <= set(owners)

@@ -15,8 +15,8 @@ def test_names_resolve_to_their_lab_addresses(every: Facts, lab: Lab) -> None:
 
 
 def test_no_unit_failed(every: Facts) -> None:
-    told = "\n".join(f"--- {unit}\n{journal}" for unit, journal in every["failed_units"].items())
-    assert not every["failed_units"], told
+    journals = "\n".join(f"--- {unit}\n{journal}" for unit, journal in every["failed_units"].items())
+    assert not every["failed_units"], journals
     assert every["state"] == "running"
 
 
@@ -24,16 +24,16 @@ def test_clock_agrees_with_the_controller(every: Facts) -> None:
     assert abs(every["asked_at"] - every["time"]) < CLOCK_S
 
 
-def test_firewall_drops_what_is_not_let_in(every: Facts) -> None:
+def test_firewall_drops_by_default(every: Facts) -> None:
     assert every["firewall"] == "active"
     assert "policy drop" in every["rules"]
 
 
-def test_only_expected_ports_are_listened_on(every: Facts, node: Node, lab: Lab) -> None:
+def test_only_expected_ports_are_open(every: Facts, node: Node, lab: Lab) -> None:
     assert set(every["listening"]["network"]) - {SSH} == set(lab.served_by(node.name))
 
 
-def test_other_hosts_are_reached_only_where_they_serve_this_one(every: Facts, node: Node, lab: Lab) -> None:
+def test_only_declared_ports_of_other_hosts_are_reachable(every: Facts, node: Node, lab: Lab) -> None:
     found = {name: set(ports) - {SSH} for name, ports in every["reach"].items() if name != node.name}
     assert found == {
         name: ports for name, ports in lab.reachable_from(node.name).items() if name != node.name
@@ -48,7 +48,7 @@ def test_certificates_of_others_are_valid_for_their_names(every: Facts) -> None:
         assert seen["version"] in ("TLSv1.2", "TLSv1.3"), service
 
 
-def test_secrets_are_not_for_everybody(every: Facts) -> None:
+def test_secrets_have_restricted_modes(every: Facts) -> None:
     assert every["secret_files"], "each host has at least the key of its certificate"
     for path, file in every["secret_files"].items():
         assert file["mode"].endswith("0"), f"{path} has mode {file['mode']}"
@@ -59,7 +59,7 @@ def test_no_secret_in_the_process_list(every: Facts) -> None:
     assert every["secrets_in_process_list"] == []
 
 
-def test_key_of_the_certificate_is_for_those_that_serve_with_it(every: Facts) -> None:
+def test_only_tls_services_can_read_the_key_of_the_certificate(every: Facts) -> None:
     assert every["secret_files"]["/etc/warren/pki/host.key"] == {
         "mode": "0640",
         "owner": "root",

@@ -1,7 +1,7 @@
-"""Monitors: every target of the inventory is up, the alerts are loaded, and nothing can be changed from here.
+"""Monitors: every target of the inventory is up, the alerts are loaded, and their APIs change nothing.
 
-That exporters answer the monitor and refuse the others is checked from every host (test_every_host.py, by
-what tests/nodes/lab.py says is served to whom).
+test_every_host.py checks on every host that exporters are reachable for monitors only, as SERVED of
+tests/nodes/lab.py declares.
 """
 
 from __future__ import annotations
@@ -50,37 +50,35 @@ def test_rules_are_loaded_and_can_be_evaluated(monitor: Facts) -> None:
 
 
 @pytest.mark.parametrize("port", sorted({*METRICS, 15691}))
-def test_metrics_are_reached_from_here_wherever_they_are_served(
-    every: Facts, node: Node, lab: Lab, port: int
-) -> None:
+def test_the_monitor_reaches_all_metrics(every: Facts, node: Node, lab: Lab, port: int) -> None:
     serving = [name for name in lab.nodes if port in lab.served_by(name)]
     assert serving, f"{port} is in SERVED of no group: {sorted(SERVED)}"
     assert [name for name in serving if port not in every["reach"][name]] == []
 
 
-def test_flower_hears_every_worker_host(monitor: Facts, lab: Lab) -> None:
+def test_flower_receives_events_of_every_worker_host(monitor: Facts, lab: Lab) -> None:
     assert set(lab.group("workers")) <= set(monitor["workers"])
 
 
-def test_what_the_alerts_live_on_is_there(monitor: Facts, lab: Lab) -> None:
+def test_metrics_of_the_alerts_exist(monitor: Facts, lab: Lab) -> None:
     assert {series["instance"] for series in monitor["certificates"]} == set(lab.nodes)
     assert {"mosaic.render", "mosaic.dead"} <= {series["queue"] for series in monitor["queues"]}
     assert [series["value"] for series in monitor["ledger"]] == [1.0]
     assert {series["value"] for series in monitor["database"]} == {1.0}
 
 
-def test_a_client_that_says_nothing_keeps_nobody_out(monitor: Facts, lab: Lab) -> None:
-    assert monitor["beside_silence"] == dict.fromkeys(lab.group("gateways"), True)
+def test_an_idle_client_does_not_block_others(monitor: Facts, lab: Lab) -> None:
+    assert monitor["beside_idle_client"] == dict.fromkeys(lab.group("gateways"), True)
 
 
 @pytest.mark.parametrize(
     "attempt", ["reload", "quit", "delete series", "publish a task", "shut a worker down"]
 )
-def test_nothing_can_be_changed(monitor: Facts, attempt: str) -> None:
+def test_apis_refuse_changes(monitor: Facts, attempt: str) -> None:
     assert monitor["refused"][attempt] >= 400
 
 
-def test_flowers_login_is_for_it_alone(every: Facts) -> None:
+def test_only_flower_can_read_its_login(every: Facts) -> None:
     assert every["secret_files"]["/etc/warren/flower.json"] == {
         "mode": "0640",
         "owner": "root",

@@ -1,4 +1,4 @@
-"""What happens after a process or a whole host dies: it comes back by itself, and works."""
+"""After the failure of a process or a host, it restarts without help and works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.nodes.settle import RESTART_S, restart, verify, wait_until_healthy
 pytestmark = pytest.mark.disruptive
 
 BACK_S = 60.0
-# Units of a group whose main process is killed; patterns stand for every loaded instance.
+# Units of each group that are killed; a pattern matches every loaded instance.
 KILLED = {
     "brokers": ["rabbitmq-server.service", "lab-broker-check.service"],
     "databases": ["postgresql@*.service", "prometheus-postgres-exporter.service"],
@@ -38,19 +38,19 @@ def running(node: Node, patterns: list[str]) -> dict[str, str]:
 
 
 def kill(node: Node, units: dict[str, str]) -> None:
-    """SIGKILL to all processes of these units."""
+    """Send SIGKILL to all processes of these units."""
     command = "systemctl kill --signal=KILL " + " ".join(["%s"] * len(units))
     node.host.check_output(command, *units)
 
 
 def rounds(lab: Lab) -> list[list[Node]]:
-    """Every node once, in rounds of at most one of each group: a majority of the brokers always goes on."""
+    """Every node once, in rounds of at most one node per group: a majority of the brokers always runs."""
     columns = zip_longest(*(lab.group(group) for group in KILLED))
     return [[lab.nodes[name] for name in dict.fromkeys(filter(None, column))] for column in columns]
 
 
-def test_killed_units_come_back(settled: Lab) -> None:
-    """With other processes, consuming and known to the cluster; one host of each group is hit at once."""
+def test_killed_units_restart(settled: Lab) -> None:
+    """They run with new processes, and the lab is healthy. The test takes one host per group at a time."""
     for nodes in rounds(settled):
         before = {}
         for node in nodes:
@@ -70,8 +70,8 @@ def test_killed_units_come_back(settled: Lab) -> None:
         wait_until_healthy(settled)
 
 
-def test_applications_outlive_their_proxies(settled: Lab) -> None:
-    """Killing every HAProxy cuts every session; the clients make new ones without being restarted."""
+def test_applications_survive_the_failure_of_their_proxies(settled: Lab) -> None:
+    """Killing every HAProxy closes every session; the clients reconnect without a restart."""
     patterns = ["mosaic-*.service"]
     clients = [settled.nodes[name] for name in settled.group("workers", "gateways")]
     before = {node.name: running(node, patterns) for node in clients}
@@ -81,8 +81,8 @@ def test_applications_outlive_their_proxies(settled: Lab) -> None:
     assert {node.name: running(node, patterns) for node in clients} == before
 
 
-def test_killed_broker_holds_its_queues_again(settled: Lab) -> None:
-    """A broker that was killed is a member of every quorum queue as before."""
+def test_killed_broker_is_a_member_of_its_queues_again(settled: Lab) -> None:
+    """A broker that was killed has a member of the same quorum queues as before."""
     node = settled.nodes[settled.group("brokers")[0]]
     held = {str(queue["name"]) for queue in members(settled, node)}
     assert held
@@ -91,11 +91,11 @@ def test_killed_broker_holds_its_queues_again(settled: Lab) -> None:
     assert {str(queue["name"]) for queue in members(settled, node)} == held
 
 
-def test_a_copy_out_of_step_is_replaced(settled: Lab) -> None:
-    """A copy of a queue that does not follow is made anew, by the program that a timer calls."""
+def test_a_member_that_does_not_follow_is_replaced(settled: Lab) -> None:
+    """lab-quorum-watch, which a timer runs, replaces a member of a queue that does not follow its leader."""
     brokers = settled.group("brokers")
     if len(brokers) < 3:
-        pytest.skip("one broker has the only copy")
+        pytest.skip("with one broker, a queue has no other member to copy from")
     node = settled.nodes[brokers[-1]]
     queue = next(str(queue["name"]) for queue in members(settled, node) if queue["type"] == "quorum")
     where = f'ra:stop_server(quorum_queues, {{list_to_atom("mosaic_{queue}"), node()}}).'
@@ -107,8 +107,8 @@ def test_a_copy_out_of_step_is_replaced(settled: Lab) -> None:
     assert queue in {str(held["name"]) for held in members(settled, node)}
 
 
-def test_hosts_come_back_after_a_restart(settled: Lab, request: pytest.FixtureRequest) -> None:
-    """The first host of every group at the same time; all checks of all nodes hold afterwards."""
+def test_hosts_recover_after_a_restart(settled: Lab, request: pytest.FixtureRequest) -> None:
+    """The first host of every group restarts at the same time; all checks of all nodes pass afterwards."""
     nodes = rounds(settled)[0]
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
         list(pool.map(restart, nodes))
@@ -118,6 +118,6 @@ def test_hosts_come_back_after_a_restart(settled: Lab, request: pytest.FixtureRe
 
 
 def members(lab: Lab, node: Node) -> list[dict[str, object]]:
-    """Quorum queues with an online member on the broker, as the broker itself says."""
+    """Quorum queues with an online member on the broker, as this broker reports."""
     seen = ask_now(lab, node.name, "broker")
     return [queue for queue in seen["queues"] if f"rabbit@{node.name}" in (queue.get("online") or [])]

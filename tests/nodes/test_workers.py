@@ -1,4 +1,4 @@
-"""Workers: each instance consumes what it declares, and every host executes what is published for it."""
+"""Workers: each instance consumes its declared queues, and every host executes the tasks of its queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_instances_are_the_declared_ones(client: Facts, node: Node) -> None:
     assert sorted(units) == sorted(wanted)
 
 
-def test_each_instance_says_that_it_consumes(client: Facts) -> None:
+def test_each_instance_reports_that_it_consumes(client: Facts) -> None:
     for instance, queues in client["declared"].items():
         unit = client["units"][f"mosaic-worker@{instance}"]
         assert unit["ActiveState"] == "active", unit
@@ -26,17 +26,17 @@ def test_each_instance_says_that_it_consumes(client: Facts) -> None:
 
 
 def test_brokers_know_its_consumers(client: Facts, node: Node, answers: Answers, lab: Lab) -> None:
-    """Each queue is consumed from this host's address, and acknowledged only when the work is done."""
+    """Each queue has a consumer with this host's address and manual acknowledgements."""
     wanted = {queue for queues in client["declared"].values() for queue in queues}
     for name in lab.group("brokers"):
         if missing := wanted - acknowledged_here(answers.of(name, "broker"), node):
-            # An instance that began moments ago: brokers collect who consumes every 5 s.
+            # Brokers update their lists of consumers every 5 s, and an instance may have just started.
             missing = wanted - acknowledged_here(ask_now(lab, name, "broker"), node)
         assert not missing, name
 
 
 def acknowledged_here(broker: Facts, node: Node) -> set[str]:
-    """Queues that this host consumes with acknowledgements, as the broker knows it."""
+    """Queues that this host consumes with manual acknowledgements, as the broker reports."""
     return {
         consumer["queue"]
         for consumer in broker["consumers"]
@@ -45,7 +45,7 @@ def acknowledged_here(broker: Facts, node: Node) -> set[str]:
 
 
 def test_a_task_published_on_the_gateway_is_executed_here(node: Node, answers: Answers, lab: Lab) -> None:
-    """By the ledger's record, which names host and process."""
+    """The record in the ledger has the host and the process."""
     probe = answers.of(lab.group("gateways")[0], "gateway")["probe"]
     (record,) = [record for record in probe["records"] if record["host"] == node.name] or [None]
     assert record, probe["complaint"]

@@ -98,8 +98,8 @@ def test_steps_are_timed_and_repeats_added_up() -> None:
         (8.0, "INFO     [pki > side_effect] Executing", "side_effect"),
         (
             9.0,
-            "RUNNING HANDLER [base : Take up the firewall] ***",
-            "side_effect · base : Take up the firewall",
+            "RUNNING HANDLER [base : Reload the firewall] ***",
+            "side_effect · base : Reload the firewall",
         ),
         (10.0, "INFO     [pki > idempotence] Executing", "idempotence"),
     ]

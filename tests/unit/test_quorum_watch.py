@@ -1,4 +1,4 @@
-"""lab-quorum-watch: which copies of a queue it replaces, when, and what it leaves alone."""
+"""lab-quorum-watch: which members of a queue it replaces, when, and what it does not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODE = "rabbit@broker-2"
 
 
 class Broker:
-    """A broker that answers as one does: which copies it has, in which state, and what was done to them."""
+    """A simulated broker: states of the members of its queue, and the commands that were run."""
 
     def __init__(self, module: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.module = module
@@ -69,7 +69,7 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Broker:
 
 
 @pytest.mark.parametrize("state", ["await_condition", "noproc"])
-def test_a_copy_that_stays_out_of_step_is_replaced(broker: Broker, state: str) -> None:
+def test_a_member_that_stays_stuck_is_replaced(broker: Broker, state: str) -> None:
     broker.states[NODE] = state
     assert broker.watch() == 0
     assert broker.watch(39) == 0
@@ -94,9 +94,9 @@ def test_a_copy_that_catches_up_in_between_is_left_alone(broker: Broker) -> None
 @pytest.mark.parametrize(
     "states",
     [
-        {"rabbit@broker-3": "await_condition"},  # not this broker's copy
-        {NODE: "await_condition", "rabbit@broker-3": "noproc"},  # the others are no majority
-        {NODE: "await_condition", "rabbit@broker-1": "follower"},  # nobody leads
+        {"rabbit@broker-3": "await_condition"},  # the member of another broker
+        {NODE: "await_condition", "rabbit@broker-3": "noproc"},  # the others have no majority
+        {NODE: "await_condition", "rabbit@broker-1": "follower"},  # there is no leader
         {NODE: "receive_snapshot"},
         {NODE: "candidate", "rabbit@broker-1": "follower"},
     ],

@@ -165,9 +165,9 @@ def test_flower_may_use_events_and_nothing_else(rendered: Rendered) -> None:
             assert not re.search(own[right], other), f"{right} {other}"
 
 
-def test_doors_are_guarded_and_lead_to_the_verified_monitor(rendered: Rendered) -> None:
+def test_proxies_require_a_login_and_verify_the_monitor(rendered: Rendered) -> None:
     known = addresses(rendered)
-    for file in rendered.each("/etc/nginx/lab.d/doors.conf"):
+    for file in rendered.each("/etc/nginx/lab.d/proxies.conf"):
         blocks = dict(
             re.findall(r"^  location (/\w+/) \{\n(.*?)^  \}", file.content, re.MULTILINE | re.DOTALL)
         )
@@ -181,7 +181,7 @@ def test_doors_are_guarded_and_lead_to_the_verified_monitor(rendered: Rendered) 
         login = base64.b64encode(f"monitor:{rendered.secrets['broker_monitor']}".encode()).decode()
         assert f'Authorization "Basic {login}"' in blocks["/rabbitmq/"]
         assert file.mode == "0600"
-    for file in rendered.each("/etc/nginx/conf.d/lab-doors.conf"):
+    for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
         assert f"server {known['monitor-1']}:9090;" in file.content
         assert f"server {known['monitor-1']}:5555;" in file.content
 

@@ -1,9 +1,10 @@
-"""Build the wheels of the application and of its own libraries, unless these sources have them already.
+"""Build the wheels of the application and of its own libraries, unless the cache has them already.
 
     build_wheel.py REQUIREMENTS CACHE SOURCE...
 
 A SOURCE is a folder with pyproject.toml and src/. Prints {"wheels": [paths], "key": 12 hex digits of the
-sources and the requirements}. Runs on the controller, whose Python has what builds them; needs no network.
+sources and the requirements}. Runs on the controller with a Python that has the
+build backends; needs no network.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 
 def source_key(requirements: Path, sources: list[Path]) -> str:
-    """Digest of all that goes into an installation of the application."""
+    """Digest of the sources and requirements of an installation of the application."""
     digest = hashlib.sha256(requirements.read_bytes())
     for source in sources:
         files = [source / "pyproject.toml", *(path for path in (source / "src").rglob("*") if path.is_file())]
@@ -30,7 +31,7 @@ def source_key(requirements: Path, sources: list[Path]) -> str:
 
 
 def build(sources: list[Path], folder: Path) -> None:
-    """Put the wheels into `folder`, which appears only when they are whole."""
+    """Build the wheels and create `folder` with them as the last step, so that it is never incomplete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wheels = Path(scratch, "wheels")
@@ -49,7 +50,7 @@ def build(sources: list[Path], folder: Path) -> None:
 
 
 def main() -> None:
-    """Build if need be, and say where the wheels are."""
+    """Build the wheels if they are missing, and print their paths."""
     requirements, cache, *sources = (Path(word).resolve() for word in sys.argv[1:])
     key = source_key(requirements, sources)
     folder = cache / key
@@ -58,8 +59,8 @@ def main() -> None:
             build(sources, folder)
         except subprocess.CalledProcessError:
             sys.exit(
-                "The wheels could not be built, for the reason above; the Python that runs Ansible needs"
-                " their build backends: install requirements.txt into it, as ./lab does."
+                "The wheels could not be built, for the reason above; install requirements.txt, which"
+                " contains the build backends, into the Python that runs Ansible, as ./lab does."
             )
     print(json.dumps({"wheels": sorted(map(str, folder.glob("*.whl"))), "key": key}))
 

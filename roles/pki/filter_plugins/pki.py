@@ -1,4 +1,4 @@
-"""Filters that say which certificates the controller must make, so that most runs need no task for it."""
+"""Filters that find the certificates to create, so that most runs need no task for them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives import serialization
 
 
 def authority_is_good(directory: str, renewal_days: int) -> bool:
-    """Whether the folder holds an authority (ca.pem, ca.key) that does not end within `renewal_days`."""
+    """Whether the folder has an authority (ca.pem, ca.key) that does not expire within `renewal_days`."""
     certificate = _certificate(Path(directory, "ca.pem"))
     return Path(directory, "ca.key").exists() and _lasts(certificate, renewal_days)
 
 
 def lacking(directory: str, names: Mapping[str, Sequence[str]], renewal_days: int) -> list[str]:
-    """Hosts, of host -> alternative names (`DNS:..`, `IP:..`), without a good certificate in the folder.
+    """Hosts without a valid certificate in the folder; `names`: host -> its names (`DNS:..`, `IP:..`).
 
-    Good: signed by the folder's ca.pem, for exactly these names and this key, and not ending within
-    `renewal_days`.
+    A valid certificate is signed by the folder's ca.pem, has exactly these names and the host's key, and
+    does not expire within `renewal_days`.
     """
     authority = _certificate(Path(directory, "ca.pem"))
     return [
@@ -75,8 +75,8 @@ def _name(text: str) -> tuple[str, str]:
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """The class that Ansible loads."""
 
     def filters(self) -> dict[str, Any]:
-        """The filters by their names in templates."""
+        """The filters, by their names in templates."""
         return {"pki_authority_is_good": authority_is_good, "pki_lacking": lacking}

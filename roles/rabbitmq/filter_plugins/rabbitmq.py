@@ -1,4 +1,4 @@
-"""Filters that turn the role's variables into RabbitMQ definitions, and find what a broker lacks of them."""
+"""Filters that convert the role's variables to RabbitMQ definitions and compare these with a broker."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Definition = dict[str, Any]
 def password_hash(name: str, password: str) -> str:
     """RabbitMQ's salted SHA-256 of a password, base64 (https://www.rabbitmq.com/docs/passwords).
 
-    The salt comes from name and password, so that the same input gives the same definitions file.
+    The salt is derived from name and password, so that the same input gives the same definitions file.
     """
     salt = hashlib.sha256(f"{name}\0{password}".encode()).digest()[:4]
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
-    """`users` of a definitions file, from dicts with name, password and, for operators, tags."""
+    """The `users` of a definitions file, from dicts with name, password and, for operators, tags."""
     return [
         {
             "name": user["name"],
@@ -33,12 +33,12 @@ def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
 
 
 def vhost_definition(name: str) -> Definition:
-    """One of `vhosts`; queues that name no type become quorum queues."""
+    """An entry of `vhosts`; a queue that is declared without a type becomes a quorum queue."""
     return {"name": name, "default_queue_type": "quorum"}
 
 
 def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
-    """`permissions`, from dicts with name, vhost, configure, write and read."""
+    """The `permissions` of a definitions file, from dicts with name, vhost, configure, write and read."""
     return [
         {"user": user["name"], **{key: user[key] for key in ("vhost", "configure", "write", "read")}}
         for user in users
@@ -46,17 +46,17 @@ def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definitio
 
 
 def operator_permission(user_and_vhost: tuple[str, str]) -> Definition:
-    """Permissions of an operator in one vhost: `admin` everything, others what their tag lets them see."""
+    """Permissions of an operator in one vhost: all for `admin`, none for others, whose tag lets them read."""
     user, vhost = user_and_vhost
     pattern = ".*" if user == "admin" else "^$"
     return {"user": user, "vhost": vhost, "configure": pattern, "write": pattern, "read": pattern}
 
 
 def missing(declared: Mapping[str, list[Definition]], actual: Mapping[str, list[Definition]]) -> list[str]:
-    """Names of what the broker lacks or holds otherwise: `section/name` for each.
+    """Declared objects that the broker lacks or has with other values, each as `section/name`.
 
-    A declared object is there when some actual object of its section has all its keys and values; what else
-    the broker holds is no concern of ours.
+    The broker has a declared object when an actual object of the same section has all its keys and values.
+    Objects that are not declared are ignored.
     """
     return [
         f"{section}/{wanted.get('name') or wanted.get('user')}"
@@ -71,7 +71,7 @@ def _holds(have: Mapping[str, Any], wanted: Definition) -> bool:
 
 
 def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[str]:
-    """Hosts whose broker has `node` as a member, of looped `uri` results of /api/nodes (`item` the host)."""
+    """Hosts whose broker lists `node` as a member; `answers` are looped `uri` results of /api/nodes."""
     return [
         answer["item"]
         for answer in answers
@@ -80,22 +80,22 @@ def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[s
 
 
 def lost_members(answers: Iterable[Mapping[str, Any]], empty: Iterable[str]) -> list[str]:
-    """Hosts of `empty` that some broker still has as members; `answers` as for brokers_that_know."""
+    """Hosts of `empty` that a broker still lists as members; `answers` as for brokers_that_know."""
     known = list(answers)
     return [host for host in empty if brokers_that_know(known, f"rabbit@{host}")]
 
 
 def _equal(have: Any, want: Any) -> bool:
-    if isinstance(want, list) and isinstance(have, str):  # tags came as a comma-separated string before 3.9
+    if isinstance(want, list) and isinstance(have, str):  # before 3.9, tags were a comma-separated string
         have = [part for part in have.split(",") if part]
     return bool(have == want)
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """The class that Ansible loads."""
 
     def filters(self) -> dict[str, Any]:
-        """The filters by their names in templates."""
+        """The filters, by their names in templates."""
         return {
             "rabbitmq_brokers_that_know": brokers_that_know,
             "rabbitmq_lost_members": lost_members,

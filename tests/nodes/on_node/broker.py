@@ -1,4 +1,4 @@
-"""What a broker says of the cluster, as JSON. Runs on the broker; standard library only.
+"""Print the report of a broker about its cluster as JSON. Runs on the broker; standard library only.
 
 broker.py '{"peers": [name, ..], "definitions": bool}'
 """
@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # factor for time limits on slow hosts
 TIMEOUT_S = 10 * PATIENCE
-# A broker tells the others of a new queue's or consumer's details every 5 s.
+# Brokers exchange details of new queues and consumers every 5 s.
 STATISTICS_S = 15 * PATIENCE
 MONITOR = json.loads(Path("/etc/warren/monitor.json").read_text())
 PKI = Path("/etc/warren/pki")
@@ -45,15 +45,15 @@ def request(
 
 
 def get(path: str) -> Any:
-    """Decoded body of GET /api/<path>; another status than 200 is an error of the check itself."""
+    """Decoded body of GET /api/<path>; raises RuntimeError for another status than 200 or 503."""
     status, body = request(path)
-    if status not in (200, 503):  # health checks say 503
+    if status not in (200, 503):  # a failed health check has status 503
         raise RuntimeError(f"/api/{path} answers {status}")
     return body
 
 
 def distribution_tls(peer: str) -> str:
-    """TLS version of the Erlang distribution of another broker, or why there is none."""
+    """TLS version of the Erlang distribution of another broker, or the error."""
     context = ssl.create_default_context(cafile=PKI / "ca.pem")
     context.load_cert_chain(PKI / "host.pem", PKI / "host.key")
     try:
@@ -67,7 +67,7 @@ def distribution_tls(peer: str) -> str:
 
 
 def known(path: str, complete: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-    """A list of the API, asked for until every entry is complete, or for STATISTICS_S at most."""
+    """A list from the API; repeats the request until every entry is complete, for at most STATISTICS_S."""
     deadline = time.monotonic() + STATISTICS_S
     while True:
         found: list[dict[str, Any]] = get(path)
@@ -83,7 +83,7 @@ def queues() -> list[dict[str, Any]]:
 
 
 def consumers() -> list[dict[str, Any]]:
-    """Queue, peer address ("" while the broker does not know it yet) and acknowledgement of each consumer."""
+    """Queue, peer address ("" while the broker does not know it) and acknowledgements of each consumer."""
     return [
         {
             "queue": consumer["queue"]["name"],
@@ -97,7 +97,7 @@ def consumers() -> list[dict[str, Any]]:
 
 
 def definitions() -> dict[str, Any]:
-    """Users (name, tags), permissions, vhosts and policies that the cluster holds."""
+    """Users (name, tags), permissions, vhosts and policies of the cluster."""
     done = subprocess.run(
         ["rabbitmqctl", "--quiet", "export_definitions", "-"],
         check=False,
@@ -116,7 +116,7 @@ def definitions() -> dict[str, Any]:
 
 
 def check() -> str:
-    """What the check beside the broker says to a proxy."""
+    """Line that the health check of the broker sends to a proxy."""
     config = json.loads(Path("/etc/warren/broker-check.json").read_text(encoding="utf-8"))
     trust = ssl.create_default_context(cafile=f"{config['tls']}/ca.pem")
     address = (config["address"], config["port"])
@@ -128,7 +128,7 @@ def check() -> str:
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print the report."""
     wanted = json.loads(sys.argv[1])
     overview = get("overview")
     report = {

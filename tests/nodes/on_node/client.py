@@ -1,4 +1,4 @@
-"""What a host that runs the application says of its way to broker and database, as JSON.
+"""Print the report of a worker host or gateway about its access to broker and database as JSON.
 
 Runs on the node with the application's Python, which has pika and psycopg.
 
@@ -24,7 +24,7 @@ import psycopg
 from pika.adapters.blocking_connection import BlockingChannel
 
 CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())
-PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # factor for time limits on slow hosts
 PROXY_SOCKET = "/run/haproxy/admin.sock"
 SHOWN = "--property=Id,ActiveState,StatusText,MainPID,NRestarts"
 
@@ -38,7 +38,7 @@ def units(patterns: list[str]) -> dict[str, dict[str, str]]:
 
 
 def declared_queues() -> dict[str, list[str]]:
-    """Queues of each worker instance, as its environment file declares them."""
+    """Queues of each worker instance, from its environment file."""
     found = {}
     for file in Path("/etc/mosaic").glob("worker-*.env"):
         settings = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
@@ -47,7 +47,7 @@ def declared_queues() -> dict[str, list[str]]:
 
 
 def proxy() -> dict[str, str]:
-    """State of each broker as this host's proxy sees it, by its last check."""
+    """State of each broker at this host's proxy, with the result of its last check."""
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(5 * PATIENCE)
         channel.connect(PROXY_SOCKET)
@@ -55,13 +55,13 @@ def proxy() -> dict[str, str]:
         text = b"".join(iter(lambda: channel.recv(65536), b"")).decode()
     rows = csv.DictReader(text.lstrip("# ").splitlines())
     servers = (row for row in rows if row["svname"] not in ("FRONTEND", "BACKEND"))
-    # A star marks a check that is under way.
+    # HAProxy marks a check that is in progress with a star.
     return {row["svname"]: f"{row['status']} {row['check_status'].lstrip('* ')}" for row in servers}
 
 
 @contextmanager
 def amqp(url: str) -> Iterator[BlockingChannel]:
-    """A channel of a broker user, closed in the end."""
+    """Open a channel for a broker user; its connection is closed at the end."""
     parameters = pika.URLParameters(url)
     parameters.socket_timeout = parameters.blocked_connection_timeout = 5 * PATIENCE
     connection = pika.BlockingConnection(parameters)
@@ -73,7 +73,7 @@ def amqp(url: str) -> Iterator[BlockingChannel]:
 
 
 def answer(action: Callable[[], object]) -> str:
-    """ "done", or by which error the broker or the database refused."""
+    """ "done", or the error with which the broker or the database refused."""
     try:
         action()
     except (pika.exceptions.AMQPError, psycopg.Error) as error:
@@ -88,7 +88,7 @@ def with_login(url: str, login: str) -> str:
 
 
 def broker() -> dict[str, str]:
-    """What the broker answers to what is allowed and to what is not."""
+    """Answers of the broker to allowed and forbidden operations."""
     mosaic, logs = CONFIG["broker"]["url"], CONFIG["broker"]["logs_url"]
 
     def connect(url: str) -> str:
@@ -99,11 +99,11 @@ def broker() -> dict[str, str]:
         return answer(action)
 
     def use(url: str, action: Callable[[BlockingChannel], object]) -> str:
-        def whole() -> None:
+        def session() -> None:
             with amqp(url) as channel:
                 action(channel)
 
-        return answer(whole)
+        return answer(session)
 
     return {
         "own user": connect(mosaic),
@@ -111,14 +111,14 @@ def broker() -> dict[str, str]:
         "wrong password": connect(with_login(mosaic, "mosaic:wrong")),
         "other vhost": connect(f"{mosaic.rpartition('/')[0]}/%2F"),
         "foreign queue": use(mosaic, lambda channel: channel.queue_declare("not-ours", exclusive=True)),
-        # The queue of dead letters: nobody waits for what is in it.
+        # The queue of dead letters has no consumer.
         "log publisher reads": use(logs, lambda channel: channel.basic_get("mosaic.dead")),
         "log publisher declares": use(logs, lambda channel: channel.exchange_declare("mosaic.logs", "topic")),
     }
 
 
 def database() -> dict[str, str]:
-    """What the database answers to what is allowed and to what is not."""
+    """Answers of the database to allowed and forbidden operations."""
     url = CONFIG["database"]["url"].replace("postgresql+psycopg://", "postgresql://")
     plain = url.partition("?")[0]
 
@@ -137,7 +137,7 @@ def database() -> dict[str, str]:
         "plaintext": run(f"{plain}?sslmode=disable"),
         "database postgres": run(url.replace("/mosaic?", "/postgres?")),
         "user postgres": run(with_login(url, "postgres:postgres")),
-        # Never committed.
+        # These transactions are never committed.
         "create a table": run(url, "CREATE TABLE not_ours (id int)"),
         "create in a schema of its own": run(url, "CREATE SCHEMA not_ours"),
         "change the schema": run(url, "ALTER TABLE job ADD COLUMN not_ours int"),
@@ -146,7 +146,7 @@ def database() -> dict[str, str]:
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print the report."""
     wanted: dict[str, Any] = json.loads(sys.argv[1])
     report = {
         "units": units(wanted["units"]),

@@ -1,6 +1,6 @@
-"""What a database server says of itself, as JSON. Runs on the node; standard library only.
+"""Print the report of a database server as JSON. Runs on the node; standard library only.
 
-database.py '{"used": whether an application is there, whose sessions are waited for}'
+database.py '{"used": whether an application uses the database, so that the program waits for its sessions}'
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 QUESTION = json.loads(sys.argv[1])
-PATIENCE = float(QUESTION.get("patience", 1))  # times longer than usual, on slow hosts
-SESSIONS_S = 25 * PATIENCE if QUESTION["used"] else 0  # longer than the period of beat
+PATIENCE = float(QUESTION.get("patience", 1))  # factor for time limits on slow hosts
+SESSIONS_S = 25 * PATIENCE if QUESTION["used"] else 0  # more than the period of beat
 ROLES = """SELECT rolname AS name, rolsuper AS super, rolcreatedb AS creates_databases,
     rolcreaterole AS creates_roles, rolreplication AS replicates, rolcanlogin AS logs_in,
     left(rolpassword, 13) AS password
@@ -42,7 +42,7 @@ def query(statement: str, database: str = "postgres") -> list[dict[str, Any]]:
 
 
 def sessions() -> list[dict[str, Any]]:
-    """Sessions of other hosts; clients come back to a server that was restarted with their next work."""
+    """Sessions of other hosts; after a restart of the server, clients reconnect with their next work."""
     deadline = time.monotonic() + SESSIONS_S
     while True:
         found = query(SESSIONS)
@@ -52,7 +52,7 @@ def sessions() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print the report."""
     report = {
         "roles": query(ROLES),
         "settings": {row["name"]: row["setting"] for row in query(SETTINGS)},

@@ -1,4 +1,4 @@
-"""What any node says of itself and of its way to the others, as JSON.
+"""Print the report of a node about itself and its connections to the other nodes as JSON.
 
 Runs on the node; standard library only.
 
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # factor for time limits on slow hosts
 CONNECT_S = 2.0 * PATIENCE
 CA = "/etc/warren/pki/ca.pem"
 SECRET_FILES = (
@@ -42,7 +42,7 @@ def output(*command: str) -> str:
 
 
 def names(expected: dict[str, str]) -> dict[str, list[str]]:
-    """Every address of each name, also IPv6 ones."""
+    """IPv4 and IPv6 addresses of each name."""
     found: dict[str, list[str]] = {}
     for name in expected:
         try:
@@ -53,7 +53,7 @@ def names(expected: dict[str, str]) -> dict[str, list[str]]:
 
 
 def failed_units() -> dict[str, str]:
-    """Units that failed, or fail again and again, and the end of their journal."""
+    """Units that failed or restart repeatedly, each with the end of its journal."""
     states = "--state=failed,auto-restart"
     lines = output("systemctl", "list-units", states, "--plain", "--no-legend", "--full").splitlines()
     units = [line.split()[0] for line in lines if line.strip()]
@@ -63,7 +63,7 @@ def failed_units() -> dict[str, str]:
 
 
 def listening() -> dict[str, list[int]]:
-    """TCP ports that are listened on: {"loopback": [..], "network": [..]}."""
+    """TCP ports in the state LISTEN: {"loopback": [..], "network": [..]}."""
     found: dict[str, set[int]] = {"loopback": set(), "network": set()}
     for table in ("tcp", "tcp6"):
         file = Path("/proc/net", table)
@@ -72,7 +72,7 @@ def listening() -> dict[str, list[int]]:
             address, port = local.split(":")
             if state != "0A":
                 continue
-            # Little-endian words: 127.x.x.x ends in 7F; ::1 is all zero but for the last word.
+            # Little-endian words: 127.x.x.x ends in 7F; ::1 has zeros except in the last word.
             looped = address.endswith("7F") if table == "tcp" else address == "0" * 24 + "01000000"
             found["loopback" if looped else "network"].add(int(port, 16))
     return {where: sorted(ports) for where, ports in found.items()}
@@ -93,7 +93,7 @@ def secret_files() -> dict[str, dict[str, str]]:
 
 
 def processes_that_show_a_secret() -> list[str]:
-    """First words of commands whose arguments, which everybody can read, hold one of this node's secrets."""
+    """Programs whose arguments, which every user can read, contain one of this node's secrets."""
     secrets: set[str] = set()
     for pattern in SECRET_FILES:
         for file in Path("/").glob(pattern):
@@ -122,7 +122,7 @@ async def is_open(address: str, port: int) -> bool:
 
 
 async def certificate(name: str, port: int) -> dict[str, Any]:
-    """The peer's certificate, verified for its name by the lab's CA: {"error"} or {"days", "version"}."""
+    """Result of verifying the peer's certificate with the lab's CA: {"error"} or {"days", "version"}."""
     context = ssl.create_default_context(cafile=CA)
     try:
         _, writer = await asyncio.wait_for(
@@ -136,24 +136,24 @@ async def certificate(name: str, port: int) -> dict[str, Any]:
     return {"days": (end - time.time()) / 86400, "version": session.version()}
 
 
-async def look_around(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Open ports of every node, and the certificates of the named services, all asked for at once."""
-    doors = [
+async def network(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Open ports of every node and certificates of the named services; all connections run concurrently."""
+    targets = [
         (name, address, port) for name, address in wanted["addresses"].items() for port in wanted["ports"]
     ]
     opened, certificates = await asyncio.gather(
-        asyncio.gather(*(is_open(address, port) for _, address, port in doors)),
+        asyncio.gather(*(is_open(address, port) for _, address, port in targets)),
         asyncio.gather(*(certificate(name, port) for name, port in wanted["tls"])),
     )
     reach: dict[str, list[int]] = {name: [] for name in wanted["addresses"]}
-    for (name, _, port), is_one in zip(doors, opened, strict=True):
-        reach[name] += [port] if is_one else []
+    for (name, _, port), is_reachable in zip(targets, opened, strict=True):
+        reach[name] += [port] if is_reachable else []
     shown = {f"{name}:{port}": found for (name, port), found in zip(wanted["tls"], certificates, strict=True)}
     return {"reach": reach, "certificates": shown}
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print the report."""
     wanted = json.loads(sys.argv[1])
     report = {
         "names": names(wanted["addresses"]),
@@ -164,7 +164,7 @@ def main() -> None:
         "listening": listening(),
         "secret_files": secret_files(),
         "secrets_in_process_list": processes_that_show_a_secret(),
-        **asyncio.run(look_around(wanted)),
+        **asyncio.run(network(wanted)),
         "time": time.time(),
     }
     print(json.dumps(report))

@@ -1,9 +1,9 @@
-"""What a gateway's door answers, and which workers execute what is published here, as JSON.
+"""Print the answers of a gateway, and the workers that execute tasks published on it, as JSON.
 
 Runs on the node; standard library only.
 
     gateway.py '{"name": own name, "units": [..], "hosts": [log senders], "probe": [worker, ..],
-                 "recent_s": age of a tick, "doors": [path, ..]}'
+                 "recent_s": age of a tick, "proxied": [path, ..]}'
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 
 CONFIG = tomllib.loads(Path("/etc/mosaic/mosaic.toml").read_text())["gateway"]
 CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
-PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # times longer than usual, on slow hosts
+PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # factor for time limits on slow hosts
 PROBE_S = 20 * PATIENCE
 FIRST_TICK_S = 25 * PATIENCE
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer."""
+    """Handles a redirect as an answer."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow none."""
+        """Follow no redirect."""
 
 
 OPENER = urllib.request.build_opener(
@@ -57,8 +57,8 @@ def request(url: str, login: str = "", accept: str = "application/json") -> dict
         return {"status": answer.status, "location": answer.headers.get("Location", ""), "body": content}
 
 
-def doors(url: str, login: str) -> dict[str, Any]:
-    """What is behind the login: for a stranger's browser and program, and for the lab's user."""
+def proxied(url: str, login: str) -> dict[str, Any]:
+    """Answers of an authenticated proxy: to a browser and a program without a login, and to the user."""
     return {
         "browser": request(url, accept="text/html"),
         "program": request(url),
@@ -67,7 +67,7 @@ def doors(url: str, login: str) -> dict[str, Any]:
 
 
 def beat(url: str, login: str, recent_s: float) -> dict[str, Any]:
-    """The latest tick, waited for while there is none yet, or only one from before beat was started."""
+    """The latest tick; waits while there is none, or only one from before beat started."""
     deadline = time.monotonic() + FIRST_TICK_S
     while True:
         answer = request(url, login)
@@ -84,7 +84,7 @@ def active(units: list[str]) -> dict[str, str]:
 
 
 def probe(hosts: list[str]) -> dict[str, Any]:
-    """Exit status, records and complaint of `mosaic probe`."""
+    """Exit status, records and stderr of `mosaic probe`."""
     command = [
         "runuser",
         "-u",
@@ -101,7 +101,7 @@ def probe(hosts: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print the report."""
     wanted = json.loads(sys.argv[1])
     base = f"https://{wanted['name']}"
     login = f"{CONFIG['username']}:{CONFIG['password']}"
@@ -112,7 +112,7 @@ def main() -> None:
         "api": request(f"{base}/api/jobs"),
         "wrong login": request(f"{base}/api/jobs", f"{CONFIG['username']}:wrong"),
         "right login": request(f"{base}/api/jobs?limit=1", login)["status"],
-        "doors": {door: doors(f"{base}/{door}/", login) for door in wanted["doors"]},
+        "proxied": {path: proxied(f"{base}/{path}/", login) for path in wanted["proxied"]},
         "beat": beat(f"{base}/api/beat", login, wanted["recent_s"]),
         "logs": {
             host: request(f"{base}/api/logs?limit=1&host={host}", login)["body"] for host in wanted["hosts"]

@@ -1,4 +1,4 @@
-"""What Prometheus and Flower of a monitor say, as JSON. Runs on the node; standard library only.
+"""Print the state of Prometheus and Flower on a monitor as JSON. Runs on the node; standard library only.
 
 monitor.py '{"name": own name, "units": [..], "hosts": [..], "workers": [..], "gateways": [..]}'
 The last three are names of hosts.
@@ -20,12 +20,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 QUESTION = json.loads(sys.argv[1])
-PATIENCE = float(QUESTION.get("patience", 1))  # times longer than usual, on slow hosts
+PATIENCE = float(QUESTION.get("patience", 1))  # factor for time limits on slow hosts
 CONTEXT = ssl.create_default_context(cafile="/etc/warren/pki/ca.pem")
 PROMETHEUS = f"https://{QUESTION['name']}:9090/prometheus"
 FLOWER = f"https://{QUESTION['name']}:5555/flower"
 Found = TypeVar("Found")
-SETTLE_S = 45 * PATIENCE  # several intervals, for what has just been started
+SETTLE_S = 45 * PATIENCE  # several scrape intervals, for services that have just started
 
 
 def get(url: str) -> str:
@@ -36,7 +36,7 @@ def get(url: str) -> str:
 
 
 def status_of(url: str, method: str = "POST") -> int:
-    """Status of a request that should be refused."""
+    """Status of a request that the service should refuse."""
     try:
         with urllib.request.urlopen(
             urllib.request.Request(url, data=b"", method=method), timeout=10 * PATIENCE, context=CONTEXT
@@ -53,7 +53,7 @@ def query(expression: str) -> list[dict[str, Any]]:
 
 
 def until(ask: Callable[[], Found], complete: Callable[[Found], bool]) -> Found:
-    """What ask() finds when it is complete, or after SETTLE_S: scrapes and rules have intervals."""
+    """Call ask() until its result is complete, for at most SETTLE_S; returns the last result."""
     deadline = time.monotonic() + SETTLE_S
     while True:
         found = ask()
@@ -76,7 +76,7 @@ def targets() -> list[dict[str, str]]:
 
 
 def all_scraped(found: list[dict[str, str]]) -> bool:
-    """Whether every host has a target and none is down; Prometheus that has just started knows of none."""
+    """Whether every host has a target and no target is down; after its start Prometheus has none."""
     hosts = {target["instance"] for target in found}
     return hosts >= set(QUESTION["hosts"]) and all(target["health"] == "up" for target in found)
 
@@ -88,7 +88,7 @@ def rules() -> list[dict[str, str]]:
 
 
 def workers_seen() -> list[str]:
-    """Hosts of the workers whose heartbeats reached Flower."""
+    """Hosts of the workers that are online in Flower, by their heartbeats."""
     lines = [
         line for line in get(f"{FLOWER}/metrics").splitlines() if line.startswith("flower_worker_online")
     ]
@@ -100,8 +100,8 @@ def all_up(found: list[dict[str, Any]]) -> bool:
     return bool(found) and all(series["value"] == 1.0 for series in found)
 
 
-def answers_beside_silence(host: str, port: int) -> bool:
-    """Whether metrics are served while somebody has connected before and says nothing."""
+def serves_beside_idle_client(host: str, port: int) -> bool:
+    """Whether the metrics are served while another client is connected and sends nothing."""
     with socket.create_connection((host, port), 5 * PATIENCE), contextlib.suppress(OSError):
         return "mosaic_ledger_up" in get(f"https://{host}:{port}/metrics")
     return False
@@ -114,7 +114,7 @@ def active(units: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print the report."""
     report = {
         "units": active(QUESTION["units"]),
         "targets": until(targets, all_scraped),
@@ -127,7 +127,7 @@ def main() -> None:
         "queues": until(lambda: query("queue:messages:max"), bool),
         "ledger": until(lambda: query("mosaic_ledger_up"), all_up),
         "database": until(lambda: query("pg_up"), all_up),
-        "beside_silence": {host: answers_beside_silence(host, 9464) for host in QUESTION["gateways"]},
+        "beside_idle_client": {host: serves_beside_idle_client(host, 9464) for host in QUESTION["gateways"]},
         "refused": {
             "reload": status_of(f"{PROMETHEUS}/-/reload"),
             "quit": status_of(f"{PROMETHEUS}/-/quit"),
