@@ -4,8 +4,6 @@ With --into=FOLDER it makes another environment there, for the Python that runs 
 Exit status: 0 when .venv is ready, 1 (only with --check) when it is not, 2 when it could not be made.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The command line of ./lab."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal
@@ -20,7 +18,7 @@ INTERRUPTED = 130
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON document on stdout.")
 
 
-def _context(*, json: bool = False) -> Context:
+def _context(*, json: bool = False) -> "Context":
     """Where a command starts; imported only then, as what Screen draws with takes long to load."""
     from labctl import context
 

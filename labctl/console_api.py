@@ -1,7 +1,5 @@
 """Client of the console's HTTP API, as a script uses it: HTTP Basic over TLS, checked by the lab's CA."""
 
-from __future__ import annotations
-
 import ssl
 import time
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What every command starts from: the lab, its substrate, and a screen."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

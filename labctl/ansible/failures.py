@@ -1,7 +1,5 @@
 """Says why a playbook failed, in words a person can act on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

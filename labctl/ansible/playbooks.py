@@ -1,7 +1,5 @@
 """Runs playbooks: the environment they need, what they report, and a log of each run."""
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import json

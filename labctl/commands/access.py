@@ -1,7 +1,5 @@
 """open, shell and logs: ways into the lab for a person."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

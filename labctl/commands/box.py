@@ -1,7 +1,5 @@
 """box: what `vagrant up` starts from, made on this machine: an image for containers, or a box for VMs."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """demo: a picture whose tiles come from different hosts."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """down: the lab is gone, however far it had got."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 

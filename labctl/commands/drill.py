@@ -1,7 +1,5 @@
 """drill: breaks the lab on purpose, and shows by a ledger what became of every task."""
 
-from __future__ import annotations
-
 import json
 import random
 import secrets

@@ -1,7 +1,5 @@
 """run: any playbook of the project, with labctl's environment, progress and log."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from labctl.ansible import playbooks

@@ -1,7 +1,5 @@
 """status: how the lab is, from what each node says itself."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """up: from nothing, or from anything in between, to a verified lab."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """verify: every node is what its role promises."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a drill is: a fault aimed at hosts of the lab under a load, and what must be true afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 

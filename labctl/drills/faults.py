@@ -1,7 +1,5 @@
 """Faults at hosts of the lab: which playbook of playbooks/drills, which hosts, which variables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from labctl.drills.definition import Fault, MakeFault, SingleTask

@@ -1,7 +1,5 @@
 """Injects faults by the playbooks of playbooks/drills, or through the substrate, and heals them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

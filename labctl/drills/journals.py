@@ -1,7 +1,5 @@
 """What the nodes logged around a drill that did not end as expected."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The arithmetic of a drill's ledger: what was confirmed against what was done."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A load: what goes on while a fault hits, and the record of what was accepted and done."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType

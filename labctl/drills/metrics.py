@@ -1,7 +1,5 @@
 """How long a run stood still: the longest time without a confirm, or without the start of an execution."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """A drill as a plot: publish and execution rate over time, the faults, the gaps, one row per host."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who is hit: the hosts of the lab as a drill sees them, and a random choice that its seed repeats."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A load of single tasks: `mosaic drill load` runs on a gateway, and ends when its stdin does."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import queue

@@ -1,7 +1,5 @@
 """The images of nodes: the node image, and that of each kind with its install phase done (the bake)."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Keys of images: equal keys mean equal contents, so an image is made only when its recipe changed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

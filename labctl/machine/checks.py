@@ -1,7 +1,5 @@
 """Checks of this machine before a lab is made: memory, disk, ports, inotify."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """Docker engine without an init system: dockerd as a process of its own, with a pid file and a log."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The Docker engine of this machine: reached, or installed and started by whatever the machine has."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import json

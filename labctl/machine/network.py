@@ -1,7 +1,5 @@
 """Which private network and host ports a lab gets, beside the other labs and networks of this machine."""
 
-from __future__ import annotations
-
 import ipaddress
 import subprocess
 from collections.abc import Iterable, Iterator

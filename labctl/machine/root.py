@@ -1,7 +1,5 @@
 """Becoming root on this machine, and installing packages as such."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,12 +1,9 @@
-"""Work whose parts do not need one another, done as many at a time as the machine has cores."""
-
-from __future__ import annotations
+"""Independent parts of work, as many at a time as the machine has cores."""
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from threading import Event
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from labctl.programs import process
 
@@ -14,34 +11,22 @@ T = TypeVar("T")
 
 
 def run(work: Sequence[Callable[[], T]], at_once: int | None = None) -> list[T]:
-    """Do each part in a thread; their results in the order given.
+    """Do each part in a thread; returns their results in the given order.
 
     The first error of a part, or an interrupt, ends the programs of the others and is raised; parts that have
     not begun are left out.
     """
-    errors: list[BaseException] = []
-    stop = Event()
-
-    def attempt(part: Callable[[], T]) -> T | None:
-        if stop.is_set():
-            return None
-        try:
-            return part()
-        except BaseException as error:
-            errors.append(error)
-            stop.set()
-            raise
-
+    failure: BaseException | None = None
     with ThreadPoolExecutor(at_once or os.cpu_count() or 1) as pool:
-        parts = [pool.submit(attempt, part) for part in work]
+        parts = [pool.submit(part) for part in work]
         try:
-            wait(parts, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            while stop.is_set() and wait(parts, timeout=0.2).not_done:
+            ended = wait(parts, return_when=FIRST_EXCEPTION).done
+            failure = next((error for part in ended if (error := part.exception())), None)
+        except KeyboardInterrupt as interrupt:
+            failure = interrupt
+        if failure is not None:
+            begun = [part for part in parts if not part.cancel()]
+            while wait(begun, timeout=0.2).not_done:
                 process.end_all()
-    if errors:
-        raise errors[0]
-    return [cast("T", part.result()) for part in parts]
+            raise failure
+        return [part.result() for part in parts]

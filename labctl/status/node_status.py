@@ -7,8 +7,6 @@ than none. TLS and HTTP are loaded where they are needed: most nodes do without,
 this machine's cores.
 """
 
-from __future__ import annotations
-
 import base64
 import csv
 import json

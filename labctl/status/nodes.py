@@ -1,7 +1,5 @@
 """The state of the lab that a command works on: its nodes run a program that is piped to them."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from typing import Any
 

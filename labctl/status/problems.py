@@ -1,7 +1,5 @@
 """What is wrong with a lab: the conditions of conditions.yml that hold, from what the nodes say."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Asks every node how it is, and puts the answers together: one picture of the lab."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What every substrate offers to the commands."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain

@@ -3,8 +3,6 @@
 python -m labctl.substrates.cleanup does that for the lab that LAB_NAME names, with its state.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The Docker substrate: every node is a systemd container on this machine."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import docker
@@ -46,7 +44,7 @@ class DockerSubstrate:
         return {group: [node.name for node in lab.group(group)] for group in GROUPS}
 
     def url(self) -> str:
-        return state.console_url(self.topology())
+        return self.topology().url
 
     def console_password(self) -> str:
         return console_api.password(self._paths)

@@ -1,7 +1,5 @@
 """Hosts that exist already and are reached by SSH: VMs and cloud machines, from any Ansible inventory."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Ansible stdout callback: one JSON line per event, as labctl.ansible.playbooks reads it."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping
