@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from threading import Event
 from typing import TypeVar
 
 from labctl.programs import process
@@ -16,17 +17,26 @@ def run(work: Sequence[Callable[[], T]], at_once: int | None = None) -> list[T]:
     The first error of a part, or an interrupt, ends the programs of the others and is raised; parts that have
     not begun are left out.
     """
-    failure: BaseException | None = None
-    with ThreadPoolExecutor(at_once or os.cpu_count() or 1) as pool:
-        parts = [pool.submit(part) for part in work]
+    stop = Event()
+
+    def attempt(part: Callable[[], T]) -> T:
+        if stop.is_set():
+            raise CancelledError
         try:
-            ended = wait(parts, return_when=FIRST_EXCEPTION).done
-            failure = next((error for part in ended if (error := part.exception())), None)
-        except KeyboardInterrupt as interrupt:
-            failure = interrupt
-        if failure is not None:
-            begun = [part for part in parts if not part.cancel()]
-            while wait(begun, timeout=0.2).not_done:
+            return part()
+        except BaseException:
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(at_once or os.cpu_count() or 1) as pool:
+        parts = [pool.submit(attempt, part) for part in work]
+        try:
+            for part in wait(parts, return_when=FIRST_EXCEPTION).done:
+                if not isinstance(part.exception(), CancelledError):
+                    part.result()
+        except BaseException:
+            stop.set()
+            while wait(parts, timeout=0.2).not_done:
                 process.end_all()
-            raise failure
+            raise
         return [part.result() for part in parts]

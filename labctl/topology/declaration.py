@@ -107,8 +107,7 @@ def _group_nodes(
     if first + count - 1 > network.num_addresses - 2:
         raise InvalidError(
             f"{group}: the last of {count} hosts would get {network.network_address + first + count - 1},"
-            f" which is outside the hosts of {network}; lower {group}.first_address or {group}.count, or widen"
-            " network"
+            f" which is outside the hosts of {network}; lower {group}.first_address or count, or widen network"
         )
     least = sum(MINIMUM_MEMORY_MB[name] for name in carried)
     memory = integer(spec.get("memory_mb"), f"{group}.memory_mb", least, 1024 * 1024)
