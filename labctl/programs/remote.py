@@ -1,22 +1,15 @@
 """Commands on a node whose output is wanted."""
 
 import subprocess
-from typing import Protocol
 
 from labctl.errors import LabError
+from labctl.substrates.base import Substrate
 
 SECONDS = 90.0
 
 
-class Reachable(Protocol):
-    """Anything that can reach a node: every substrate."""
-
-    def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
-        """Command line that runs a command on a node."""
-
-
 def output(
-    substrate: Reachable,
+    substrate: Substrate,
     node: str,
     command: list[str],
     *,

@@ -25,7 +25,7 @@ _SILENCE = (
 
 
 class DockerSubstrate:
-    """Containers `<lab>-<node>` made by playbooks/substrate/create.yml from inventories/topology.yml."""
+    """Containers `<lab>-<node>` that playbooks/substrate/create.yml creates from the topology."""
 
     inventory = DOCKER_INVENTORY
 
@@ -57,39 +57,39 @@ class DockerSubstrate:
         self._refuse_unknown(present)
         settled = network.settle(self._paths, declared, self.client)
         lab = declared.moved_to(settled.network, settled.published)
-        self._mention_surplus(lab, present, screen)
-        asleep = [node for node in lab.nodes if not _runs(present.get(node.name))]
+        for name in sorted(present.keys() - {node.name for node in lab.nodes}):
+            screen.say(f"{name} is not in {lab.source} any more; ./lab down removes it with the lab")
+        asleep = [node for node in lab.nodes if _state_word(present.get(node.name)) != "running"]
         missing = [node for node in lab.nodes if node.name not in present]
         as_wanted = not asleep and all(
             _matches(present[node.name], node, self._paths.name) for node in lab.nodes
         )
         if not as_wanted:
-            self._check_machine(asleep, missing)
+            cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
+            checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
+            checks.memory(sum(node.memory_mb for node in asleep))
+            checks.ports([(node.name, port.host) for node in asleep for port in node.publish])
         if settled != state.read(self._paths):
             state.write(self._paths, settled)
         if as_wanted:
             return Made(0, len(lab.nodes))
         bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
-            run = playbooks.run(
-                self._paths,
-                "substrate/create.yml",
-                step,
-                variables={"lab_images": self._images(lab, missing, present)},
-            )
+            variables = {"lab_images": _images(lab, missing, present)}
+            run = playbooks.run(self._paths, "substrate/create.yml", step, variables=variables)
             step.result = (
                 f"{len(lab.nodes)} nodes, {len(missing)} new, {len(asleep) - len(missing)} restarted"
             )
         return Made(run.changed, len(lab.nodes))
 
     def _declared(self, screen: Screen) -> Topology:
-        """The topology to follow: LAB_TOPOLOGY changes it, else it stays that of the lab's first day."""
+        """The topology of LAB_TOPOLOGY, else the one that the lab was created from."""
         chosen = declaration.chosen()
         declared = declaration.load(chosen) if chosen else state.declared_topology(self._paths)
         known = state.read(self._paths)
         before = known.topology if known else ""
         if before and before != declared.source:
-            screen.say(f"topology {declared.source} from now on, as LAB_TOPOLOGY says; it was {before}")
+            screen.say(f"topology {declared.source} from now on, by LAB_TOPOLOGY; it was {before}")
         elif declared.source != declaration.DEFAULT:
             screen.say(f"topology {declared.source}")
         return declared
@@ -131,10 +131,10 @@ class DockerSubstrate:
 
     def power_off(self, node: str) -> None:
         container = self._container(node)
-        # What ends says goodbye on its connections; a host without power does not.
+        # A process that ends closes its connections; a host without power does not.
         done = container.exec_run(["nft", _SILENCE])
         if done.exit_code != 0:
-            raise LabError(f"{node} cannot be silenced: {done.output!r}")
+            raise LabError(f"{node} cannot be powered off, as nft failed: {done.output!r}")
         container.kill()
 
     def power_on(self, node: str) -> None:
@@ -147,7 +147,7 @@ class DockerSubstrate:
         name = self.topology().node(node).name
         found = self.containers().get(name)
         if found is None:
-            raise LabError(f"{name} is missing; ./lab up makes it again.")
+            raise LabError(f"{name} is missing; ./lab up creates it again.")
         return found
 
     def containers(self) -> dict[str, Container]:
@@ -159,13 +159,13 @@ class DockerSubstrate:
         return {str(item.name).removeprefix(prefix): item for item in listed}
 
     def _refuse_unknown(self, present: dict[str, Container]) -> None:
-        """Nodes keep the secrets that they were made with; with new ones they would lock everybody out."""
+        """Refuse nodes of other secrets: nodes keep those that they were created with."""
         home = str(self._paths.state)
         owner = next((o for c in present.values() if (o := c.labels.get("warren.state", home)) != home), None)
         if owner is not None:
             raise UsageError(
-                f"The nodes of lab {self._paths.name} were made by another checkout, whose state is {owner};"
-                " use that one, choose another LAB_NAME, or remove them with ./lab down."
+                f"The nodes of lab {self._paths.name} belong to another checkout, whose state is {owner}; use"
+                " that one, choose another LAB_NAME, or remove them with ./lab down."
             )
         if present and state.read(self._paths) is None:
             raise UsageError(
@@ -173,31 +173,14 @@ class DockerSubstrate:
                 " remove them with ./lab down, then run ./lab up."
             )
 
-    def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
-        checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
-        checks.memory(sum(node.memory_mb for node in asleep))
-        checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
 
-    def _images(self, lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:
-        """Image of each kind: the wanted one where a node is missing, else that of its nodes."""
-        result: dict[str, str] = {}
-        for kind in lab.kinds:
-            if kind in kinds(missing):
-                result[kind] = keys.image(kind)
-            else:
-                result[kind] = present[lab.first(kind).name].labels["warren.image"]
-        return result
-
-    def _mention_surplus(self, lab: Topology, present: dict[str, Container], screen: Screen) -> None:
-        for name in sorted(set(present) - {node.name for node in lab.nodes}):
-            screen.say(
-                f"{name} exists, though {lab.source} does not have it; ./lab down removes it with the lab"
-            )
-
-
-def _runs(container: Container | None) -> bool:
-    return container is not None and container.status == "running"
+def _images(lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:
+    """Image of each kind: the one of the present roles where a node is missing, else that of its nodes."""
+    wanted = kinds(missing)
+    return {
+        kind: keys.image(kind) if kind in wanted else present[lab.first(kind).name].labels["warren.image"]
+        for kind in lab.kinds
+    }
 
 
 def _state_word(container: Container | None) -> str:

@@ -104,10 +104,11 @@ def _group_nodes(
             f" set it to {count - 1} or {count + 1}"
         )
     first = integer(spec.get("first_address"), f"{group}.first_address", 2, network.num_addresses - 2)
-    if first + count - 1 > network.num_addresses - 2:
+    last = network.network_address + first + count - 1
+    if last >= network.broadcast_address:
         raise InvalidError(
-            f"{group}: the last of {count} hosts would get {network.network_address + first + count - 1},"
-            f" which is outside the hosts of {network}; lower {group}.first_address or count, or widen network"
+            f"{group}: the last of {count} hosts would get {last}, which is outside the hosts of {network};"
+            f" lower {group}.first_address or {group}.count, or widen network"
         )
     least = sum(MINIMUM_MEMORY_MB[name] for name in carried)
     memory = integer(spec.get("memory_mb"), f"{group}.memory_mb", least, 1024 * 1024)

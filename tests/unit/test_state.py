@@ -116,7 +116,7 @@ def test_a_lab_of_before_follows_what_is_chosen_now(paths: LabPaths, monkeypatch
             TRIAL,
             "inventories/topology.yml",
             "inventories/topology.yml",
-            f"topology inventories/topology.yml from now on, as LAB_TOPOLOGY says; it was {TRIAL}\n",
+            f"topology inventories/topology.yml from now on, by LAB_TOPOLOGY; it was {TRIAL}\n",
         ),
     ],
 )
