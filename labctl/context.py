@@ -12,7 +12,7 @@ from labctl.substrates.base import Substrate
 
 @dataclass(frozen=True)
 class Context:
-    """One command at work on one lab."""
+    """What one command works with."""
 
     paths: LabPaths
     substrate: Substrate
@@ -20,17 +20,17 @@ class Context:
 
 
 def states(context: Context) -> dict[str, str]:
-    """State of each node as its substrate tells it; UsageError when the lab has none at all."""
+    """State of each node as the substrate reports it; UsageError when the lab has no node at all."""
     found = context.substrate.states()
     if found and set(found.values()) == {"missing"}:
-        raise UsageError(f"There is no lab {context.paths.name}; ./lab up makes it.")
+        raise UsageError(f"There is no lab {context.paths.name}; ./lab up creates it.")
     return found
 
 
 def make(*, json: bool = False) -> Context:
     """Context for the lab of LAB_NAME, on the inventory of LAB_INVENTORY (default: Docker).
 
-    A lab on another inventory is named after that inventory's folder, unless LAB_NAME says otherwise.
+    Without LAB_NAME, a lab on another inventory is named after that inventory's folder.
     """
     from labctl.substrates.containers import DockerSubstrate
     from labctl.substrates.ssh import HostSubstrate

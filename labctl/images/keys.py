@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
 
 
 def roles_of(group: str, root: Path = ROOT) -> list[str]:
-    """Roles that playbooks/site.yml applies to a group, sorted. Its plays have no tasks, the roles no dependencies."""
+    """Roles that playbooks/site.yml applies to a group, sorted; no role has dependencies."""
     found: set[str] = set()
     for play in _load(root / "playbooks" / "site.yml"):
         if {group, "all"} & set(play.get("hosts", "").split(":")):
