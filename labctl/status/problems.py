@@ -1,4 +1,4 @@
-"""What is wrong with a lab: the conditions of conditions.yml that hold, from what the nodes say."""
+"""What is wrong with a lab: the conditions of conditions.yml that hold, from the answers of the nodes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Problem = dict[str, str]
 
 @dataclass(frozen=True)
 class Seen:
-    """A lab as its nodes see it: hosts by group, answers of node_status.py by host, parts of the document."""
+    """A lab as its nodes report it: hosts by group, answers of node_status.py by host, parts of the document."""
 
     groups: Mapping[str, list[str]]
     said: Mapping[str, Mapping[str, Any]]
@@ -38,7 +38,7 @@ def problems(seen: Seen) -> list[Problem]:
 
 
 def consumed(answer: Mapping[str, Any]) -> list[str]:
-    """Queues that the units of a host say they consume."""
+    """Queues that the units of a host report to consume."""
     return sorted({queue for queues in answer.get("consuming", {}).values() for queue in queues})
 
 
@@ -86,7 +86,7 @@ def _queues(seen: Seen) -> Iterator[Problem]:
         },
     }
     for condition, names in found.items():
-        # Where a broker is missing, each queue misses a member.
+        # When a broker is missing, each queue misses a member: that is reported already.
         if names and not (seen.missing and condition.startswith("QueueMembers")):
             yield _problem(condition, queue=", ".join(sorted(names)))
 
@@ -108,7 +108,7 @@ def _workers(seen: Seen) -> Iterator[Problem]:
 
 
 def _is_consumed(seen: Seen, queue: str) -> bool:
-    """Whether the brokers know a consumer of it; also while no broker can be asked."""
+    """True when the brokers know a consumer of it, and when no broker answers."""
     return not seen.queues or bool(seen.queues.get(queue, {}).get("consumers"))
 
 

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import urllib.error
+import urllib.request
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
@@ -281,8 +282,8 @@ def test_only_firing_alerts_are_told(
     body = json.dumps({"data": {"alerts": [alert("pending"), alert("firing")]}}).encode()
     asked: list[str] = []
 
-    def urlopen(url: str, **_: Any) -> io.BytesIO:
-        asked.append(url)
+    def urlopen(request: urllib.request.Request, **_: Any) -> io.BytesIO:
+        asked.append(request.full_url)
         return io.BytesIO(body)
 
     settings = tmp_path / "prometheus"
