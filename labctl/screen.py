@@ -3,13 +3,13 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from rich.table import Column
+from rich.table import Column, Table
 
 HEARTBEAT_S = 15.0
 PLAIN_WIDTH = 200  # columns of a table in a file or a pipe
@@ -64,6 +64,15 @@ class Screen:
     def fail(self, text: str) -> None:
         """Print an error message on stderr."""
         self.errors.print(text, markup=False, style="red" if sys.stderr.isatty() else None)
+
+    def table(self, rows: Sequence[Mapping[str, str]], *, right: Container[str] = ()) -> None:
+        """Print rows {title: cell with markup}; columns named in `right` are aligned to the right."""
+        table = Table(box=None, pad_edge=False)
+        for title in rows[0]:
+            table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row.values())
+        self.console.print(table, soft_wrap=False)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:

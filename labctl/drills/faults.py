@@ -1,4 +1,4 @@
-"""Faults at hosts of the lab: which playbook of playbooks/drills, which hosts, which variables."""
+"""Faults at hosts of the lab: a playbook of playbooks/drills, its hosts and its variables."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ DATABASE = "postgresql.service"
 
 
 def at_leader(fault: Callable[[str, str], Fault]) -> MakeFault:
-    """The fault at the broker that leads; it is given the host's name and the host's part."""
+    """The fault at the leader; `fault` gets the host's name and role."""
     return lambda targets: fault(targets.leader, "leader")
 
 
 def at_follower(fault: Callable[[str, str], Fault]) -> MakeFault:
-    """The fault at a broker that follows."""
+    """The fault at a follower."""
     return lambda targets: fault(targets.follower(), "follower")
 
 
@@ -64,7 +64,7 @@ def slow_network(targets: Targets) -> Fault:
 
 
 def alarm(resource: str) -> MakeFault:
-    """An alarm of "disk" or "memory" at some broker."""
+    """An alarm of "disk" or "memory" at a random broker."""
 
     def fault(targets: Targets) -> Fault:
         name = targets.broker()

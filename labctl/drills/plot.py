@@ -1,6 +1,5 @@
-"""A drill as a plot: publish and execution rate over time, the faults, the gaps, one row per host."""
+"""A plot of a drill: publish and execution rate over time, the faults, the gaps, one row per host."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ FAULT, GAP = "#999999", "#b00020"
 
 
 def draw(results: Sequence[Result], file: Path) -> None:
-    """Save a PNG with one column for each result: the same drill by profile."""
+    """Save a PNG with one column for each result: the same drill with each profile."""
     figure, grid = plt.subplots(
         2,
         len(results),
@@ -48,8 +47,15 @@ def _rates(axes: Axes, result: Result) -> None:
     is_jobs = isinstance(result.ledger, JobLedger)
     width = JOBS_BIN_S if is_jobs else BIN_S
     for (label, times), colour in zip(_events(result).items(), LINES, strict=False):
-        edges, rates = _rate(times, begin, end, width)
-        axes.step(edges, rates, where="post", label=label, color=colour, linewidth=1.2)
+        axes.hist(
+            [time - begin for time in times],
+            bins=[index * width for index in range(int((end - begin) / width) + 2)],
+            weights=[1 / width] * len(times),
+            histtype="step",
+            label=label,
+            color=colour,
+            linewidth=1.2,
+        )
     _shade(axes, result)
     top = max(axes.get_ylim()[1], 1.0) * 1.25
     axes.set_ylim(0, top)
@@ -72,7 +78,7 @@ def _rates(axes: Axes, result: Result) -> None:
 
 
 def _events(result: Result) -> dict[str, list[float]]:
-    """Times by what happened then."""
+    """Times of each kind of event."""
     ledger = result.ledger
     if isinstance(ledger, JobLedger):
         return {
@@ -92,7 +98,8 @@ def _title(result: Result) -> str:
     if isinstance(result.ledger, JobLedger):
         return f"{result.name}: {headline(result)} - {verdict}".replace("; ", "\n", 1)
     return (
-        f"{result.name}, {_profile(result.profile)}: {totals.confirmed} confirmed,"
+        f"{result.name}, {'plain Celery' if result.profile == 'stock' else 'this lab'}:"
+        f" {totals.confirmed} confirmed,"
         f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
         f" {totals.dead} dead letters - {verdict}"
     )
@@ -127,13 +134,3 @@ def _shade(axes: Axes, result: Result) -> None:
         begin = item.window.begin - result.load.begin
         healed = max(item.healed - result.load.begin, begin + 0.15)
         axes.axvspan(begin, healed, color=FAULT, alpha=0.3, linewidth=0)
-
-
-def _rate(times: Sequence[float], begin: float, end: float, width: float) -> tuple[list[float], list[float]]:
-    bins = Counter(int((time - begin) / width) for time in times if begin <= time <= end)
-    count = int((end - begin) / width) + 1
-    return [index * width for index in range(count)], [bins[index] / width for index in range(count)]
-
-
-def _profile(profile: str) -> str:
-    return "plain Celery" if profile == "stock" else "this lab"

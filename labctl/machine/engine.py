@@ -134,5 +134,5 @@ def _use_cli_context() -> None:
     """Set DOCKER_HOST to the docker program's context (rootless, Desktop), for Ansible's modules too."""
     with contextlib.suppress(Exception):  # an unreadable context is as good as none
         context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
-        if context.name != "default":
+        if context.name != "default" and context.Host:
             os.environ["DOCKER_HOST"] = context.Host

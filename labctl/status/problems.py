@@ -17,7 +17,7 @@ Problem = dict[str, str]
 
 @dataclass(frozen=True)
 class Seen:
-    """A lab as its nodes report it: hosts by group, answers of node_status.py by host, parts of the document."""
+    """Hosts by group, answers of node_status.py by host, and parts of the document of `status --json`."""
 
     groups: Mapping[str, list[str]]
     said: Mapping[str, Mapping[str, Any]]

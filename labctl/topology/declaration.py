@@ -148,7 +148,8 @@ def _refuse_duplicates(nodes: list[Node]) -> None:
     """Raise InvalidError when two nodes have an address or a published port in common."""
     owners: dict[str | int, str] = {}
     for node in nodes:
-        for value in (node.address, *(port.host for port in node.publish)):
+        values: list[str | int] = [node.address, *(port.host for port in node.publish)]
+        for value in values:
             if value in owners:
                 what = f"get {value}" if value == node.address else f"be published on port {value}"
                 key = "first_address" if value == node.address else "publish"

@@ -40,9 +40,9 @@ def mapping(data: object, where: str, known: set[str] | None = None) -> dict[Any
     """`data` as a mapping; raises InvalidError for anything else, and for a key that is not `known`."""
     if not isinstance(data, dict):
         raise InvalidError(f"{where} must be a mapping of keys to values, not {data!r}")
-    for key in data if known else ():
-        if key not in known:
-            raise InvalidError(f"unknown key {key!r} in {where}; known are {', '.join(sorted(known))}")
+    unknown = [key for key in data if known and key not in known]
+    if known and unknown:
+        raise InvalidError(f"unknown key {unknown[0]!r} in {where}; known are {', '.join(sorted(known))}")
     return data
 
 
