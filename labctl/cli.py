@@ -66,7 +66,7 @@ def cli() -> None:
 @click.option("--no-verify", is_flag=True, help="Do not verify the lab at the end.")
 @click.option("--no-demo", is_flag=True, help="Do not render a picture at the end.")
 def up(no_verify: bool, no_demo: bool) -> int:
-    """Create the lab, or finish or update it; then verify it and render a picture."""
+    """Create or update the lab. Then verify it and render a picture."""
     from labctl.commands import up as module
 
     return module.command(_context(), check=not no_verify, show=not no_demo)
@@ -75,7 +75,7 @@ def up(no_verify: bool, no_demo: bool) -> int:
 @cli.command()
 @_JSON
 def status(as_json: bool) -> int:
-    """Show the state of every node, the cluster, the queues and the workers."""
+    """Show the state of nodes, cluster, queues and workers."""
     from labctl.commands import status as module
 
     return module.command(_context(json=as_json))
@@ -132,7 +132,10 @@ def demo(as_json: bool, **view: int) -> int:
 )
 @_JSON
 def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
-    """Break the lab under load, heal it, and compare the confirmed tasks with the executed ones."""
+    """Break the lab under load, and count the tasks that were lost.
+
+    A drill injects a fault, heals it, and compares the confirmed tasks with the executed ones.
+    """
     from labctl.commands import drill as module
 
     context = _context(json=as_json)
@@ -226,7 +229,10 @@ def box_build(provider: str) -> int:
 @click.option("--role", "scenarios", multiple=True, metavar="NAME", help="Run only this Molecule scenario.")
 @click.option("--keep", is_flag=True, help="Leave the lab of the tests (LAB_NAME=warren-test) running.")
 def test(keep: bool, scenarios: tuple[str, ...], **phases: bool) -> int:
-    """Run the checks of the project: linters, unit tests, some roles, a lab, a lab under Vagrant."""
+    """Run the checks of the project.
+
+    They are linters, unit tests, some Molecule scenarios, the tests of a lab, and a lab under Vagrant.
+    """
     from labctl.commands import test as module
 
     phases["roles"] = phases["roles"] or bool(scenarios)
@@ -248,7 +254,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run ./lab; exits with 0 done, 1 a check failed or the lab is unhealthy, 2 wrong usage, 130 interrupted."""
+    """Run ./lab. Exit status: 0 done, 1 a check failed, 2 wrong usage or something missing, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:

@@ -38,14 +38,6 @@ class LabPaths:
         return self.state / "lab.json"
 
     @property
-    def logs(self) -> Path:
-        return self.state / "logs"
-
-    @property
-    def reports(self) -> Path:
-        return self.state / "reports"
-
-    @property
     def secrets(self) -> Path:
         return self.state / "secrets"
 

@@ -168,10 +168,11 @@ class _Reader:
 
 def _open_log(paths: LabPaths, name: str) -> tuple[TextIO, Path]:
     make_private(paths.state)
-    make_private(paths.logs)
-    for old in sorted(paths.logs.glob("*.log"))[:-KEPT_LOGS]:
+    logs = paths.state / "logs"
+    make_private(logs)
+    for old in sorted(logs.glob("*.log"))[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
     stem = name.removesuffix(".yml").replace("/", "-")
-    path = paths.logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{os.getpid()}-{next(_numbers)}.log"
+    path = logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{os.getpid()}-{next(_numbers)}.log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8"), path

@@ -72,18 +72,13 @@ def command(context: Context, view: View) -> int:
         print(json.dumps(asdict(picture), indent=2, default=str))
     else:
         context.screen.say(f"  picture: {picture.image}\n  by host: {picture.tinted}")
-    require_two_hosts(picture, workers(context))
+    require_two_hosts(context, picture)
     return 0
 
 
-def workers(context: Context) -> int:
-    """Number of worker hosts of the lab."""
-    return len(context.substrate.groups()["workers"])
-
-
-def require_two_hosts(picture: Picture, workers: int = 2) -> None:
+def require_two_hosts(context: Context, picture: Picture) -> None:
     """Raise LabError unless two hosts rendered tiles; in a lab with one worker host, that one."""
-    if len([host for host, count in picture.by_host.items() if count]) < min(2, workers):
+    if sum(map(bool, picture.by_host.values())) < min(2, len(context.substrate.groups()["workers"])):
         raise LabError(
             f"Only {', '.join(picture.by_host) or 'no host'} rendered tiles; ./lab status shows which queues"
             " each worker host consumes."

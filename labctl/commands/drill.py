@@ -79,7 +79,13 @@ def command(context: Context, choice: Choice) -> int:
                 failed.append(f"{name}: {error}")
                 document = _keep(folder, results, seed, failed)
             _draw(results[before:], folder / name / "timeline.png")
-    _show(context, folder, results, document)
+    if context.screen.json:
+        print(json.dumps(document, indent=2))
+    elif results:
+        for rows in tables(results):
+            context.screen.say("")
+            context.screen.table(rows, right=rows[0].keys() - {"drill", "by"})
+        context.screen.say(f"seed {seed}; table, pictures and ledgers in {shown(folder)}")
     return 0 if document["ok"] else 1
 
 
@@ -172,15 +178,3 @@ def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[s
     write_private(folder / "report.json", json.dumps(document, indent=2) + "\n")
     write_private(folder / "report.md", markdown(results))
     return document
-
-
-def _show(context: Context, folder: Path, results: Sequence[Result], document: dict[str, Any]) -> None:
-    if context.screen.json:
-        print(json.dumps(document, indent=2))
-        return
-    if not results:
-        return
-    for rows in tables(results):
-        context.screen.say("")
-        context.screen.table(rows, right=rows[0].keys() - {"drill", "by"})
-    context.screen.say(f"seed {document['seed']}; table, pictures and ledgers in {shown(folder)}")

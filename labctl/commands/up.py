@@ -49,7 +49,7 @@ def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
                     " repeats them."
                 )
         if show:
-            demo.require_two_hosts(demo.run(context, demo.View()), demo.workers(context))
+            demo.require_two_hosts(context, demo.run(context, demo.View()))
             lap("demo")
     return summary
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from labctl.commands import demo
 from labctl.console_api import Console, Progress
+from labctl.context import Context
 from labctl.errors import LabError
 from labctl.screen import Step
 
@@ -89,10 +91,14 @@ def test_a_demo_by_one_host_is_a_no(tmp_path: Path) -> None:
     def picture(by_host: dict[str, int]) -> demo.Picture:
         return demo.Picture("j", 4, by_host, 2.0, tmp_path / "a.png", tmp_path / "b.png")
 
+    def lab(*workers: str) -> Context:
+        return cast(Context, SimpleNamespace(substrate=SimpleNamespace(groups=lambda: {"workers": workers})))
+
+    alone, good = picture({"worker-1": 4, "worker-2": 0}), picture({"worker-1": 3, "worker-2": 1})
     with pytest.raises(LabError, match="Only worker-1, worker-2 rendered"):
-        demo.require_two_hosts(picture({"worker-1": 4, "worker-2": 0}))
-    good = picture({"worker-1": 3, "worker-2": 1})
-    demo.require_two_hosts(good)
+        demo.require_two_hosts(lab("worker-1", "worker-2"), alone)
+    demo.require_two_hosts(lab("worker-1"), alone)
+    demo.require_two_hosts(lab("worker-1", "worker-2"), good)
     assert good.summary() == "4 tiles, 2.0 tiles/s: worker-1 75%, worker-2 25%"
 
 
