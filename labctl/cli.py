@@ -254,7 +254,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run ./lab. Exit status: 0 done, 1 a check failed, 2 wrong usage or something missing, 130 interrupted."""
+    """Run ./lab. Exit status: 0 done, 1 a check failed, 2 wrong usage or missing things, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:

@@ -14,7 +14,7 @@ _UNREACHABLE = re.compile(
 )
 _SHOWN_HOSTS = 3
 _KEPT_LINES = 40
-# How Ansible, Molecule and pytest begin the line that says what failed.
+# How Ansible, Molecule and pytest begin the line that shows what failed.
 _FAILED = ("fatal:", "failed:", "[ERROR]", "FAILED", "E ")
 
 # Where a run stops before it has changed the host: playbooks/preflight.yml, and the broker's precheck.
@@ -90,6 +90,6 @@ def _first_line(message: str) -> str:
 
 def ending(lines: Sequence[str]) -> str:
     """The last lines of a program that are not empty, from the first failed task among them on."""
-    said = [line for line in lines if line.strip()][-_KEPT_LINES:]
-    first = next((index for index, line in enumerate(said) if line.startswith(_FAILED)), 0)
-    return "\n".join(said[first:])
+    kept = [line for line in lines if line.strip()][-_KEPT_LINES:]
+    first = next((index for index, line in enumerate(kept) if line.startswith(_FAILED)), 0)
+    return "\n".join(kept[first:])

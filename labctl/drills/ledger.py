@@ -49,7 +49,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All that is known of a run. `effects` is the attempt that had the unit's effect, by unit."""
+    """The record of a run. `effects`: by unit, the attempt that had the unit's effect."""
 
     published: Mapping[int, Published]
     attempts: Sequence[Attempt]

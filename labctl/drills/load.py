@@ -17,7 +17,7 @@ class NotHeldError(LabError):
 
 @dataclass(frozen=True)
 class Counts:
-    """So far: attempted; confirmed or, without a confirm, unknown; executed as the database says."""
+    """So far: attempted; confirmed or, without a confirm, unknown; executed, as the database shows."""
 
     attempted: int = 0
     confirmed: int = 0

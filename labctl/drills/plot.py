@@ -17,7 +17,7 @@ from labctl.drills.tables import headline
 
 BIN_S = 0.5
 JOBS_BIN_S = 4.0
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # for colour-blind readers too
 LINES = ("#333333", "#009e73", "#cc79a7")
 FAULT, GAP = "#999999", "#b00020"
 

@@ -57,7 +57,7 @@ def image(kind: str) -> str:
 
 
 def is_of_a_lab(tag: str) -> bool:
-    """True when an image of this name is one that labs make."""
+    """True when an image of this name is one that ./lab builds."""
     prefix, _, rest = tag.rpartition(":")[0].partition("-")
     known = {*topology.GROUPS, "node", "vagrant"}
     return prefix == "warren" and known.issuperset(topology.groups_of(rest))

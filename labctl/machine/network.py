@@ -1,4 +1,4 @@
-"""The private network and host ports of a lab, beside the other labs and networks of this machine."""
+"""The private network and host ports of a lab, which differ from those of other labs and of this machine."""
 
 import subprocess
 from collections.abc import Iterator

@@ -20,7 +20,7 @@ class Seen:
     """Hosts by group, answers of node_status.py by host, and parts of the document of `status --json`."""
 
     groups: Mapping[str, list[str]]
-    said: Mapping[str, Mapping[str, Any]]
+    answers: Mapping[str, Mapping[str, Any]]
     nodes: list[dict[str, Any]]
     cluster: Mapping[str, Any]
     queues: Mapping[str, Any]
@@ -55,7 +55,7 @@ def _nodes(seen: Seen) -> Iterator[Problem]:
         for unit, state in node["services"].items():
             if state != "active":
                 yield _problem("UnitNotActive", host=host, unit=unit, state=state)
-        for condition, error in seen.said.get(host, {}).get("unanswered", {}).items():
+        for condition, error in seen.answers.get(host, {}).get("unanswered", {}).items():
             yield _problem(condition, error, host=host)
 
 
@@ -77,7 +77,7 @@ def _queues(seen: Seen) -> Iterator[Problem]:
         for name, queue in seen.queues.items()
         if queue["type"] == "quorum" and len(queue["online"]) < wanted
     }
-    claimed = {queue for answer in seen.said.values() for queue in consumed(answer)}
+    claimed = {queue for answer in seen.answers.values() for queue in consumed(answer)}
     found = {
         "QueueMembersMissing": offline,
         "QueueMembersBehind": set(seen.cluster["endangered"]) - offline,
@@ -93,7 +93,7 @@ def _queues(seen: Seen) -> Iterator[Problem]:
 
 def _workers(seen: Seen) -> Iterator[Problem]:
     for host in seen.groups.get("workers", []):
-        answer = seen.said.get(host, {})
+        answer = seen.answers.get(host, {})
         consuming = answer.get("consuming", {})
         idle = [
             unit
@@ -114,7 +114,9 @@ def _is_consumed(seen: Seen, queue: str) -> bool:
 
 def _proxies(seen: Seen) -> Iterator[Problem]:
     brokers = set(seen.groups.get("brokers", []))
-    for host, states in ((host, answer["proxy"]) for host, answer in seen.said.items() if "proxy" in answer):
+    for host, states in (
+        (host, answer["proxy"]) for host, answer in seen.answers.items() if "proxy" in answer
+    ):
         found = {broker for broker, state in states.items() if state.startswith("UP")}
         if not found:
             yield _problem("ProxyFindsNoBroker", host=host)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +29,29 @@ def read(
 
 
 def assemble(
-    groups: Mapping[str, list[str]], substrate_states: Mapping[str, str], answers: Mapping[str, str]
+    groups: Mapping[str, list[str]], substrate_states: Mapping[str, str], texts: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The document of `status --json` from the answers of PROGRAM by host.
+    """The document of `status --json` from the output of PROGRAM by host.
 
     A host of several groups is shown in the first. Text that is no JSON is no answer.
     """
-    said = {host: found for host, text in answers.items() if (found := _decode(text))}
+    answers: dict[str, dict[str, Any]] = {}
+    for host, text in texts.items():
+        with suppress(ValueError):
+            answers[host] = json.loads(text)
     nodes = []
     for host in distinct(groups):
         state = substrate_states.get(host, "")
         found = {"state": state if state in ("stopped", "missing") else "unreachable", "services": {}}
-        found |= {key: said[host][key] for key in found} if host in said else {}
+        found |= {key: answers[host][key] for key in found} if host in answers else {}
         nodes.append({"name": host, "group": next(g for g in groups if host in groups[g]), **found})
     brokers = groups.get("brokers", [])
     seen = Seen(
         groups=groups,
-        said=said,
+        answers=answers,
         nodes=nodes,
-        cluster=_cluster([said[host].get("cluster") for host in brokers if host in said]),
-        queues=next((said[host]["queues"] for host in brokers if said.get(host, {}).get("queues")), {}),
+        cluster=_cluster([answers[host].get("cluster") for host in brokers if host in answers]),
+        queues=next((answers[host]["queues"] for host in brokers if answers.get(host, {}).get("queues")), {}),
     )
     wrong = problems(seen)
     return {
@@ -55,9 +59,9 @@ def assemble(
         "problems": wrong,
         "nodes": seen.nodes,
         "cluster": seen.cluster,
-        "workers": {host: consumed(said.get(host, {})) for host in groups.get("workers", [])},
+        "workers": {host: consumed(answers.get(host, {})) for host in groups.get("workers", [])},
         "queues": seen.queues,
-        "alerts": _alerts(said.get(host, {}) for host in groups.get("monitors", [])),
+        "alerts": _alerts(answers.get(host, {}) for host in groups.get("monitors", [])),
     }
 
 
@@ -81,13 +85,5 @@ def _alerts(answers: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
     An alert does not make the lab unhealthy: some, such as dead letters, wait for a person.
     """
-    found = {tuple(sorted(alert.items())) for said in answers for alert in said.get("alerts", [])}
+    found = {tuple(sorted(alert.items())) for answer in answers for alert in answer.get("alerts", [])}
     return sorted((dict(alert) for alert in found), key=lambda alert: (alert["name"], alert["summary"]))
-
-
-def _decode(text: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
