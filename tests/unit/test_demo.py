@@ -1,4 +1,4 @@
-"""demo: what it submits, how long it waits, and what it says when there is no picture."""
+"""demo: what it submits, how long it waits, and its errors when there is no picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def console(status: int, body: object, monkeypatch: pytest.MonkeyPatch) -> Conso
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [(422, 2), (429, 1)])
-def test_what_the_gateway_refuses_is_told_in_its_words(
+def test_a_refusal_has_the_sentence_of_the_gateway(
     status: int, exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing = console(status, {"error": SENTENCE}, monkeypatch)
@@ -39,10 +39,10 @@ def test_what_the_gateway_refuses_is_told_in_its_words(
     assert caught.value.exit_code == exit_code
 
 
-def test_a_gateway_that_cannot_work_now_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    away = console(503, {"error": "the database does not answer."}, monkeypatch)
+def test_a_gateway_that_cannot_work_now_shows_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    unavailable = console(503, {"error": "the database does not answer."}, monkeypatch)
     with pytest.raises(LabError, match=r"HTTP 503: the database does not answer\."):
-        away.job("j")
+        unavailable.job("j")
 
 
 def test_an_answer_that_is_not_the_gateways_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_the_progress_of_a_job_has_its_error(monkeypatch: pytest.MonkeyPatch) ->
         ),
     ],
 )
-def test_a_job_that_ended_without_a_picture_is_told_at_once(
+def test_a_job_that_ended_without_a_picture_is_reported_at_once(
     end: Progress, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait(_seconds: float) -> None:
@@ -87,7 +87,7 @@ def test_a_job_that_ended_without_a_picture_is_told_at_once(
     assert caught.value.exit_code == 1
 
 
-def test_a_demo_by_one_host_is_a_no(tmp_path: Path) -> None:
+def test_a_picture_by_one_host_is_an_error(tmp_path: Path) -> None:
     def picture(by_host: dict[str, int]) -> demo.Picture:
         return demo.Picture("j", 4, by_host, 2.0, tmp_path / "a.png", tmp_path / "b.png")
 

@@ -123,7 +123,7 @@ def test_a_network_changed_under_a_running_lab_is_refused(tmp_path: Path, no_rou
         )
 
 
-def test_another_lab_chooses_once_beside_what_is_there(tmp_path: Path, no_routes: None) -> None:
+def test_another_lab_chooses_free_ones_once(tmp_path: Path, no_routes: None) -> None:
     paths = LabPaths("second", tmp_path)
     busy = fake_engine(("a", "10.203.1.0/24"), ("b", "10.203.2.0/24"))
     settled = network.settle(paths, declaration.load(), busy)

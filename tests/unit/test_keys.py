@@ -193,7 +193,7 @@ def sources(tasks: Path) -> Iterator[str]:
     """What tasks of a real role copy or render, with each item of their loops."""
     for task in yaml.safe_load(tasks.read_text(encoding="utf-8")):
         written = task.get("ansible.builtin.copy") or task.get("ansible.builtin.template") or {}
-        items = task.get("loop", [""])  # a text where the items are made at run time
+        items = task.get("loop", [""])  # a text where the items are computed at run time
         for item in items if "src" in written and isinstance(items, list) else []:
             name = item if isinstance(item, str) else item.get("src") or item["name"]
             yield name.join(re.split(r"\{\{ item[.\w]* \}\}", written["src"]))

@@ -120,7 +120,7 @@ def test_a_lab_of_before_follows_what_is_chosen_now(paths: LabPaths, monkeypatch
         ),
     ],
 )
-def test_up_says_which_topology_it_follows(
+def test_up_names_the_topology_that_it_follows(
     before: str,
     chosen: str,
     source: str,
@@ -156,7 +156,7 @@ def _hold(root: Path, held: object, done: object) -> None:
         done.wait(20)  # type: ignore[attr-defined]
 
 
-def test_a_second_command_is_told_who_is_at_work(paths: LabPaths) -> None:
+def test_a_second_command_names_the_one_at_work(paths: LabPaths) -> None:
     context = multiprocessing.get_context("spawn")
     held, done = context.Event(), context.Event()
     holder = context.Process(target=_hold, args=(paths.root, held, done))

@@ -40,7 +40,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
 
 
 def message(data: object, folder: Path) -> str:
-    """What load() says of a topology.yml with this content."""
+    """The error of load() for a topology.yml with this content."""
     file = folder / "topology.yml"
     file.write_text(data if isinstance(data, str) else yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(UsageError) as caught:
@@ -186,7 +186,7 @@ def test_a_wrong_lab_network_is_named(network: str, monkeypatch: pytest.MonkeyPa
         declaration.load()
 
 
-def test_groups_may_be_missing_only_where_the_file_says_so(tmp_path: Path) -> None:
+def test_groups_may_be_missing_only_in_a_partial_topology(tmp_path: Path) -> None:
     alone = {"network": "10.9.0.0/24", "groups": {"databases": GOOD["groups"]["databases"]}}
     assert "brokers.count is 0" in message(alone, tmp_path)
     lab = declaration.parse(alone | {"partial": True})
