@@ -18,11 +18,10 @@ VENV = ROOT / ".venv"
 STAMP = "warren-stamp"
 # Compiled at once with all cores: where bytecode is not written, each start of Ansible would do it again.
 PACKAGES = ["ansible", "ansible_mitogen", "mitogen", "click", "docker", "httpx", "jinja2", "pygments", "rich"]
-PACKAGES += ["_pytest", "testinfra", "yaml"]
-COLLECTIONS = (
-    "ansible/posix",
-    *(f"community/{name}" for name in ("crypto", "docker", "postgresql", "rabbitmq")),
-)
+PACKAGES += ["_pytest", "testinfra", "yaml", "ansible_collections/ansible/posix"]
+PACKAGES += [
+    f"ansible_collections/community/{name}" for name in ("crypto", "docker", "postgresql", "rabbitmq")
+]
 
 
 def wanted_stamp(venv: Path = VENV) -> str:
@@ -53,9 +52,8 @@ def build(venv: Path = VENV) -> None:
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
     run([sys.executable, "-m", "venv", str(venv)])
     run([*pip, "--require-hashes", "--only-binary=:all:", "-r", "requirements.txt"])
-    folders = [*PACKAGES, *(f"ansible_collections/{name}" for name in COLLECTIONS)]
     subprocess.run(  # a package that does not compile is no reason to stop
-        [python, "-m", "compileall", "-q", "-j", "0", *folders],
+        [python, "-m", "compileall", "-q", "-j", "0", *PACKAGES],
         cwd=next(venv.glob("lib/python3*/site-packages")),
         env=_environment(),
         check=False,

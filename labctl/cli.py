@@ -260,9 +260,6 @@ def main() -> None:
     try:
         status = cli.main(prog_name="lab", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

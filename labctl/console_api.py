@@ -3,7 +3,7 @@
 import ssl
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import httpx
@@ -23,7 +23,7 @@ class Progress:
     done: int
     total: int
     by_host: dict[str, int]
-    error: str = ""
+    error: str | None = None
 
 
 def password(paths: LabPaths) -> str:
@@ -68,9 +68,7 @@ class Console(AbstractContextManager["Console"]):
     def job(self, job: str) -> Progress:
         """The progress of a job."""
         answer = self.get(f"/api/jobs/{job}").json()
-        return Progress(
-            answer["state"], answer["done"], answer["total"], dict(answer["by_host"]), answer["error"] or ""
-        )
+        return Progress(**{item.name: answer[item.name] for item in fields(Progress)})
 
     def get(self, path: str, **parameters: object) -> httpx.Response:
         """The answer to GET."""

@@ -37,13 +37,11 @@ def make(*, json: bool = False) -> Context:
 
     chosen = os.environ.get("LAB_INVENTORY", "")
     inventory = Path(chosen).resolve()
-    screen = Screen(json=json)
-    if not chosen or inventory == DOCKER_INVENTORY:
-        paths = lab_paths()
-        return Context(paths, DockerSubstrate(paths), screen)
-    if not inventory.exists():
+    docker = not chosen or inventory == DOCKER_INVENTORY
+    if not docker and not inventory.exists():
         raise UsageError(f"Inventory {chosen} does not exist; give a folder like inventories/cloud.")
-    if not os.environ.get("LAB_NAME"):
+    if not docker and not os.environ.get("LAB_NAME"):
         os.environ["LAB_NAME"] = (inventory if inventory.is_dir() else inventory.parent).name
     paths = lab_paths()
-    return Context(paths, HostSubstrate(paths, inventory), screen)
+    substrate = DockerSubstrate(paths) if docker else HostSubstrate(paths, inventory)
+    return Context(paths, substrate, Screen(json=json))

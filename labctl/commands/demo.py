@@ -98,7 +98,7 @@ def _wait(console: Console, job: str, step: Step, patience: float) -> Progress:
         if progress.state == "done":
             return progress
         if progress.state == "failed":
-            why = progress.error.rstrip(".") or "see ./lab logs mosaic-worker@render"
+            why = (progress.error or "").rstrip(".") or "see ./lab logs mosaic-worker@render"
             raise LabError(f"Job {job} failed with {tiles}: {why}.")
         if progress.state != "running":
             raise LabError(f"Job {job} was {progress.state} with {tiles}; run ./lab demo again.")

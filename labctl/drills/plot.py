@@ -3,12 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from labctl.drills.job_ledger import JobLedger
 from labctl.drills.ledger import LOST
@@ -24,22 +20,14 @@ FAULT, GAP = "#999999", "#b00020"
 
 def draw(results: Sequence[Result], file: Path) -> None:
     """Save a PNG with one column for each result: the same drill with each profile."""
-    figure, grid = plt.subplots(
-        2,
-        len(results),
-        figsize=(min(11 * len(results), 20), 6.4),
-        dpi=110,
-        sharex="col",
-        squeeze=False,
-        gridspec_kw={"height_ratios": [3, 2]},
-        layout="constrained",
-    )
+    figure = Figure(figsize=(min(11 * len(results), 20), 6.4), dpi=110, layout="constrained")
+    heights = {"height_ratios": [3, 2]}
+    grid = figure.subplots(2, len(results), sharex="col", squeeze=False, gridspec_kw=heights)
     for column, result in enumerate(results):
         _rates(grid[0][column], result)
         _hosts(grid[1][column], result)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
-    plt.close(figure)
 
 
 def _rates(axes: Axes, result: Result) -> None:
@@ -120,7 +108,7 @@ def _hosts(axes: Axes, result: Result) -> None:
     axes.set_ylim(len(hosts) - 0.4, -0.6)
     axes.set_xlim(0, max(result.load.end - begin, 1.0))
     axes.set_xlabel(
-        "seconds of load; a tick is a start, a triangle a start again, a cross one that did not end"
+        "seconds of load; tick: a start, triangle: a repeated start, cross: a start without an end"
     )
 
 

@@ -1,5 +1,6 @@
 """The Docker substrate: every node is a systemd container on this machine."""
 
+from dataclasses import replace
 from functools import cached_property
 
 import docker
@@ -95,30 +96,30 @@ class DockerSubstrate:
         return declared
 
     def is_installed(self) -> bool:
-        lab, known, present = self.topology(), state.read(self._paths), self.containers()
-        records = known.nodes if known else {}
-        for node in lab.nodes:
-            container = present.get(node.name)
-            if container is None:
-                return False
-            record = state.NodeRecord(str(container.id), keys.key(node.kind))
-            baked = container.labels.get("warren.image") == keys.image(node.kind)
-            if not baked and records.get(node.name) != record:
-                return False
-        return True
+        known, present = state.read(self._paths), self.containers()
+        recorded, records = known.nodes if known else {}, self._records(present)
+        return all(
+            node.name in present
+            and (
+                present[node.name].labels.get("warren.image") == keys.image(node.kind)
+                or recorded.get(node.name) == records[node.name]
+            )
+            for node in self.topology().nodes
+        )
 
     def remember_installed(self) -> None:
-        known, present = state.read(self._paths), self.containers()
+        known, records = state.read(self._paths), self._records(self.containers())
         if known is None:
             raise LabError(f"{self._paths.lab_file} vanished during this command; run ./lab up again.")
-        nodes = {
+        if records != known.nodes:
+            state.write(self._paths, replace(known, nodes=records))
+
+    def _records(self, present: dict[str, Container]) -> dict[str, state.NodeRecord]:
+        return {
             node.name: state.NodeRecord(str(present[node.name].id), keys.key(node.kind))
             for node in self.topology().nodes
             if node.name in present
         }
-        if nodes != known.nodes:
-            known.nodes = nodes
-            state.write(self._paths, known)
 
     def states(self) -> dict[str, str]:
         present = self.containers()

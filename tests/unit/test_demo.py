@@ -54,8 +54,6 @@ def test_the_progress_of_a_job_has_its_error(monkeypatch: pytest.MonkeyPatch) ->
     answer = {"state": "failed", "done": 1, "total": 4, "by_host": {"worker-1": 1}, "error": "out of memory"}
     found = console(200, answer, monkeypatch).job("j")
     assert found == Progress("failed", 1, 4, {"worker-1": 1}, "out of memory")
-    answer["error"] = None
-    assert console(200, answer, monkeypatch).job("j").error == ""
 
 
 @pytest.mark.parametrize(
