@@ -1,4 +1,4 @@
-"""down: removes the lab, however far its creation had got."""
+"""down: removes the lab, also when its creation was interrupted."""
 
 import contextlib
 import shutil

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -87,8 +87,7 @@ def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] 
         before = published.get(unit)
         if before is None or state not in ("confirmed", "unknown"):
             raise ValueError(f"unit {unit} is {state} without having been attempted")
-        times = {"confirmed": before.confirmed, "unknown": before.unknown, state: at}
-        published[unit] = Published(unit, before.kind, before.publisher, before.attempted, **times)
+        published[unit] = replace(before, **{state: at})
     names = [item.name for item in fields(Attempt)]
     attempts = [Attempt(**{name: entry[name] for name in names}) for entry in document["attempts"]]
     effects = {int(unit): int(attempt) for unit, attempt in document["effects"].items()}

@@ -26,7 +26,7 @@ class Counts:
 
 
 class Load(Protocol):
-    """A running load. As a context manager it ends with the block, whatever happens in it."""
+    """A running load. As a context manager it ends with the block, also after an error."""
 
     #: The queue whose leader a fault may hit, and the systemd unit of the workers that execute the load.
     queue: str

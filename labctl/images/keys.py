@@ -33,7 +33,7 @@ _Loader.add_multi_constructor("!", lambda loader, tag, node: yaml.serialize(node
 
 @cache
 def recipe_key(script: str, *arguments: str) -> str:
-    """Key of what a script of images/ builds: its recipe, and what it takes over from this machine."""
+    """Key of what a script of images/ builds: its recipe, and the settings that it copies from this machine."""
     done = subprocess.run(
         [str(ROOT / "images" / script), "--key", *arguments],
         check=False,
@@ -47,12 +47,12 @@ def recipe_key(script: str, *arguments: str) -> str:
 
 
 def node_image() -> str:
-    """Name of the image that every other one begins with."""
+    """Name of the image on which every other one is built."""
     return f"warren-node:{recipe_key('build-node-image')}"
 
 
 def image(kind: str) -> str:
-    """Name of the image of a kind of node, which holds its install phase."""
+    """Name of the image of a kind of node, with its install phase done."""
     return f"warren-{kind}:{key(kind)}"
 
 
@@ -123,7 +123,7 @@ def _declared(roles: list[str], root: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in _files(root, [f"{folder}/**/*" for folder in ["playbooks/group_vars", *folders]]):
         content = _load(file)
-        for name, value in content.items() if isinstance(content, dict) else ():  # not one that is encrypted
+        for name, value in content.items() if isinstance(content, dict) else ():  # an encrypted file is text
             found.setdefault(name, {})[file.relative_to(root).as_posix()] = value
     return found
 
@@ -146,7 +146,7 @@ def roles_of(group: str, root: Path = ROOT) -> list[str]:
 
 def _load(file: Path) -> Any:
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
+        return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a subclass of a safe loader
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{file} cannot be read ({error}); restore it, for example from git.") from error
 
@@ -157,7 +157,7 @@ def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def main() -> None:
-    """Print, as JSON, which images belong to the present recipes: {"node": name, <kind>: name, ...}."""
+    """Print the images of the present recipes as JSON: {"node": name, <kind>: name, ...}."""
     try:
         kinds = declared_topology(lab_paths()).kinds
         images = {"node": node_image()} | {kind: image(kind) for kind in kinds}

@@ -1,4 +1,4 @@
-"""Removes what belongs to a lab by its label, however far its creation had got.
+"""Removes what belongs to a lab by its label, also when its creation was interrupted.
 
 python -m labctl.substrates.cleanup does that for the lab that LAB_NAME names, with its state.
 """

@@ -152,7 +152,7 @@ class DockerSubstrate:
         return found
 
     def containers(self) -> dict[str, Container]:
-        """The lab's containers by node name, whatever their state."""
+        """The lab's containers by node name, also those that are stopped."""
         listed = self.client.containers.list(
             all=True, filters={"label": f"warren.lab={self._paths.name}"}, ignore_removed=True
         )
@@ -160,7 +160,7 @@ class DockerSubstrate:
         return {str(item.name).removeprefix(prefix): item for item in listed}
 
     def _refuse_unknown(self, present: dict[str, Container]) -> None:
-        """Refuse nodes of other secrets: nodes keep those that they were created with."""
+        """Refuse nodes whose secrets this checkout does not have."""
         home = str(self._paths.state)
         owner = next((o for c in present.values() if (o := c.labels.get("warren.state", home)) != home), None)
         if owner is not None:
@@ -170,7 +170,7 @@ class DockerSubstrate:
             )
         if present and state.read(self._paths) is None:
             raise UsageError(
-                f"Nodes of lab {self._paths.name} exist, but {home} is gone, and their secrets with it;"
+                f"Nodes of lab {self._paths.name} exist, but {home} with their secrets does not;"
                 " remove them with ./lab down, then run ./lab up."
             )
 
@@ -191,7 +191,7 @@ def _state_word(container: Container | None) -> str:
 
 
 def _matches(container: Container, node: Node, network_name: str) -> bool:
-    """True when the container is as the topology wants the node: memory, address, published ports."""
+    """True when memory, address and published ports of the container are those of the node."""
     host = container.attrs["HostConfig"]
     networks = container.attrs["NetworkSettings"]["Networks"]
     ipam = (networks.get(network_name) or {}).get("IPAMConfig") or {}
