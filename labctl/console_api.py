@@ -75,7 +75,7 @@ class Console(AbstractContextManager["Console"]):
         return self._call("GET", path, params=parameters)
 
     def ask_once(self, method: str, path: str, seconds: float, **arguments: Any) -> httpx.Response:
-        """The first answer, also one with an error status; raises httpx.HTTPError, for example on a timeout."""
+        """The first answer, also an error; raises httpx.HTTPError when none comes, as after a timeout."""
         return self._client.request(method, path, timeout=seconds, **arguments)
 
     def close(self) -> None:

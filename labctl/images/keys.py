@@ -33,7 +33,7 @@ _Loader.add_multi_constructor("!", lambda loader, tag, node: yaml.serialize(node
 
 @cache
 def recipe_key(script: str, *arguments: str) -> str:
-    """Key of what a script of images/ builds: its recipe, and the settings that it copies from this machine."""
+    """Key of what a script of images/ builds: its recipe, and the settings copied from this machine."""
     done = subprocess.run(
         [str(ROOT / "images" / script), "--key", *arguments],
         check=False,
