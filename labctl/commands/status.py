@@ -47,7 +47,7 @@ def _show(context: Context, status: dict[str, Any]) -> None:
     cluster = status["cluster"]
     console.print(
         f"\ncluster   {len(cluster['running'])} of {len(cluster['members'])} running,"
-        f" {'all brokers agree' if cluster['seen_alike_by_all'] else 'brokers disagree'},"
+        f" {'all brokers agree' if cluster['seen_alike_by_all'] else 'brokers do not agree'},"
         f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
     )
     known = state.read(context.paths)

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from labctl.ansible import playbooks
+from labctl.ansible import failures, playbooks
 from labctl.ansible.failures import Failure, explain, refusals, registry_unreachable
 from labctl.errors import LabError
-from labctl.paths import LabPaths
+from labctl.paths import ROOT, LabPaths
 from labctl.screen import Step
 
 PLAY = """---
@@ -120,7 +121,16 @@ def test_many_failures_are_cut_short() -> None:
     assert "and 4 more failures" in explain("site.yml", 2, failures, [], "log")
 
 
-FIRST = "Look at each host"
+FIRST = failures._PREFLIGHT
+
+
+def test_the_names_of_a_refusal_are_those_of_the_playbooks() -> None:
+    """A play or task that is renamed in one place only would turn a refusal into a failure."""
+    first, *_ = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text(encoding="utf-8"))
+    assert first["name"] == failures._PREFLIGHT
+    for refusal in failures._REFUSALS:
+        role, _, task = refusal.partition(" : ")
+        assert f"- name: {task}\n" in (ROOT / "roles" / role / "tasks" / "precheck.yml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +152,7 @@ def test_a_host_that_is_not_fit_is_refused_in_a_sentence(message: str, sentence:
 
 
 def test_a_broker_with_data_of_others_is_refused_with_the_message_of_the_role() -> None:
-    failure = Failure("broker-1", "rabbitmq : Refuse a broker that is not ours", "it is not ours", "Brokers")
+    failure = Failure("broker-1", failures._REFUSALS[0], "it is not ours", "Brokers")
     assert refusals([failure]) == ["it is not ours"]
 
 
