@@ -87,7 +87,8 @@ def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] 
         before = published.get(unit)
         if before is None or state not in ("confirmed", "unknown"):
             raise ValueError(f"unit {unit} is {state} without having been attempted")
-        published[unit] = replace(before, **{state: at})
+        changed: dict[str, Any] = {state: at}
+        published[unit] = replace(before, **changed)
     names = [item.name for item in fields(Attempt)]
     attempts = [Attempt(**{name: entry[name] for name in names}) for entry in document["attempts"]]
     effects = {int(unit): int(attempt) for unit, attempt in document["effects"].items()}
