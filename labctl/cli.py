@@ -1,13 +1,11 @@
 """The command line of ./lab."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +18,8 @@ INTERRUPTED = 130
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON document on stdout.")
 
 
-def _context(*, json: bool = False) -> Context:
-    """Where a command starts; imported only then, as what Screen draws with takes long to load."""
+def _context(*, json: bool = False) -> "Context":
+    """The context of a command; imported here, since rich takes long to load."""
     from labctl import context
 
     return context.make(json=json)
@@ -34,58 +32,61 @@ def _fail(text: str) -> None:
 
 
 class _Group(click.Group):
-    """Lists the commands in the order in which a person meets them."""
+    """Lists the commands in the order in which a person needs them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option(
+def _use_inventory(_context: click.Context, _parameter: click.Parameter, folder: str | None) -> None:
+    if folder:
+        os.environ["LAB_INVENTORY"] = folder
+
+
+_INVENTORY = click.option(
     "--inventory",
     metavar="FOLDER",
-    envvar="LAB_INVENTORY",
-    help="Use the hosts of this Ansible inventory instead of Docker containers.",
+    expose_value=False,
+    callback=_use_inventory,
+    help="Use the hosts of this Ansible inventory (or LAB_INVENTORY) instead of Docker containers.",
 )
-def cli(inventory: str | None) -> None:
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@_INVENTORY
+def cli() -> None:
     """Warren: a RabbitMQ and Celery lab of real hosts.
 
-    LAB_NAME names the lab (default: warren); labs of different names live side by side.
+    LAB_NAME names the lab (default: warren). Labs with different names run side by side.
     """
-    if inventory:
-        os.environ["LAB_INVENTORY"] = inventory
 
 
 @cli.command()
-@click.option("--inventory", metavar="FOLDER", help="Use the hosts of this Ansible inventory.")
-@click.option("--no-verify", is_flag=True, help="Leave out the checks at the end.")
-@click.option("--no-demo", is_flag=True, help="Leave out the picture at the end.")
-def up(inventory: str | None, no_verify: bool, no_demo: bool) -> int:
-    """Make the lab, or finish or update it; then verify it and render a picture."""
+@_INVENTORY
+@click.option("--no-verify", is_flag=True, help="Do not verify the lab at the end.")
+@click.option("--no-demo", is_flag=True, help="Do not render a picture at the end.")
+def up(no_verify: bool, no_demo: bool) -> int:
+    """Create or update the lab. Then verify it and render a picture."""
     from labctl.commands import up as module
 
-    if inventory:
-        os.environ["LAB_INVENTORY"] = inventory
     return module.command(_context(), check=not no_verify, show=not no_demo)
 
 
 @cli.command()
 @_JSON
 def status(as_json: bool) -> int:
-    """Show how every node, the cluster and the workers are."""
+    """Show the state of nodes, cluster, queues and workers."""
     from labctl.commands import status as module
 
     return module.command(_context(json=as_json))
 
 
 @cli.command()
-@click.option("--disruptive", is_flag=True, help="Also run the checks that kill and restart things.")
-@click.option(
-    "-k", "select", default="", metavar="EXPRESSION", help="Run only the tests that match (pytest's -k)."
-)
+@click.option("--disruptive", is_flag=True, help="Also run checks that stop services and restart hosts.")
+@click.option("-k", "select", default="", metavar="EXPRESSION", help="Run only tests that match (pytest -k).")
 @_JSON
 def verify(disruptive: bool, select: str, as_json: bool) -> int:
-    """Check every node against what its role promises."""
+    """Check that every node is as its role promises."""
     from labctl.commands import verify as module
 
     return module.command(_context(json=as_json), disruptive=disruptive, select=select)
@@ -95,58 +96,58 @@ def verify(disruptive: bool, select: str, as_json: bool) -> int:
 @click.option("--width", default=1280, show_default=True, help="Pixels.")
 @click.option("--height", default=800, show_default=True, help="Pixels.")
 @click.option("--tile", default=128, show_default=True, help="Edge of a tile in pixels.")
-@click.option("--iterations", default=600, show_default=True)
+@click.option("--iterations", default=600, show_default=True, help="At most, for each pixel.")
 @_JSON
-def demo(width: int, height: int, tile: int, iterations: int, as_json: bool) -> int:
+def demo(as_json: bool, **view: int) -> int:
     """Render a picture whose tiles come from different hosts."""
     from labctl.commands import demo as module
 
-    view = module.View(width=width, height=height, tile=tile, iterations=iterations)
-    return module.command(_context(json=as_json), view)
+    return module.command(_context(json=as_json), module.View(**view))
 
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--list", "show_list", is_flag=True, help="Show every drill: what it breaks, what is expected.")
-@click.option("--all", "everything", is_flag=True, help="Every drill, one after another.")
 @click.option(
-    "--soak", type=click.IntRange(1, 10_000), metavar="FAULTS", help="So many random faults; needs --seed."
+    "--list", "show_list", is_flag=True, help="Show every drill, what it breaks and what is expected."
+)
+@click.option("--all", "everything", is_flag=True, help="Run every drill, one after another.")
+@click.option(
+    "--soak",
+    type=click.IntRange(1, 10_000),
+    metavar="FAULTS",
+    help="Inject this number of random faults; needs --seed.",
 )
 @click.option(
-    "--rounds", default=1, show_default=True, type=click.IntRange(1, 100), help="Faults of each drill."
+    "--rounds", default=1, show_default=True, type=click.IntRange(1, 100), help="How often to run each drill."
 )
-@click.option("--seed", type=click.IntRange(0), help="Repeats the choice of hosts, and of a soak's faults.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Repeat the random choice of hosts, and of the faults of --soak."
+)
 @click.option(
     "--profile",
     type=click.Choice(["lab", "stock"]),
     default="lab",
     show_default=True,
-    help="stock: also with plain Celery, which is to fail.",
+    help="stock: also run with plain Celery, which is expected to fail.",
 )
 @_JSON
-def drill(
-    names: tuple[str, ...],
-    show_list: bool,
-    everything: bool,
-    soak: int | None,
-    rounds: int,
-    seed: int | None,
-    profile: str,
-    as_json: bool,
-) -> int:
-    """Break the lab under load, heal it, and compare what was confirmed with what was done."""
+def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
+    """Break the lab under load, and count the tasks that were lost.
+
+    A drill injects a fault, heals it, and compares the confirmed tasks with the executed ones.
+    """
     from labctl.commands import drill as module
 
-    made = _context(json=as_json)
+    context = _context(json=as_json)
     if show_list:
-        return module.listing(as_json=as_json, context=made)
-    return module.command(made, module.Choice(names, everything, rounds, seed, profile, soak or 0))
+        return module.listing(as_json=as_json, context=context)
+    return module.command(context, module.Choice(**choice))
 
 
 @cli.command("open")
-@click.option("--browser", is_flag=True, help="Also open it in a browser.")
+@click.option("--browser", is_flag=True, help="Also open the console in a browser.")
 def open_command(browser: bool) -> int:
-    """Print the address of the console, user and password."""
+    """Print the address, user and password of the console."""
     from labctl.commands import access
 
     return access.open_console(_context(), browser=browser)
@@ -164,10 +165,17 @@ def shell(node: str, command: tuple[str, ...]) -> int:
 
 @cli.command()
 @click.argument("target", metavar="NODE|UNIT")
-@click.option("-n", "--lines", default=100, show_default=True, type=click.IntRange(1), help="Of each node.")
-@click.option("-f", "--follow", is_flag=True, help="Go on showing what is logged (of a node).")
+@click.option(
+    "-n",
+    "--lines",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of lines of each node.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show new lines until interrupted (one node).")
 def logs(target: str, lines: int, follow: bool) -> int:
-    """Show the journal of a node, or of a unit on every node."""
+    """Show the journal of a node, or of a systemd unit on every node."""
     from labctl.commands import access
 
     return access.logs(_context(), target, lines=lines, follow=follow)
@@ -177,7 +185,7 @@ def logs(target: str, lines: int, follow: bool) -> int:
 @click.argument("playbook")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(playbook: str, arguments: tuple[str, ...]) -> int:
-    """Run playbooks/PLAYBOOK; further ARGUMENTS go to ansible-playbook."""
+    """Run playbooks/PLAYBOOK; ARGUMENTS are passed to ansible-playbook."""
     from labctl.commands import run as module
 
     return module.command(_context(), playbook, list(arguments))
@@ -196,13 +204,13 @@ def down(everything: bool) -> int:
 
 @cli.group()
 def box() -> None:
-    """Make what `vagrant up` starts from."""
+    """Build the box that `vagrant up` starts from."""
 
 
 @box.command("build")
 @click.argument("provider", default="libvirt", type=click.Choice(["docker", "libvirt", "virtualbox"]))
 def box_build(provider: str) -> int:
-    """Make the box for PROVIDER (default: libvirt) and give it to Vagrant; for docker, an image."""
+    """Build the box for PROVIDER (default: libvirt) and add it to Vagrant; for docker, build an image."""
     from labctl.commands import box as module
     from labctl.paths import lab_paths
     from labctl.screen import Screen
@@ -211,17 +219,20 @@ def box_build(provider: str) -> int:
 
 
 @cli.command()
-@click.option("--lint", is_flag=True, help="Only the linters.")
-@click.option("--unit", is_flag=True, help="Only the tests that need no lab.")
-@click.option("--lab", is_flag=True, help="Only the tests in a lab of their own.")
-@click.option("--upgrade", is_flag=True, help="Only this version over a lab that the last release made.")
-@click.option("--vagrant", is_flag=True, help="Only the smallest lab under Vagrant's docker provider.")
-@click.option("--vm", is_flag=True, help="Only the smallest lab on VMs of this machine; long without KVM.")
-@click.option("--roles", is_flag=True, help="Only the Molecule scenarios, all of them.")
-@click.option("--role", "scenarios", multiple=True, metavar="NAME", help="Only this Molecule scenario.")
+@click.option("--lint", is_flag=True, help="Run only the linters.")
+@click.option("--unit", is_flag=True, help="Run only the tests that need no lab.")
+@click.option("--lab", is_flag=True, help="Run only the tests in a lab of their own.")
+@click.option("--upgrade", is_flag=True, help="Run only the upgrade of a lab of the last release.")
+@click.option("--vagrant", is_flag=True, help="Run only the smallest lab under Vagrant's docker provider.")
+@click.option("--vm", is_flag=True, help="Run only the smallest lab on VMs here; slow without KVM.")
+@click.option("--roles", is_flag=True, help="Run only the Molecule scenarios, all of them.")
+@click.option("--role", "scenarios", multiple=True, metavar="NAME", help="Run only this Molecule scenario.")
 @click.option("--keep", is_flag=True, help="Leave the lab of the tests (LAB_NAME=warren-test) running.")
 def test(keep: bool, scenarios: tuple[str, ...], **phases: bool) -> int:
-    """Run the checks of the project: linters, unit tests, some roles, a lab of its own, one under Vagrant."""
+    """Run the checks of the project.
+
+    They are linters, unit tests, some Molecule scenarios, the tests of a lab, and a lab under Vagrant.
+    """
     from labctl.commands import test as module
 
     phases["roles"] = phases["roles"] or bool(scenarios)
@@ -229,17 +240,12 @@ def test(keep: bool, scenarios: tuple[str, ...], **phases: bool) -> int:
     return module.command(chosen, keep=keep, roles=scenarios)
 
 
-def _status(result: object) -> int:
-    """Exit status of a command; click itself gives other things, as after --help."""
-    return result if isinstance(result, int) else 0
-
-
 def _os_error(error: OSError) -> str:
-    """One sentence for what this machine refused: files of another user, a full disk."""
+    """One sentence for an error of the operating system: files of another user, a full disk."""
     what = f"{error.filename}: " if error.filename else ""
     remedy = "free some space" if error.errno == errno.ENOSPC else "correct that"
     if isinstance(error, PermissionError):
-        remedy = "run ./lab as the user who made this lab, or give its files to this user (chown -R)"
+        remedy = "run ./lab as the user who created this lab, or change the owner of its files (chown -R)"
     return f"{what}{error.strerror or error}; {remedy}, then try again."
 
 
@@ -248,14 +254,12 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run ./lab; exits with 0 done, 1 the lab says no, 2 wrong usage or prerequisite, 130 interrupted."""
+    """Run ./lab. Exit status: 0 done, 1 a check failed, 2 wrong usage or missing things, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
-        sys.exit(_status(cli.main(prog_name="lab", standalone_mode=False)))
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(2)
+        status = cli.main(prog_name="lab", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -263,9 +267,7 @@ def main() -> None:
         _fail(str(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail(
-            f"Interrupted; the same command continues where this one stopped: ./lab {' '.join(sys.argv[1:])}"
-        )
+        _fail(f"Interrupted; to continue, run the same command again: ./lab {' '.join(sys.argv[1:])}")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

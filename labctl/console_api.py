@@ -1,13 +1,10 @@
-"""Client of the console's HTTP API, as a script uses it: HTTP Basic over TLS, checked by the lab's CA."""
-
-from __future__ import annotations
+"""Client of the console's HTTP API: HTTP Basic over TLS, with the certificate checked by the lab's CA."""
 
 import ssl
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any
 
 import httpx
 
@@ -20,19 +17,17 @@ PATIENCE_S = 20.0  # a gateway that was just restarted
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a job: "running", "done", "failed" or "cancelled"; parts done of all; parts done by each host;
-    why it failed.
-    """
+    """State of a job ("running", "done", "failed", "cancelled"), parts done of all and by host, its error."""
 
     state: str
     done: int
     total: int
     by_host: dict[str, int]
-    error: str = ""
+    error: str | None = None
 
 
 def password(paths: LabPaths) -> str:
-    """The console's password, made when the lab was; raises UsageError when there is none yet."""
+    """The console's password, which ./lab up creates; raises UsageError when there is none yet."""
     file = paths.secrets / "console_password"
     try:
         return file.read_text(encoding="utf-8").split()[0]
@@ -40,65 +35,56 @@ def password(paths: LabPaths) -> str:
         raise UsageError(f"Lab {paths.name} has no console password yet; run ./lab up first.") from error
 
 
-class Console:
-    """The API at the console's address. Every method raises LabError when it does not answer as it should."""
+def published(url: str) -> str:
+    """The console's address; raises UsageError when there is none."""
+    if not url:
+        raise UsageError(
+            "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
+        )
+    return url
+
+
+class Console(AbstractContextManager["Console"]):
+    """The API at the console's address. Every method raises LabError when it gets no proper answer."""
 
     def __init__(self, url: str, paths: LabPaths, secret: str) -> None:
-        if not url:
-            raise UsageError(
-                "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
-            )
         if not paths.ca.exists():
             raise UsageError(f"Lab {paths.name} has no CA yet; run ./lab up first.")
         self._client = httpx.Client(
-            base_url=url,
+            base_url=published(url),
             auth=(USER, secret),
             verify=ssl.create_default_context(cafile=str(paths.ca)),
             timeout=20,
-            trust_env=False,  # a proxy has no way to 127.0.0.1
+            trust_env=False,  # a proxy cannot reach 127.0.0.1
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit_render(self, request: dict[str, object]) -> tuple[str, int]:
-        """Submit a render; returns the job's id and its number of parts."""
-        answer = self._call("POST", "/api/jobs/render", json=request).json()
-        return str(answer["job"]), int(answer["parts"])
+    def submit_render(self, request: dict[str, object]) -> str:
+        """Submit a render; returns the job's id."""
+        return str(self._call("POST", "/api/jobs/render", json=request).json()["job"])
 
     def job(self, job: str) -> Progress:
-        """How far a job is."""
-        answer = self._call("GET", f"/api/jobs/{job}").json()
-        return Progress(
-            answer["state"], answer["done"], answer["total"], dict(answer["by_host"]), answer["error"] or ""
-        )
+        """The progress of a job."""
+        answer = self.get(f"/api/jobs/{job}").json()
+        return Progress(**{item.name: answer[item.name] for item in fields(Progress)})
 
     def get(self, path: str, **parameters: object) -> httpx.Response:
-        """What is at `path` of the API."""
+        """The answer to GET."""
         return self._call("GET", path, params=parameters)
 
     def ask_once(self, method: str, path: str, seconds: float, **arguments: Any) -> httpx.Response:
-        """The first answer, whatever it is; raises httpx.HTTPError, among others when none comes in time."""
+        """The first answer, also an error; raises httpx.HTTPError when none comes, as after a timeout."""
         return self._client.request(method, path, timeout=seconds, **arguments)
 
     def close(self) -> None:
-        """Close the connections; requests under way end with an error."""
+        """Close the connections; running requests end with an error."""
         self._client.close()
-
-    def save_image(self, job: str, file: Path, *, tint: bool = False) -> None:
-        """Save the picture that the ledger's parts make, tinted by host when asked."""
-        answer = self._call("GET", f"/api/jobs/{job}/image", params={"tint": "host"} if tint else {})
-        file.write_bytes(answer.content)
 
     def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            cause = ""
             try:
                 answer = self._client.request(method, path, **arguments)
                 if answer.status_code not in (502, 503, 504):
@@ -108,8 +94,8 @@ class Console:
                 cause = str(error) or type(error).__name__
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"The console at {self._client.base_url} does not answer ({cause}); ./lab status tells"
-                    " which node is ill."
+                    f"The console at {self._client.base_url} does not answer ({cause}); ./lab status shows"
+                    " which node has a problem."
                 )
             time.sleep(0.5)
         if answer.is_error:
@@ -119,7 +105,7 @@ class Console:
 
 
 def _sentence(answer: httpx.Response) -> str:
-    """The gateway's own sentence; of another program on the way, what it said."""
+    """The gateway's own sentence; from another program, its text."""
     try:
         return str(answer.json()["error"])
     except (ValueError, KeyError, TypeError):

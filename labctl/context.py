@@ -1,7 +1,5 @@
 """What every command starts from: the lab, its substrate, and a screen."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from labctl.substrates.base import Substrate
 
 @dataclass(frozen=True)
 class Context:
-    """One command at work on one lab."""
+    """What one command works with."""
 
     paths: LabPaths
     substrate: Substrate
@@ -22,30 +20,28 @@ class Context:
 
 
 def states(context: Context) -> dict[str, str]:
-    """State of each node as its substrate tells it; UsageError when the lab has none at all."""
+    """State of each node as the substrate reports it; UsageError when the lab has no node at all."""
     found = context.substrate.states()
     if found and set(found.values()) == {"missing"}:
-        raise UsageError(f"There is no lab {context.paths.name}; ./lab up makes it.")
+        raise UsageError(f"There is no lab {context.paths.name}; ./lab up creates it.")
     return found
 
 
 def make(*, json: bool = False) -> Context:
     """Context for the lab of LAB_NAME, on the inventory of LAB_INVENTORY (default: Docker).
 
-    A lab on another inventory is named after that inventory's folder, unless LAB_NAME says otherwise.
+    Without LAB_NAME, a lab on another inventory is named after that inventory's folder.
     """
     from labctl.substrates.containers import DockerSubstrate
     from labctl.substrates.ssh import HostSubstrate
 
     chosen = os.environ.get("LAB_INVENTORY", "")
     inventory = Path(chosen).resolve()
-    screen = Screen(json=json)
-    if not chosen or inventory == DOCKER_INVENTORY:
-        paths = lab_paths()
-        return Context(paths, DockerSubstrate(paths), screen)
-    if not inventory.exists():
+    docker = not chosen or inventory == DOCKER_INVENTORY
+    if not docker and not inventory.exists():
         raise UsageError(f"Inventory {chosen} does not exist; give a folder like inventories/cloud.")
-    if not os.environ.get("LAB_NAME"):
+    if not docker and not os.environ.get("LAB_NAME"):
         os.environ["LAB_NAME"] = (inventory if inventory.is_dir() else inventory.parent).name
     paths = lab_paths()
-    return Context(paths, HostSubstrate(paths, inventory), screen)
+    substrate = DockerSubstrate(paths) if docker else HostSubstrate(paths, inventory)
+    return Context(paths, substrate, Screen(json=json))

@@ -2,12 +2,12 @@
 
 
 class LabError(Exception):
-    """The lab says no: a check or a playbook failed."""
+    """A check or a playbook failed, or the lab is unhealthy."""
 
     exit_code = 1
 
 
 class UsageError(LabError):
-    """Wrong usage or a missing prerequisite."""
+    """Wrong usage, or something that the command needs is missing."""
 
     exit_code = 2

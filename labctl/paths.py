@@ -1,7 +1,5 @@
 """Folders of the project and of one lab."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass
@@ -40,14 +38,6 @@ class LabPaths:
         return self.state / "lab.json"
 
     @property
-    def logs(self) -> Path:
-        return self.state / "logs"
-
-    @property
-    def reports(self) -> Path:
-        return self.state / "reports"
-
-    @property
     def secrets(self) -> Path:
         return self.state / "secrets"
 
@@ -56,20 +46,12 @@ class LabPaths:
         return self.state / "pki" / "ca.pem"
 
 
-def current_lab() -> str:
-    """Name of the lab that this process works on, from LAB_NAME.
-
-    Raises UsageError when the name cannot serve as a host name part.
-    """
+def lab_paths() -> LabPaths:
+    """Paths of the lab that LAB_NAME names; raises UsageError when the name cannot be part of a host name."""
     name = os.environ.get("LAB_NAME") or DEFAULT_LAB
     if not _LAB_NAME.fullmatch(name) or len(name) > 32 or name in _RESERVED:
         raise UsageError(
             f"LAB_NAME={name!r} is no usable name: take up to 32 lower-case letters, digits and single"
             f" hyphens, beginning with a letter, and none of {', '.join(sorted(_RESERVED))}."
         )
-    return name
-
-
-def lab_paths(name: str | None = None) -> LabPaths:
-    """Paths of the named lab, or of the current one."""
-    return LabPaths(name or current_lab())
+    return LabPaths(name)

@@ -1,104 +1,43 @@
-"""What a command shows while it works: live on a terminal, plain lines elsewhere."""
-
-from __future__ import annotations
+"""What a command shows while it works: live lines on a terminal, plain lines elsewhere."""
 
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.markup import escape
-from rich.spinner import Spinner
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Column, Table
 
 HEARTBEAT_S = 15.0
 PLAIN_WIDTH = 200  # columns of a table in a file or a pipe
 
 
 class Step:
-    """One step at work: detail says what is done now; result and ok are kept on the finished line."""
+    """A step of a command. `detail` is what it does now; its last line shows `result` and `ok`."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, show: Callable[[str], None] = lambda _detail: None) -> None:
         self.title = title
         self.detail = ""
         self.result = ""
         self.ok = True
-        self.started = time.monotonic()
+        self.started = self.printed = time.monotonic()
+        self._show = show
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
     def update(self, detail: str) -> None:
-        """Say what is being done now."""
+        """Show what the step does now."""
         self.detail = detail
-
-
-class _LiveStep(Step):
-    """A step whose line is drawn again and again: rich asks for it."""
-
-    def __init__(self, title: str) -> None:
-        super().__init__(title)
-        self._spinner = Spinner("dots")
-
-    def __rich__(self) -> Table:
-        grid = Table.grid(padding=(0, 1), expand=True)
-        grid.add_column(width=1)
-        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        grid.add_column(justify="right")
-        text = f"[bold]{escape(self.title)}[/bold]  {escape(self.detail)}"
-        grid.add_row(self._spinner, text, f"{self.seconds:.0f} s")
-        return grid
-
-
-class _PlainStep(Step):
-    """A step that prints a line now and then, so that a log shows it is alive."""
-
-    def __init__(self, title: str, screen: Screen) -> None:
-        super().__init__(title)
-        self._screen = screen
-        self._printed = time.monotonic()
-
-    def update(self, detail: str) -> None:
-        super().update(detail)
-        if time.monotonic() - self._printed >= HEARTBEAT_S:
-            self._printed = time.monotonic()
-            subject = "" if self._screen.alone else f"{self.title}: "
-            self._screen.say(f"  {self.seconds:4.0f} s  {subject}{detail}")
-
-
-class _Board:
-    """The steps that are at work, drawn below each other; there is a display as long as there is a step."""
-
-    def __init__(self, console: Console) -> None:
-        self.steps: list[Step] = []
-        self._console = console
-        self._lock = threading.Lock()
-        self._live: Live | None = None
-
-    def __rich__(self) -> Group:
-        return Group(*(step for step in self.steps if isinstance(step, _LiveStep)))
-
-    def add(self, step: Step) -> None:
-        with self._lock:
-            self.steps = [*self.steps, step]
-            if self._live is None and isinstance(step, _LiveStep):
-                self._live = Live(self, console=self._console, refresh_per_second=8, transient=True)
-                self._live.start()
-
-    def remove(self, step: Step) -> None:
-        with self._lock:
-            self.steps = [other for other in self.steps if other is not step]
-            if self._live is not None and not self.steps:
-                self._live.stop()
-                self._live = None
+        self._show(detail)
 
 
 class Screen:
-    """Where a command's words go. With json, stdout is left to the JSON document."""
+    """Prints what a command has to say. With json, stdout is left to the JSON document."""
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
@@ -106,42 +45,63 @@ class Screen:
         if not self.console.is_terminal:
             self.console = Console(stderr=json, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
         self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._board = _Board(self.console)
+        self._live = self.console.is_interactive
+        self._lock = threading.Lock()
+        self._steps = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", style="bold", markup=False),
+            TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+            TextColumn("{task.elapsed:.0f} s", justify="right"),
+            console=self.console,
+            transient=True,
+            expand=True,
+        )
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
         self.console.print(text, markup=False)
 
     def fail(self, text: str) -> None:
-        """Print the message of an error."""
+        """Print an error message on stderr."""
         self.errors.print(text, markup=False, style="red" if sys.stderr.isatty() else None)
 
-    @property
-    def alone(self) -> bool:
-        """True when no more than one step is at work."""
-        return len(self._board.steps) <= 1
+    def table(self, rows: Sequence[Mapping[str, str]], *, right: Container[str] = ()) -> None:
+        """Print rows {title: cell with markup}; columns named in `right` are aligned to the right."""
+        table = Table(box=None, pad_edge=False)
+        for title in rows[0]:
+            table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row.values())
+        self.console.print(table, soft_wrap=False)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show a step at work, beside those of other threads; leaves a line with its result and duration."""
-        step: Step
-        if self.console.is_terminal:
-            step = _LiveStep(title)
-        else:
-            step = _PlainStep(title, self)
-            self.say(f"{title} ...")
-        self._board.add(step)
+        """Show a step while it runs, beside those of other threads; then a line with result and duration."""
+        with self._lock:
+            task = self._steps.add_task(title, detail="")
+            if self._live:
+                self._steps.start()
+            else:
+                self.say(f"{title} ...")
+
+        def show(detail: str) -> None:
+            self._steps.update(task, detail=detail)
+            if not self._live and time.monotonic() - step.printed >= HEARTBEAT_S:
+                step.printed = time.monotonic()
+                subject = "" if len(self._steps.task_ids) == 1 else f"{title}: "
+                self.say(f"  {step.seconds:4.0f} s  {subject}{detail}")
+
+        step = Step(title, show)
         try:
             yield step
         except BaseException:
             step.ok = False
             raise
         finally:
-            self._board.remove(step)
+            with self._lock:
+                self._steps.remove_task(task)
+                if self._live and not self._steps.task_ids:
+                    self._steps.stop()
             mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
-            self.console.print(f"{mark} {self._line(step)}")
-
-    @staticmethod
-    def _line(step: Step) -> str:
-        result = f"  {step.result}" if step.result else ""
-        return escape(f"{step.title}{result}  ({step.seconds:.1f} s)")
+            result = f"  {step.result}" if step.result else ""
+            self.console.print(f"{mark} {escape(f'{title}{result}  ({step.seconds:.1f} s)')}")

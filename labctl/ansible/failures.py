@@ -1,12 +1,10 @@
-"""Says why a playbook failed, in words a person can act on."""
-
-from __future__ import annotations
+"""Why a playbook failed, in words that a person can act on."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What apt, pip and curl say when the other end is not there, as opposed to when it refuses.
+# What apt, pip and curl print when a server does not answer, as opposed to when it refuses.
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Failed to fetch|Unable to connect to|Could not connect to"
     r"|Failed to update apt cache|Cannot initiate the connection|Connection timed out|Network is unreachable"
@@ -16,29 +14,20 @@ _UNREACHABLE = re.compile(
 )
 _SHOWN_HOSTS = 3
 _KEPT_LINES = 40
-# How Ansible, Molecule and pytest begin the line that says what failed.
+# How Ansible, Molecule and pytest begin the line that shows what failed.
 _FAILED = ("fatal:", "failed:", "[ERROR]", "FAILED", "E ")
 
-# Where a run stops before it has touched the host: playbooks/preflight.yml, and the broker's precheck.
+# Where a run stops before it has changed the host: playbooks/preflight.yml, and the broker's precheck.
 _PREFLIGHT = "Look at each host"
 _REFUSALS = ("rabbitmq : Refuse a broker that is not ours",)
-# What OpenSSH and Mitogen say when they do not get in, and the remedy.
-_DOORS = (
-    (
-        re.compile(r"host ?key", re.IGNORECASE),
-        "shows a host key that is not the known one; log in once by hand, or correct ~/.ssh/known_hosts",
-    ),
-    (
-        re.compile(r"Permission denied|authentication is incorrect|password is incorrect", re.IGNORECASE),
-        "refuses the SSH login; correct ansible_user or ansible_ssh_private_key_file in the inventory",
-    ),
-    (
-        re.compile(
-            r"Failed to connect to the host|EOF on stream|Connection (refused|reset|timed out|closed)"
-        ),
-        "is not reached by SSH; see that it runs, and correct ansible_host or ansible_port in the inventory",
-    ),
-)
+# What OpenSSH and Mitogen print when they cannot log in, and the remedy.
+_CONNECTION = {
+    "host ?key": "shows an unknown host key; log in once by hand, or correct ~/.ssh/known_hosts",
+    "Permission denied|authentication is incorrect|password is incorrect": "refuses the SSH login; correct"
+    " ansible_user or ansible_ssh_private_key_file in the inventory",
+    "Failed to connect to the host|EOF on stream|Connection (refused|reset|timed out|closed)": "is not"
+    " reached by SSH; check that it runs, and correct ansible_host or ansible_port in the inventory",
+}
 
 
 @dataclass(frozen=True)
@@ -52,12 +41,12 @@ class Failure:
 
 
 def registry_unreachable(text: str) -> bool:
-    """True when a package manager's output says that its registry did not answer."""
+    """True when the output of a package manager shows that its registry did not answer."""
     return _UNREACHABLE.search(text) is not None
 
 
 def refusals(failures: Sequence[Failure]) -> list[str]:
-    """Why hosts are not fit, a sentence or more each, when that is all that failed: nothing was touched."""
+    """Why hosts are not fit, when nothing else failed, so that nothing was changed."""
     return [] if any(not _refusal(failure) for failure in failures) else [_refusal(f) for f in failures]
 
 
@@ -66,8 +55,8 @@ def _refusal(failure: Failure) -> str:
         return failure.message
     if failure.play != _PREFLIGHT:
         return ""
-    for pattern, remedy in _DOORS:
-        if pattern.search(failure.message):
+    for pattern, remedy in _CONNECTION.items():
+        if re.search(pattern, failure.message, re.IGNORECASE):
             return f"{failure.host} {remedy} ({failure.message.strip().splitlines()[-1]})."
     return failure.message
 
@@ -84,15 +73,14 @@ def explain(playbook: str, status: int, failures: Sequence[Failure], noise: Sequ
     if not failures:
         words = "\n".join(f"  {line}" for line in noise[-8:])
         return f"playbooks/{playbook} stopped with status {status}:\n{words}\n  log: {log}"
-    lines = []
+    lines = [f"playbooks/{playbook} failed:"]
     for failure in failures[:_SHOWN_HOSTS]:
-        message = "\n".join(f"    {line}" for line in failure.message.splitlines()[:12])
-        lines.append(f"  {failure.host}: task “{failure.task}”\n{message}")
+        lines.append(f"  {failure.host}: task “{failure.task}”")
+        lines += [f"    {line}" for line in failure.message.splitlines()[:12]]
     more = len(failures) - _SHOWN_HOSTS
     if more > 0:
         lines.append(f"  and {more} more failures")
-    body = "\n".join(lines)
-    return f"playbooks/{playbook} failed:\n{body}\n  log: {log}"
+    return "\n".join([*lines, f"  log: {log}"])
 
 
 def _first_line(message: str) -> str:
@@ -101,7 +89,7 @@ def _first_line(message: str) -> str:
 
 
 def ending(lines: Sequence[str]) -> str:
-    """The last lines of a program that say something, from the first failed task among them on."""
-    said = [line for line in lines if line.strip()][-_KEPT_LINES:]
-    first = next((index for index, line in enumerate(said) if line.startswith(_FAILED)), 0)
-    return "\n".join(said[first:])
+    """The last lines of a program that are not empty, from the first failed task among them on."""
+    kept = [line for line in lines if line.strip()][-_KEPT_LINES:]
+    first = next((index for index, line in enumerate(kept) if line.startswith(_FAILED)), 0)
+    return "\n".join(kept[first:])

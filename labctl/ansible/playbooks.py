@@ -1,6 +1,4 @@
-"""Runs playbooks: the environment they need, what they report, and a log of each run."""
-
-from __future__ import annotations
+"""Runs playbooks: their environment, their progress, and a log of each run."""
 
 import importlib.util
 import itertools
@@ -15,7 +13,7 @@ from typing import Any, TextIO
 
 from labctl.ansible.failures import Failure, explain, refusals
 from labctl.errors import LabError, UsageError
-from labctl.lab.files import make_private
+from labctl.lab.files import make_private, shown
 from labctl.paths import DOCKER_INVENTORY, ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Step
@@ -26,12 +24,10 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Run:
-    """What one playbook did: recap ({host: {"ok", "changed", ...}}), failures, stdout by host."""
+    """What a playbook did: recap ({host: {"ok", "changed", ...}}), failures, stdout by host, other lines."""
 
     playbook: str
     log: Path
-    status: int = 0
-    seconds: float = 0.0
     recap: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     stdout: dict[str, str] = field(default_factory=dict)
@@ -41,6 +37,10 @@ class Run:
     def changed(self) -> int:
         """Changed tasks over all hosts."""
         return sum(host.get("changed", 0) for host in self.recap.values())
+
+    def summary(self) -> str:
+        """One line for the screen."""
+        return f"{len(self.recap)} hosts, changed={self.changed}"
 
 
 def environment(
@@ -59,17 +59,11 @@ def environment(
     }
     if not any("utf" in result.get(name, "").lower() for name in ("LC_ALL", "LC_CTYPE", "LANG")):
         result["LC_ALL"] = "C.UTF-8"  # Ansible refuses any other
-    if mitogen and os.environ.get("LAB_MITOGEN", "1") != "0":
-        result |= _mitogen()
-    return result | dict(extra or {})
-
-
-def _mitogen() -> dict[str, str]:
     spec = importlib.util.find_spec("ansible_mitogen")
-    if spec is None or not spec.submodule_search_locations:
-        return {}
-    strategies = Path(spec.submodule_search_locations[0]) / "plugins" / "strategy"
-    return {"ANSIBLE_STRATEGY_PLUGINS": str(strategies), "ANSIBLE_STRATEGY": "mitogen_linear"}
+    if mitogen and os.environ.get("LAB_MITOGEN", "1") != "0" and spec and spec.submodule_search_locations:
+        strategies = Path(spec.submodule_search_locations[0]) / "plugins" / "strategy"
+        result |= {"ANSIBLE_STRATEGY_PLUGINS": str(strategies), "ANSIBLE_STRATEGY": "mitogen_linear"}
+    return result | dict(extra or {})
 
 
 def run(
@@ -86,32 +80,28 @@ def run(
     """Run `playbooks/<name>`; raises LabError with task, host, message and log path when it fails, and
     UsageError with the reason where a host is not fit and nothing was touched.
     """
-    local = name.startswith("substrate/")
     extra = {
         "ANSIBLE_STDOUT_CALLBACK": "lab_events",
         "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callback")),
         **(extra_environment or {}),
         **({"LAB_EVENTS_STDOUT": "1"} if keep_stdout else {}),
     }
+    surroundings = environment(paths, mitogen=not name.startswith("substrate/"), extra=extra)
     command = ["ansible-playbook", "--inventory", str(inventory), str(ROOT / "playbooks" / name), *arguments]
     if variables:
         command += ["--extra-vars", json.dumps(variables)]
-    started = time.monotonic()
     log, log_path = _open_log(paths, name)
     with log:
         reader = _Reader(Run(name, log_path), step, log)
         log.write(f"$ {' '.join(command)}\n")
-        status = process.stream(
-            command, reader.line, environment=environment(paths, mitogen=not local, extra=extra)
-        )
-    run = reader.run
-    run.status, run.seconds = status, time.monotonic() - started
+        status = process.stream(command, reader.line, environment=surroundings)
+    done = reader.run
     if status != 0:
-        unfit = list(dict.fromkeys(refusals(run.failures)))
+        unfit = list(dict.fromkeys(refusals(done.failures)))
         if unfit:
-            raise UsageError("\n".join([*unfit, f"  log: {_shown(log_path)}"]))
-        raise LabError(explain(name, status, run.failures, run.noise, _shown(log_path)))
-    return run
+            raise UsageError("\n".join([*unfit, f"  log: {shown(log_path)}"]))
+        raise LabError(explain(name, status, done.failures, done.noise, shown(log_path)))
+    return done
 
 
 class _Reader:
@@ -133,13 +123,12 @@ class _Reader:
             except ValueError:
                 event = {}
         handler = getattr(self, f"_on_{event.get('event', '')}", None)
-        if handler is None:
-            if text.strip():
-                self.run.noise.append(text)
-                self._log.write(f"{text}\n")
-            return
-        handler(event)
-        self._log.flush()
+        if handler is not None:
+            handler(event)
+            self._log.flush()
+        elif text.strip():
+            self.run.noise.append(text)
+            self._log.write(f"{text}\n")
 
     def _on_play(self, event: dict[str, Any]) -> None:
         self._play = event["name"]
@@ -152,9 +141,8 @@ class _Reader:
         self._step.update(f"{self._play} · {self._task}")
 
     def _on_host(self, event: dict[str, Any]) -> None:
-        host, status = event["host"], event["status"]
+        host, status, message = event["host"], event["status"], event.get("message", "")
         self._done += 1
-        message = event.get("message", "")
         indented = "".join(f"\n      {line}" for line in message.splitlines())
         self._write(f"  {status}: {host}{indented}")
         if status in ("failed", "unreachable"):
@@ -168,9 +156,6 @@ class _Reader:
             f"{self._play} · {self._task} · {event['host']} waits ({event['attempt']}/{event['retries']})"
         )
 
-    def _on_no_hosts(self, _event: dict[str, Any]) -> None:
-        self._write("  no hosts")
-
     def _on_stats(self, event: dict[str, Any]) -> None:
         self.run.recap = event["hosts"]
         self._write("\nRECAP")
@@ -183,14 +168,11 @@ class _Reader:
 
 def _open_log(paths: LabPaths, name: str) -> tuple[TextIO, Path]:
     make_private(paths.state)
-    make_private(paths.logs)
-    for old in sorted(paths.logs.glob("*.log"))[:-KEPT_LOGS]:
+    logs = paths.state / "logs"
+    make_private(logs)
+    for old in sorted(logs.glob("*.log"))[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
     stem = name.removesuffix(".yml").replace("/", "-")
-    path = paths.logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{os.getpid()}-{next(_numbers)}.log"
+    path = logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{os.getpid()}-{next(_numbers)}.log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8"), path
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

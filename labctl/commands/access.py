@@ -1,6 +1,4 @@
-"""open, shell and logs: ways into the lab for a person."""
-
-from __future__ import annotations
+"""open, shell and logs: how a person reaches the lab."""
 
 import os
 import re
@@ -8,21 +6,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from labctl.console_api import USER
+from labctl.console_api import USER, published
 from labctl.context import Context
 from labctl.errors import UsageError
 from labctl.substrates.base import distinct
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
-
 
 def open_console(context: Context, *, browser: bool) -> int:
-    """Print where the console is and how to log in."""
-    url = context.substrate.url()
-    if not url:
-        raise UsageError(
-            "No gateway is published; give gateways a `publish` for 443 in inventories/topology.yml."
-        )
+    """Print the console's address, user and password."""
+    url = published(context.substrate.url())
     secret = context.substrate.console_password()
     context.screen.say(f"{url}\nuser      {USER}\npassword  {secret}\nCA        {context.paths.ca}")
     if browser:
@@ -33,7 +25,7 @@ def open_console(context: Context, *, browser: bool) -> int:
 
 
 def shell(context: Context, node: str, command: list[str]) -> int:
-    """Become a shell, or a command, on a node."""
+    """Replace this process by a shell, or a command, on a node."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     words = context.substrate.shell(node, command, terminal=terminal)
     os.execvp(words[0], words)  # noqa: S606 - no shell is wanted
@@ -61,21 +53,14 @@ def logs(context: Context, target: str, *, lines: int, follow: bool) -> int:
         found = sorted(entry for part in pool.map(read, nodes) for entry in part)
     if not found:
         raise UsageError(
-            f"{target} is no node and no node has logged for a unit of that name; nodes are"
-            f" {', '.join(nodes)}, units"
-            " for example rabbitmq-server, haproxy, mosaic-worker@render, mosaic-gateway."
+            f"{target} is no node, and no node has logs of a unit with that name; nodes are"
+            f" {', '.join(nodes)}, units for example rabbitmq-server, haproxy, mosaic-worker@render,"
+            " mosaic-gateway."
         )
-    for entry in found:
-        print(entry)
+    print("\n".join(found))
     return 0
 
 
 def journal_entries(text: str) -> list[str]:
     """Entries of a journal printed with times; a message of several lines stays one entry."""
-    entries: list[str] = []
-    for line in text.splitlines():
-        if _TIME.match(line) or not entries:
-            entries.append(line)
-        else:
-            entries[-1] += f"\n{line}"
-    return entries
+    return [entry for entry in re.split(r"\n(?=\d{4}-\d\d-\d\dT)", text.strip("\n")) if entry]

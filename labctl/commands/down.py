@@ -1,6 +1,4 @@
-"""down: the lab is gone, however far it had got."""
-
-from __future__ import annotations
+"""down: removes the lab, also when its creation was interrupted."""
 
 import contextlib
 import shutil
@@ -25,41 +23,33 @@ def command(context: Context, *, everything: bool) -> int:
     """Remove containers, volumes, network and state of the lab; with everything also images and caches."""
     paths, screen = context.paths, context.screen
     if context.substrate.inventory != DOCKER_INVENTORY:
-        raise UsageError("These hosts were not made by ./lab; remove them with the tool that made them.")
+        raise UsageError("./lab did not create these hosts; remove them with the tool that created them.")
     client = _client(paths, screen)
     if client is not None:
-        remove(paths, client, screen)
-        if everything:
-            _remove_bake(paths, client, screen)
-            _remove_images(client, screen)
+        _remove(paths, client, screen)
     elif everything:
         screen.say("Images of labs stay, if there are any; start the engine and run ./lab down --all again.")
     if everything:
+        if client is not None:
+            bake = LabPaths(BAKE_LAB, paths.root)
+            if bake.state.exists() or cleanup.count(bake, client).containers:
+                _remove(bake, client, screen)
+            _remove_images(client, screen)
+            if dockerd.stop_if_ours(paths, client):
+                screen.say("stopped the Docker engine that ./lab had started")
         shutil.rmtree(paths.cache, ignore_errors=True)
-        if client is not None and dockerd.stop_if_ours(paths, client):
-            screen.say("stopped the Docker engine that ./lab had started")
-        _remove_engine_folder(paths)
+        if not dockerd.started_file(paths).exists():
+            shutil.rmtree(dockerd.started_file(paths).parent, ignore_errors=True)
+        (paths.base / "venv.lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            paths.base.rmdir()
     return 0
 
 
-def remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None:
-    """Remove one lab by destroy.yml, and by its label what that does not know or could not do."""
-    existed = paths.state.exists()
-    with exclusive(paths, "down"), screen.step(f"remove lab {paths.name}") as step:
-        before = cleanup.count(paths, client)
-        if before.containers:
-            with contextlib.suppress(LabError):  # what is left over goes by label
-                playbooks.run(paths, "substrate/destroy.yml", step)
-        step.update("what is left")
-        cleanup.sweep(paths, client)
-        remove_state(paths)
-        step.result = f"{before}" if existed or before.containers else "there was nothing"
-
-
 def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
-    """The engine; started when the lab has nodes in it, None when there is none and nothing to remove."""
+    """The engine, started when the lab has nodes in it; None when nothing needs to be removed from it."""
     with contextlib.suppress(engine.EngineDownError):
-        return engine.connect()
+        return engine.require()
     if not paths.lab_file.exists():
         remove_state(paths)
         screen.say(f"There is no lab {paths.name}, and no Docker engine answers.")
@@ -67,30 +57,28 @@ def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
     return engine.ensure(paths, screen)
 
 
-def _remove_bake(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None:
-    bake = LabPaths(BAKE_LAB, paths.root)
-    if bake.state.exists() or cleanup.count(bake, client).containers:
-        remove(bake, client, screen)
+def _remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None:
+    """Remove one lab by destroy.yml, and by its label what that does not know or could not remove."""
+    existed = paths.state.exists()
+    with exclusive(paths, "down"), screen.step(f"remove lab {paths.name}") as step:
+        before = cleanup.count(paths, client)
+        if before.containers:
+            with contextlib.suppress(LabError):  # what is left is removed by label
+                playbooks.run(paths, "substrate/destroy.yml", step)
+        step.update("what is left")
+        cleanup.sweep(paths, client)
+        remove_state(paths)
+        step.result = f"{before}" if existed or before.containers else "there was nothing"
 
 
 def _remove_images(client: docker.DockerClient, screen: Screen) -> None:
+    tags = [tag for image in client.images.list() for tag in image.tags if keys.is_of_a_lab(tag)]
     kept: list[str] = []
-    removed = 0
-    for image in client.images.list():
-        for tag in filter(keys.is_of_a_lab, image.tags):
-            try:
-                client.images.remove(tag)
-                removed += 1
-            except docker.errors.APIError:
-                kept.append(tag)
-    screen.say(f"removed {removed} images")
+    for tag in tags:
+        try:
+            client.images.remove(tag)
+        except docker.errors.APIError:
+            kept.append(tag)
+    screen.say(f"removed {len(tags) - len(kept)} images")
     if kept:
         screen.say(f"kept {', '.join(kept)}: other labs use them")
-
-
-def _remove_engine_folder(paths: LabPaths) -> None:
-    if not (paths.base / "engine" / "started.json").exists():
-        shutil.rmtree(paths.base / "engine", ignore_errors=True)
-    (paths.base / "venv.lock").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        paths.base.rmdir()

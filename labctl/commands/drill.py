@@ -1,6 +1,4 @@
-"""drill: breaks the lab on purpose, and shows by a ledger what became of every task."""
-
-from __future__ import annotations
+"""drill: breaks the lab on purpose, and shows in a ledger what happened to every task."""
 
 import json
 import random
@@ -11,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.markup import escape
 
 from labctl.context import Context
 from labctl.drills import catalogue, journals, runner
@@ -21,25 +19,24 @@ from labctl.drills.expectations import judge, judge_control
 from labctl.drills.result import Result
 from labctl.drills.tables import headline, markdown, tables
 from labctl.errors import LabError, UsageError
-from labctl.lab.files import make_private, write_private
+from labctl.lab.files import make_private, shown, write_private
 from labctl.lab.lock import exclusive
-from labctl.paths import ROOT
 
-BEFORE_S = 15  # of the journals that are kept, before the drill
-# What a soak leaves out: its load differs, or one fault takes minutes.
+BEFORE_S = 15  # the kept journals begin so long before the drill
+# A soak leaves out drills whose load differs, or with a fault of minutes.
 NOT_IN_SOAK = ("long-task", "partition-majorities-ring")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user asked for."""
+    """Arguments of the command."""
 
     names: Sequence[str]
     everything: bool = False
     rounds: int = 1
     seed: int | None = None
     profile: str = "lab"
-    soak: int = 0
+    soak: int | None = None
 
 
 def listing(*, as_json: bool, context: Context) -> int:
@@ -49,18 +46,14 @@ def listing(*, as_json: bool, context: Context) -> int:
     if as_json:
         keys = ("name", "breaks", "expects", "control")
         print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
-        return 0
-    table = Table(box=None, pad_edge=False)
-    for title in ("drill", "what it breaks", "expectation (median/worst)"):
-        table.add_column(title, overflow="fold")
-    for name, breaks, expects, _ in rows:
-        table.add_row(name, breaks, expects)
-    context.screen.console.print(table)
+    else:
+        titles = ("drill", "what it breaks", "expectation (median/worst)")
+        context.screen.table([dict(zip(titles, map(escape, row[:3]), strict=True)) for row in rows])
     return 0
 
 
 def command(context: Context, choice: Choice) -> int:
-    """Run what was chosen, one after another; exit status 1 when an expectation does not hold."""
+    """Run the chosen drills one after another; exit status 1 when an expectation failed."""
     chosen = _able(context, _chosen(choice), everything=choice.everything)
     seed = choice.seed if choice.seed is not None else secrets.randbelow(10_000)
     what = chosen[0].name if len(chosen) == 1 else f"{len(chosen)}-drills"
@@ -86,18 +79,24 @@ def command(context: Context, choice: Choice) -> int:
                 failed.append(f"{name}: {error}")
                 document = _keep(folder, results, seed, failed)
             _draw(results[before:], folder / name / "timeline.png")
-    _show(context, folder, results, document)
+    if context.screen.json:
+        print(json.dumps(document, indent=2))
+    elif results:
+        for rows in tables(results):
+            context.screen.say("")
+            context.screen.table(rows, right=rows[0].keys() - {"drill", "by"})
+        context.screen.say(f"seed {seed}; table, pictures and ledgers in {shown(folder)}")
     return 0 if document["ok"] else 1
 
 
 def prove(context: Context, name: str) -> None:
-    """Run one drill as a case of a test; raises LabError when an expectation does not hold."""
+    """Run one drill as a case of a test; raises LabError when an expectation failed."""
     if command(context, Choice((name,), seed=1)):
         raise LabError(f"The drill {name} did not end as expected.")
 
 
 def _chosen(choice: Choice) -> list[Series]:
-    """What is asked for, each with its drills under one load."""
+    """The chosen series: drills under one load each."""
     if choice.soak:
         if choice.names or choice.everything:
             raise UsageError("--soak picks its faults itself; leave out NAME and --all.")
@@ -114,7 +113,7 @@ def _chosen(choice: Choice) -> list[Series]:
 
 
 def _able(context: Context, chosen: list[Series], *, everything: bool) -> list[Series]:
-    """Those that this lab is large enough for; UsageError when one was asked for by name and is not."""
+    """Those that this lab is large enough for; UsageError when it is too small for one given by name."""
     groups = context.substrate.groups()
     able = []
     for series in chosen:
@@ -156,7 +155,7 @@ def _one(context: Context, run: runner.Run) -> Result:
     if not result.ok:
         for check in result.checks:
             if not check.ok:
-                context.screen.fail(f"    not so: {check.what} ({check.seen})")
+                context.screen.fail(f"    failed: {check.what} ({check.seen})")
         journals.keep(context, logged, since)
     return result
 
@@ -169,7 +168,7 @@ def _draw(results: Sequence[Result], target: Path) -> None:
 
 
 def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[str]) -> dict[str, Any]:
-    """Write what is known so far; returns the document of `--json`."""
+    """Write the results so far; returns the document of `--json`."""
     document = {
         "ok": bool(results) and not failed and all(result.ok for result in results),
         "seed": seed,
@@ -179,20 +178,3 @@ def _keep(folder: Path, results: Sequence[Result], seed: int, failed: Sequence[s
     write_private(folder / "report.json", json.dumps(document, indent=2) + "\n")
     write_private(folder / "report.md", markdown(results))
     return document
-
-
-def _show(context: Context, folder: Path, results: Sequence[Result], document: dict[str, Any]) -> None:
-    if context.screen.json:
-        print(json.dumps(document, indent=2))
-        return
-    if not results:
-        return
-    for rows in tables(results):
-        table = Table(box=None, pad_edge=False)
-        for title in rows[0]:
-            table.add_column(title, justify="left" if title in ("drill", "by") else "right")
-        for cells in rows:
-            table.add_row(*cells.values())
-        context.screen.say("")
-        context.screen.console.print(table, soft_wrap=False)
-    context.screen.say(f"seed {document['seed']}; table, pictures and ledgers in {folder.relative_to(ROOT)}")

@@ -1,6 +1,4 @@
-"""up: from nothing, or from anything in between, to a verified lab."""
-
-from __future__ import annotations
+"""up: creates, finishes or updates a lab, and verifies it."""
 
 import time
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ class Summary:
 
 
 def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
-    """Make, configure, verify and show the lab; raises LabError when a step fails."""
+    """Create and configure the lab, verify it (`check`), render a picture (`show`); raises LabError."""
     summary = Summary()
     with exclusive(context.paths, "up"):
         clock = time.monotonic()
@@ -46,9 +44,12 @@ def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
             lap("verify")
             if not suite.ok:
                 count = len(suite.failures)
-                raise LabError(f"The lab is up, but {count} check{'s' * (count != 1)} failed (above).")
+                raise LabError(
+                    f"The lab is up, but {count} check{'s' * (count != 1)} failed (above); ./lab verify"
+                    " repeats them."
+                )
         if show:
-            demo.require_two_hosts(demo.run(context, demo.View()), demo.workers(context))
+            demo.require_two_hosts(context, demo.run(context, demo.View()))
             lap("demo")
     return summary
 
@@ -69,16 +70,16 @@ def command(context: Context, *, check: bool, show: bool) -> int:
 
 
 def _configure(context: Context, hosts: int) -> int:
-    installed = context.substrate.is_installed()
+    """Run site.yml, without the install phase where it was done; returns the number of changed tasks."""
+    substrate, title = context.substrate, "install and configure the nodes"
     arguments = ["--forks", str(max(hosts, 1))]
-    if installed:
+    if substrate.is_installed():
+        title = "configure the nodes"
         arguments += ["--skip-tags", "install"]
-    with context.screen.step(
-        "configure the nodes" if installed else "install and configure the nodes"
-    ) as step:
+    with context.screen.step(title) as step:
         run = playbooks.run(
-            context.paths, "site.yml", step, inventory=context.substrate.inventory, arguments=arguments
+            context.paths, "site.yml", step, inventory=substrate.inventory, arguments=arguments
         )
-        step.result = f"{len(run.recap)} hosts, changed={run.changed}"
-    context.substrate.remember_installed()
+        step.result = run.summary()
+    substrate.remember_installed()
     return run.changed

@@ -1,6 +1,4 @@
-"""verify: every node is what its role promises."""
-
-from __future__ import annotations
+"""verify: checks that every node is as its role promises."""
 
 import json
 from pathlib import Path
@@ -28,9 +26,9 @@ def run(
     reports: Path | None = None,
     name: str = "verify",
 ) -> checks.Suite:
-    """Run tests/nodes against the lab; those that break something on purpose only when asked.
+    """Run tests/nodes against the lab, with `disruptive` also those that break something on purpose.
 
-    `name` is that of the report, where several labs share the folder `reports`.
+    `name`: of the report, where several labs share the folder `reports`.
     """
     lab_context.states(context)
     arguments = ["tests/nodes", f"--ansible-inventory={context.substrate.inventory}"]
@@ -40,7 +38,11 @@ def run(
         arguments += ["-k", select]
     with context.screen.step("verify the nodes") as step:
         suite = checks.run(
-            name, arguments, reports or context.paths.reports, step, environment=environment(context)
+            name,
+            arguments,
+            reports or context.paths.state / "reports",
+            step,
+            environment=environment(context),
         )
     for line in suite.failure_lines():
         context.screen.fail(line)

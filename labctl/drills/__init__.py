@@ -1,1 +1,1 @@
-"""Drills: a fault under load, and a ledger that shows what became of every accepted task."""
+"""Drills: a fault under load, and a ledger that shows what happened to every accepted task."""

@@ -1,6 +1,4 @@
-"""What a drill is: a fault aimed at hosts of the lab under a load, and what must be true afterwards."""
-
-from __future__ import annotations
+"""A drill: a fault at hosts of the lab under a load, and what must be true afterwards."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +8,7 @@ from labctl.drills.targets import Targets
 
 @dataclass(frozen=True)
 class SingleTask:
-    """One unit of a kind of its own, and the seconds that it takes, None where the kind takes none."""
+    """One unit of a special kind, and the seconds that it takes, None where the kind takes none."""
 
     kind: str
     seconds: float | None = None
@@ -20,7 +18,7 @@ class SingleTask:
 class Fault:
     """One fault at known hosts: a playbook of playbooks/drills, a host without power, or a unit to publish.
 
-    `hit`: worker hosts that cannot be expected to go on.
+    `hit`: worker hosts that the fault stops.
     """
 
     what: str
@@ -49,9 +47,9 @@ class Drill:
     """A fault with its expectation.
 
     `duration`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
-    labctl.drills.metrics -> bounds. `interrupts`: a long unit is at work where the fault hits. `dead`: why
-    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stands still.
-    `at_least`: metric -> seconds that it must reach, or the fault was not there. `needs`: group -> hosts.
+    labctl.drills.metrics -> bounds. `interrupts`: the fault hits a host that runs a long unit. `dead`: why
+    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stops.
+    `at_least`: metric -> seconds that show that the fault was there. `needs`: group -> hosts.
     """
 
     name: str
@@ -67,7 +65,7 @@ class Drill:
     needs: Mapping[str, int] = field(default_factory=dict)
 
     def lacks(self, groups: Mapping[str, list[str]]) -> str:
-        """What a lab of these groups lacks for it, "" when nothing."""
+        """What a lab of these groups lacks for the drill, "" when nothing."""
         lacking = [
             f"{least} {name}, not {len(groups[name])}"
             for name, least in self.needs.items()
@@ -76,17 +74,17 @@ class Drill:
         return " and ".join(lacking)
 
     def expectation(self) -> str:
-        """What is checked, in words."""
+        """The expectation in words."""
         words = ["nothing lost"]
         if self.dead:
-            words.append(f"the culprit a dead letter ({self.dead})")
+            words.append(f"the poison task a dead letter ({self.dead})")
         words += [f"{name} <= {limit.median:g}/{limit.worst:g} s" for name, limit in self.limits.items()]
         return ", ".join(words)
 
 
 @dataclass(frozen=True)
 class Series:
-    """What one run is made of: drills one after another, under one load.
+    """The drills of one run, one after another under one load.
 
     The load is of single tasks, published by a gateway, or with `jobs` of jobs that users submit. `breaks`
     and `expects` are for the list of drills, of a series that has a name in it.

@@ -1,6 +1,4 @@
-"""Faults at hosts of the lab: which playbook of playbooks/drills, which hosts, which variables."""
-
-from __future__ import annotations
+"""Faults at hosts of the lab: a playbook of playbooks/drills, its hosts and its variables."""
 
 from collections.abc import Callable
 
@@ -13,12 +11,12 @@ DATABASE = "postgresql.service"
 
 
 def at_leader(fault: Callable[[str, str], Fault]) -> MakeFault:
-    """The fault at the broker that leads; it is given the host's name and the host's part."""
+    """The fault at the leader; `fault` gets the host's name and role."""
     return lambda targets: fault(targets.leader, "leader")
 
 
 def at_follower(fault: Callable[[str, str], Fault]) -> MakeFault:
-    """The fault at a broker that follows."""
+    """The fault at a follower."""
     return lambda targets: fault(targets.follower(), "follower")
 
 
@@ -34,30 +32,21 @@ def power_off(name: str, part: str) -> Fault:
     return Fault(f"power off {name} ({part})", power=name, heals=True)
 
 
-def partition_leader(targets: Targets) -> Fault:
-    return _partition("leader", isolate(targets.brokers, targets.leader))
+def _partition(what: str, blocked: Callable[[Targets], Blocked]) -> MakeFault:
+    def fault(targets: Targets) -> Fault:
+        cut = blocked(targets)
+        links = "; ".join(f"{name} <- {' '.join(others)}" for name, others in sorted(cut.items()))
+        variables = {"drill_blocked": cut}
+        return Fault(f"partition {what}: {links}", "partition.yml", tuple(sorted(cut)), variables, heals=True)
+
+    return fault
 
 
-def partition_random_node(targets: Targets) -> Fault:
-    return _partition("node", isolate(targets.brokers, targets.broker()))
-
-
-def partition_halves(targets: Targets) -> Fault:
-    return _partition("halves", halves(targets.brokers))
-
-
-def partition_random_halves(targets: Targets) -> Fault:
-    return _partition("halves", halves(targets.shuffled()))
-
-
-def partition_majorities_ring(targets: Targets) -> Fault:
-    return _partition("ring", majorities_ring(targets.shuffled()))
-
-
-def _partition(what: str, blocked: Blocked) -> Fault:
-    cut = "; ".join(f"{name} <- {' '.join(others)}" for name, others in sorted(blocked.items()))
-    variables = {"drill_blocked": blocked}
-    return Fault(f"partition {what}: {cut}", "partition.yml", tuple(sorted(blocked)), variables, heals=True)
+partition_leader = _partition("leader", lambda targets: isolate(targets.brokers, targets.leader))
+partition_random_node = _partition("node", lambda targets: isolate(targets.brokers, targets.broker()))
+partition_halves = _partition("halves", lambda targets: halves(targets.brokers))
+partition_random_halves = _partition("halves", lambda targets: halves(targets.shuffled()))
+partition_majorities_ring = _partition("ring", lambda targets: majorities_ring(targets.shuffled()))
 
 
 def slow_network(targets: Targets) -> Fault:
@@ -66,7 +55,7 @@ def slow_network(targets: Targets) -> Fault:
 
 
 def alarm(resource: str) -> MakeFault:
-    """An alarm of "disk" or "memory" at some broker."""
+    """An alarm of "disk" or "memory" at a random broker."""
 
     def fault(targets: Targets) -> Fault:
         name = targets.broker()

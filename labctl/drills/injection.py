@@ -1,7 +1,5 @@
 """Injects faults by the playbooks of playbooks/drills, or through the substrate, and heals them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
@@ -12,11 +10,11 @@ from labctl.errors import LabError
 from labctl.screen import Step
 
 _TIME = re.compile(r"\d+\.\d+")  # the first word of what playbooks/drills/tasks/fault.yml prints
-LIMIT_S = 120  # after which a fault heals itself on its node, if ./lab does not
+LIMIT_S = 120  # after which the node heals the fault itself, when ./lab did not
 
 
 class Injector:
-    """What is broken now. `heal_all` is for the end of a drill, however it came to its end."""
+    """Injects faults and heals them. `heal_all`: for the end of a drill, also after an error."""
 
     def __init__(self, context: Context, step: Step, clock: Callable[[], float]) -> None:
         self._context = context
@@ -25,7 +23,7 @@ class Injector:
         self._open: list[Fault] = []
 
     def inject(self, fault: Fault) -> float:
-        """Break it; returns the time of the fault, in seconds since 1970. Raises LabError."""
+        """Inject a fault; returns its time, in seconds since 1970. Raises LabError."""
         if fault.heals:
             self._open.append(fault)
         if fault.power:
@@ -35,7 +33,7 @@ class Injector:
         return self._play(fault, "inject") if fault.playbook else self._clock()
 
     def heal(self, fault: Fault) -> float:
-        """Mend it; returns the time at which that began."""
+        """Heal a fault; returns the time at which that began."""
         at = self._clock()
         if fault.power:
             self._context.substrate.power_on(fault.power)
@@ -45,13 +43,13 @@ class Injector:
         return at
 
     def heal_all(self) -> list[str]:
-        """Mend all that is broken still; returns a sentence for each thing that could not be mended."""
+        """Heal all faults that are left; returns a sentence for each that could not be healed."""
         failed = []
         for fault in reversed(self._open.copy()):
             try:
                 self.heal(fault)
             except LabError as error:
-                failed.append(f"{fault.what} could not be healed, ./lab up will try: {error}")
+                failed.append(f"{fault.what} could not be healed ({error}); run ./lab up.")
         return failed
 
     def _play(self, fault: Fault, action: str) -> float:

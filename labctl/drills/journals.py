@@ -1,6 +1,4 @@
-"""What the nodes logged around a drill that did not end as expected."""
-
-from __future__ import annotations
+"""The journals of the nodes, from a drill that did not end as expected."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +10,7 @@ from labctl.substrates.base import distinct
 
 
 def keep(context: Context, target: Path, since: float) -> None:
-    """Keep what every node has logged since then (seconds since 1970) as `<target>/<node>.log`."""
+    """Save the journal of every node since this time (seconds since 1970) as `<target>/<node>.log`."""
     target.mkdir(parents=True, exist_ok=True)
     command = ["journalctl", "--no-pager", "--output=short-iso-precise", f"--since=@{since:.0f}"]
 

@@ -1,10 +1,8 @@
 """The arithmetic of a drill's ledger: what was confirmed against what was done."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +13,7 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Published:
-    """A unit as its publisher entered it; times in seconds since 1970, None for what did not happen."""
+    """A unit as its publisher recorded it; times in seconds since 1970, None for what did not happen."""
 
     unit: int
     kind: str
@@ -41,7 +39,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A unit in the dead-letter queue, and why it is there in RabbitMQ's word."""
+    """A unit in the dead-letter queue, with RabbitMQ's reason."""
 
     unit: int
     reason: str
@@ -51,7 +49,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All that is known of a run. `effects` is the attempt that had the unit's effect, by unit."""
+    """The record of a run. `effects`: by unit, the attempt that had the unit's effect."""
 
     published: Mapping[int, Published]
     attempts: Sequence[Attempt]
@@ -74,9 +72,9 @@ class Ledger:
 
 
 def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] = ()) -> Ledger:
-    """A ledger from what `mosaic drill ledger` and `mosaic drill dead` print.
+    """A ledger from the output of `mosaic drill ledger` and `mosaic drill dead`.
 
-    Raises ValueError for a file that is no ledger: a state without an attempt, or a unit attempted twice.
+    Raises ValueError when a state has no attempt, or a unit was attempted twice.
     """
     published: dict[int, Published] = {}
     for entry in document["published"]:
@@ -89,28 +87,22 @@ def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] 
         before = published.get(unit)
         if before is None or state not in ("confirmed", "unknown"):
             raise ValueError(f"unit {unit} is {state} without having been attempted")
-        times = {"confirmed": before.confirmed, "unknown": before.unknown, state: at}
-        published[unit] = Published(unit, before.kind, before.publisher, before.attempted, **times)
-    attempts = [
-        Attempt(
-            **{
-                name: entry[name]
-                for name in ("id", "unit", "number", "host", "pid", "started", "ended", "outcome")
-            }
-        )
-        for entry in document["attempts"]
-    ]
+        changed: dict[str, Any] = {state: at}
+        published[unit] = replace(before, **changed)
+    names = [item.name for item in fields(Attempt)]
+    attempts = [Attempt(**{name: entry[name] for name in names}) for entry in document["attempts"]]
     effects = {int(unit): int(attempt) for unit, attempt in document["effects"].items()}
     return Ledger(published, attempts, effects, [DeadLetter(**letter) for letter in dead])
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What the ledger adds up to. Lists hold units, numbers count them.
+    """The sums of a ledger. Lists hold units, numbers count them.
 
     lost: confirmed, neither executed nor among the dead letters. unexpected: executed, never attempted.
-    recovered: executed although no confirm came. twice: units whose effect not exactly one attempt had.
-    duplicates: attempts that found the effect there already. repeated: attempts beyond a unit's first.
+    recovered: executed although no confirm came. twice: units of which not exactly one attempt, the one that
+    the effect names, is done. duplicates: attempts that found the effect present. repeated: attempts after a
+    unit's first.
     """
 
     attempted: int
@@ -134,6 +126,10 @@ def add_up(ledger: Ledger) -> Totals:
     executed = set(ledger.effects)
     dead = {letter.unit for letter in ledger.dead}
     outcomes = Counter(attempt.outcome for attempt in ledger.attempts)
+    done: defaultdict[int, list[int]] = defaultdict(list)
+    for attempt in ledger.attempts:
+        if attempt.outcome == DONE:
+            done[attempt.unit].append(attempt.id)
     return Totals(
         attempted=len(attempted),
         confirmed=len(confirmed),
@@ -145,15 +141,5 @@ def add_up(ledger: Ledger) -> Totals:
         dead=len(dead),
         lost=sorted(confirmed - executed - dead),
         unexpected=sorted((executed | set(ledger.attempts_of)) - attempted),
-        twice=sorted(_not_once(ledger)),
+        twice=sorted(unit for unit in {*done, *executed} if done[unit] != [ledger.effects.get(unit)]),
     )
-
-
-def _not_once(ledger: Ledger) -> set[int]:
-    """Units of which not exactly one attempt, the one that the effect names, is done."""
-    done: defaultdict[int, list[int]] = defaultdict(list)
-    for attempt in ledger.attempts:
-        if attempt.outcome == DONE:
-            done[attempt.unit].append(attempt.id)
-    units = set(done) | set(ledger.effects)
-    return {unit for unit in units if done[unit] != [ledger.effects.get(unit)]}

@@ -1,6 +1,4 @@
-"""A load: what goes on while a fault hits, and the record of what was accepted and done."""
-
-from __future__ import annotations
+"""A load: the work during a fault, and the record of what was accepted and done."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,12 @@ from labctl.errors import LabError
 
 
 class NotHeldError(LabError):
-    """No task got to work where the fault is to hit."""
+    """No task started where the fault is to hit."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """So far: attempted; confirmed or, without a confirm, unknown; executed as the database says."""
+    """So far: attempted; confirmed or, without a confirm, unknown; executed, as the database shows."""
 
     attempted: int = 0
     confirmed: int = 0
@@ -28,17 +26,19 @@ class Counts:
 
 
 class Load(Protocol):
-    """A running load. As a context manager it ends with the block, whatever happens in it."""
+    """A running load. As a context manager it ends with the block, also after an error."""
 
-    #: Whose leader a fault may hit, and the systemd unit of the workers that execute the load.
+    #: The queue whose leader a fault may hit, and the systemd unit of the workers that execute the load.
     queue: str
     worker_unit: str
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
     @property
     def counts(self) -> Counts:
@@ -48,16 +48,19 @@ class Load(Protocol):
         """The rate and the counts, for the screen."""
 
     def now(self) -> float:
-        """The database's time, by which the ledger's entries go; seconds since 1970."""
+        """The database's time, which the ledger uses too; seconds since 1970."""
 
     def hold(self, host: str) -> Held:
-        """Have a long task at work, on `host` if it can be chosen; raises NotHeldError, LabError."""
+        """Start a long task, on `host` if it can be chosen; raises NotHeldError, LabError."""
 
     def publish(self, single: SingleTask) -> int:
-        """Publish one task of its own; returns its number. Raises LabError."""
+        """Publish one extra task; returns its number. Raises LabError."""
 
     def stop(self) -> float:
-        """Begin nothing more; returns the time. Counting goes on."""
+        """Publish no more; returns the time. Counting continues."""
 
     def read_back(self, file: Path) -> Ledger:
-        """The record of the load, which is kept in `file` too. Raises LabError."""
+        """The record of the load, which is written to `file` too. Raises LabError."""
+
+    def close(self) -> None:
+        """End the load."""

@@ -1,6 +1,4 @@
-"""How long a run stood still: the longest time without a confirm, or without the start of an execution."""
-
-from __future__ import annotations
+"""How long a run stood still: the longest time without a publisher confirm, or without a start of a task."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -39,7 +37,7 @@ class Metrics:
     publish: of the publisher that waited longest. execution: of all hosts together. host: of the worker
     host that stood still longest. first_execution: seconds from the fault to the next start, None without
     one. rerun: seconds from the fault to the next start of the unit that it interrupted. wait: the longest
-    that a confirmed unit waited for its first start.
+    time from a confirm to the unit's first start.
     """
 
     publish: Gap
@@ -50,23 +48,16 @@ class Metrics:
     wait: float
 
     def as_json(self) -> dict[str, Any]:
-        def plain(gap: Gap) -> dict[str, Any]:
-            return {**asdict(gap), "seconds": round(gap.seconds, 3)}
-
-        return {
-            "publish": plain(self.publish),
-            "execution": plain(self.execution),
-            "host": plain(self.host),
-            "first_execution": self.first_execution,
-            "rerun": self.rerun,
-            "wait": round(self.wait, 3),
-        }
+        found = {**asdict(self), "wait": round(self.wait, 3)}
+        for name in ("publish", "execution", "host"):
+            found[name]["seconds"] = round(getattr(self, name).seconds, 3)
+        return found
 
 
 def longest(times: Sequence[float], window: Window, who: str = "") -> Gap:
     """The longest time between two neighbours of `times` that reaches into the window.
 
-    Begin and end of the window bound what has no neighbour there: no event is a gap of the whole window.
+    Without a neighbour, begin and end of the window count: without events the gap is the window.
     """
     inside = sorted(time for time in times if time < window.end)
     before = [time for time in inside if time <= window.begin]
@@ -75,7 +66,7 @@ def longest(times: Sequence[float], window: Window, who: str = "") -> Gap:
 
 
 def measure(ledger: Ledger, window: Window, *, hosts: Iterable[str], held: int | None = None) -> Metrics:
-    """The gaps of one fault. `hosts`: those that should have gone on; `held`: the unit it interrupted."""
+    """The gaps of one fault. `hosts`: those that it should not stop; `held`: the unit that it interrupted."""
     by_publisher: defaultdict[str, list[float]] = defaultdict(list)
     for unit in ledger.confirms:
         by_publisher[unit.publisher].append(unit.confirmed or 0.0)

@@ -1,17 +1,10 @@
-"""A drill as a plot: publish and execution rate over time, the faults, the gaps, one row per host."""
+"""A plot of a drill: publish and execution rate over time, the faults, the gaps, one row per host."""
 
-from __future__ import annotations
-
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from labctl.drills.job_ledger import JobLedger
 from labctl.drills.ledger import LOST
@@ -20,29 +13,21 @@ from labctl.drills.tables import headline
 
 BIN_S = 0.5
 JOBS_BIN_S = 4.0
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # for colour-blind readers too
 LINES = ("#333333", "#009e73", "#cc79a7")
 FAULT, GAP = "#999999", "#b00020"
 
 
 def draw(results: Sequence[Result], file: Path) -> None:
-    """Save a PNG with one column for each result: the same drill by profile."""
-    figure, grid = plt.subplots(
-        2,
-        len(results),
-        figsize=(min(11 * len(results), 20), 6.4),
-        dpi=110,
-        sharex="col",
-        squeeze=False,
-        gridspec_kw={"height_ratios": [3, 2]},
-        layout="constrained",
-    )
+    """Save a PNG with one column for each result: the same drill with each profile."""
+    figure = Figure(figsize=(min(11 * len(results), 20), 6.4), dpi=110, layout="constrained")
+    heights = {"height_ratios": [3, 2]}
+    grid = figure.subplots(2, len(results), sharex="col", squeeze=False, gridspec_kw=heights)
     for column, result in enumerate(results):
         _rates(grid[0][column], result)
         _hosts(grid[1][column], result)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
-    plt.close(figure)
 
 
 def _rates(axes: Axes, result: Result) -> None:
@@ -50,8 +35,15 @@ def _rates(axes: Axes, result: Result) -> None:
     is_jobs = isinstance(result.ledger, JobLedger)
     width = JOBS_BIN_S if is_jobs else BIN_S
     for (label, times), colour in zip(_events(result).items(), LINES, strict=False):
-        edges, rates = _rate(times, begin, end, width)
-        axes.step(edges, rates, where="post", label=label, color=colour, linewidth=1.2)
+        axes.hist(
+            [time - begin for time in times],
+            bins=[index * width for index in range(int((end - begin) / width) + 2)],
+            weights=[1 / width] * len(times),
+            histtype="step",
+            label=label,
+            color=colour,
+            linewidth=1.2,
+        )
     _shade(axes, result)
     top = max(axes.get_ylim()[1], 1.0) * 1.25
     axes.set_ylim(0, top)
@@ -74,7 +66,7 @@ def _rates(axes: Axes, result: Result) -> None:
 
 
 def _events(result: Result) -> dict[str, list[float]]:
-    """Times by what happened then."""
+    """Times of each kind of event."""
     ledger = result.ledger
     if isinstance(ledger, JobLedger):
         return {
@@ -94,7 +86,8 @@ def _title(result: Result) -> str:
     if isinstance(result.ledger, JobLedger):
         return f"{result.name}: {headline(result)} - {verdict}".replace("; ", "\n", 1)
     return (
-        f"{result.name}, {_profile(result.profile)}: {totals.confirmed} confirmed,"
+        f"{result.name}, {'plain Celery' if result.profile == 'stock' else 'this lab'}:"
+        f" {totals.confirmed} confirmed,"
         f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
         f" {totals.dead} dead letters - {verdict}"
     )
@@ -115,7 +108,7 @@ def _hosts(axes: Axes, result: Result) -> None:
     axes.set_ylim(len(hosts) - 0.4, -0.6)
     axes.set_xlim(0, max(result.load.end - begin, 1.0))
     axes.set_xlabel(
-        "seconds of load; a tick is a start, a triangle a start again, a cross one that did not end"
+        "seconds of load; tick: a start, triangle: a repeated start, cross: a start without an end"
     )
 
 
@@ -129,13 +122,3 @@ def _shade(axes: Axes, result: Result) -> None:
         begin = item.window.begin - result.load.begin
         healed = max(item.healed - result.load.begin, begin + 0.15)
         axes.axvspan(begin, healed, color=FAULT, alpha=0.3, linewidth=0)
-
-
-def _rate(times: Sequence[float], begin: float, end: float, width: float) -> tuple[list[float], list[float]]:
-    bins = Counter(int((time - begin) / width) for time in times if begin <= time <= end)
-    count = int((end - begin) / width) + 1
-    return [index * width for index in range(count)], [bins[index] / width for index in range(count)]
-
-
-def _profile(profile: str) -> str:
-    return "plain Celery" if profile == "stock" else "this lab"

@@ -1,10 +1,8 @@
-"""Who is hit: the hosts of the lab as a drill sees them, and a random choice that its seed repeats."""
+"""The hosts of the lab that a drill may hit, and a random choice that its seed repeats."""
 
-from __future__ import annotations
-
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 
 from labctl.errors import UsageError
 
@@ -13,7 +11,7 @@ Blocked = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Held:
-    """A worker's process with a unit that will not end by itself before the fault."""
+    """A process of a worker that runs a unit longer than until the fault."""
 
     unit: int
     host: str
@@ -24,22 +22,24 @@ class Held:
 class Targets:
     """The lab at the moment before a fault, as a load uses it.
 
-    `leader` leads `queue`, the load's, and `worker_unit` of systemd executes the load. `caught` is the task
-    that the fault is to interrupt, if any.
+    `leader`: of the load's `queue`. `worker_unit`: the systemd unit that executes the load. `caught`: the
+    running task that the fault is to interrupt, if any.
     """
 
     groups: Mapping[str, list[str]]
     leader: str
-    random: random.Random = field(repr=False)
+    random: Random = field(repr=False)
     queue: str
     worker_unit: str
     caught: Held | None = None
 
     @property
     def held(self) -> Held:
-        """The unit that was caught; UsageError when there is none."""
+        """The running unit; UsageError when there is none."""
         if self.caught is None:
-            raise UsageError("No unit was caught at work; the lab's workers are too slow for this drill.")
+            raise UsageError(
+                "No unit was running for this fault; the workers are too slow, give the lab more CPU."
+            )
         return self.caught
 
     @property
@@ -51,19 +51,19 @@ class Targets:
         return sorted(self.groups["workers"])
 
     def follower(self) -> str:
-        """Some broker that does not lead; of a single broker, that one."""
+        """A random broker that does not lead; in a lab with one broker, that one."""
         return self.random.choice([name for name in self.brokers if name != self.leader] or self.brokers)
 
     def broker(self) -> str:
-        """Some broker."""
+        """A random broker."""
         return self.random.choice(self.brokers)
 
     def worker(self) -> str:
-        """Some worker host."""
+        """A random worker host."""
         return self.random.choice(self.workers)
 
     def shuffled(self) -> list[str]:
-        """The brokers in some order."""
+        """The brokers in random order."""
         return self.random.sample(self.brokers, len(self.brokers))
 
 

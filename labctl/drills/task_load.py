@@ -1,6 +1,4 @@
-"""A load of single tasks: `mosaic drill load` runs on a gateway, and ends when its stdin does."""
-
-from __future__ import annotations
+"""A load of single tasks: `mosaic drill load` runs on a gateway, and ends when its stdin is closed."""
 
 import contextlib
 import json
@@ -9,21 +7,20 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, cast
 
 from labctl.drills.definition import SingleTask
 from labctl.drills.ledger import Ledger, parse_ledger
-from labctl.drills.load import Counts, NotHeldError
+from labctl.drills.load import Counts, Load, NotHeldError
 from labctl.drills.targets import Held
 from labctl.errors import LabError
 from labctl.programs.remote import output
 from labctl.substrates.base import Substrate
 
 UNIT = "lab-drill-load"
-RATE = 40.0  # tasks a second; hosts that are so many times slower get so many times fewer
+RATE = 40.0  # tasks a second; divided by the hosts' patience
 TASK_S = 0.03
-# Of a profile: the queue, and the systemd unit of the workers.
+# By profile: the queue, and the systemd unit of the workers.
 _QUEUES = {"lab": "mosaic.drill", "stock": "celery"}
 _WORKERS = {"lab": "mosaic-worker@render.service", "stock": "lab-drill-stock.service"}
 START_S = 30.0
@@ -42,13 +39,13 @@ def mosaic(*arguments: str, unit: str = "") -> list[str]:
     return [*words, PROGRAM, *arguments]
 
 
-class TaskLoad:
+class TaskLoad(Load):
     """A running load of tasks of a profile: "lab", or "stock" for plain Celery."""
 
     def __init__(
         self, substrate: Substrate, host: str, *, run: str, profile: str, limit: float, log: Path
     ) -> None:
-        """Start it on `host`; raises LabError when nothing begins in time. `log` keeps what it says."""
+        """Start it on `host`; raises LabError when it does not start in time. `log`: its stderr."""
         self.queue = _QUEUES[profile]
         self.worker_unit = _WORKERS[profile]
         self._substrate = substrate
@@ -58,7 +55,7 @@ class TaskLoad:
         self._rate = RATE / self._patience
         self._counts = Counts()
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
-        # Of a drill that was killed.
+        # One of a drill that was killed.
         output(substrate, host, ["systemctl", "stop", f"{UNIT}.service"], must_pass=False)
         self._log = log.open("w", encoding="utf-8")
         self._path = log
@@ -73,54 +70,40 @@ class TaskLoad:
             text=True,
             start_new_session=True,  # Ctrl-C is for ./lab, which ends the load when it has healed the lab
         )
+        self._stdin = cast("IO[str]", self._process.stdin)
         threading.Thread(target=self._read, name="load", daemon=True).start()
         started = self._wait("started", START_S)
         self._offset = float(started["at"]) - time.time()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def counts(self) -> Counts:
-        """Counts of the last half second."""
         return self._counts
 
     def progress(self) -> str:
-        """The rate and the counts, for the screen."""
         counts = self._counts
         words = f"{self._rate:g}/s, {counts.confirmed} confirmed, {counts.executed} executed"
         return words + (f", {counts.unknown} unknown" if counts.unknown else "")
 
     def now(self) -> float:
-        """The database's time, by which the ledger's entries go."""
         return time.time() + self._offset
 
     def hold(self, host: str) -> Held:
-        """Have a long unit at work on `host`; raises NotHeldError when none gets there, and LabError."""
-        self._send(
-            {"hold": host, "seconds": HELD_S * self._patience, "wait": START_OF_UNIT_S * self._patience}
-        )
+        patience = self._patience
+        self._send({"hold": host, "seconds": HELD_S * patience, "wait": START_OF_UNIT_S * patience})
         event = self._wait("held", HOLD_S, failed="not held")
         return Held(int(event["unit"]), str(event["host"]), int(event["pid"]))
 
     def publish(self, single: SingleTask) -> int:
-        """Publish one unit; returns its number."""
         seconds = {} if single.seconds is None else {"seconds": single.seconds}
         self._send({"publish": single.kind, **seconds})
         return int(self._wait("published", PUBLISH_S)["unit"])
 
     def stop(self) -> float:
-        """Publish no more; returns the time. Counting goes on."""
         self._send({"stop": True})
         return self.now()
 
     def read_back(self, file: Path) -> Ledger:
-        """What was published and what was done; the run's dead letters are taken out of their queue."""
+        """What was published and done; takes the run's dead letters out of their queue."""
         dead, document = (
             json.loads(output(self._substrate, self._host, mosaic("drill", what, self._run)))
             for what in ("dead", "ledger")
@@ -129,10 +112,8 @@ class TaskLoad:
         return parse_ledger(document, dead)
 
     def close(self) -> None:
-        """End the process."""
-        if self._process.stdin and not self._process.stdin.closed:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        with contextlib.suppress(OSError):
+            self._stdin.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -154,9 +135,8 @@ class TaskLoad:
 
     def _send(self, command: dict[str, Any]) -> None:
         try:
-            assert self._process.stdin is not None  # noqa: S101 - it was made with a pipe
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps(command) + "\n")
+            self._stdin.flush()
         except OSError as error:
             raise self._gone() from error
 
@@ -167,19 +147,19 @@ class TaskLoad:
             try:
                 event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise LabError(f"The load has not {name} within {seconds:.0f} s; see {self._path}.") from None
+                raise LabError(
+                    f"The load has not reached {name!r} within {seconds:.0f} s; see {self._path}."
+                ) from None
             if event["event"] == "ended":
                 raise self._gone()
             if event["event"] == failed:
                 raise NotHeldError(
-                    f"No unit got to work on {event['host']} in time; ./lab logs {event['host']} tells what"
-                    " its worker does."
+                    f"No unit started on {event['host']} in time; ./lab logs {event['host']} shows what its"
+                    " worker does."
                 )
             if event["event"] == name:
                 return event
 
     def _gone(self) -> LabError:
-        words = [line for line in self._path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return LabError(
-            f"The load ended by itself: {words[-1] if words else 'without a word'}; see {self._path}."
-        )
+        lines = self._path.read_text(encoding="utf-8").strip().splitlines() or ["it printed nothing"]
+        return LabError(f"The load ended by itself: {lines[-1]}; see {self._path}.")

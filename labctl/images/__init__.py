@@ -1,1 +1,1 @@
-"""The images that nodes start from, and the keys that say when one must be made anew."""
+"""The images that nodes start from, and their keys, which show when one must be built again."""

@@ -1,7 +1,5 @@
 """The images of nodes: the node image, and that of each kind with its install phase done (the bake)."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -29,6 +27,8 @@ from labctl.topology.model import Topology, groups_of
 BAKE_LAB = "warren-bake"
 # They are installed in one run: the application's wheel is built once for all of them.
 _WITH_APPLICATION = frozenset({"gateways", "workers"})
+# Programs that scripts of images/ run, and their Debian packages.
+_PACKAGES = {"mmdebstrap": ("mmdebstrap", "debian-archive-keyring"), "qemu-img": ("qemu-utils",)}
 
 
 def exists(client: docker.DockerClient, name: str) -> bool:
@@ -40,49 +40,52 @@ def exists(client: docker.DockerClient, name: str) -> bool:
     return True
 
 
+def build(script: str, arguments: Iterable[str], title: str, screen: Screen, *needed: str) -> None:
+    """Run a script of images/ with the programs that it needs. Raises UsageError."""
+    missing = [name for program in needed if shutil.which(program) is None for name in _PACKAGES[program]]
+    if missing and root.is_debian_like():
+        root.apt_install(missing, screen)
+    with screen.step(title) as step:
+        done = process.follow([str(ROOT / "images" / script), *arguments], step)
+        if not done.ok:
+            cause = f"images/{script} failed; correct the cause"
+            if registry_unreachable(done.ending()):
+                cause = "a package registry could not be reached; check network and proxy"
+            raise UsageError(f"Cannot {title}: {cause}, then run the command again.\n{done.ending()}")
+        step.result = done.lines[-1] if done.lines else ""
+
+
+def ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
+    """Build the image that every other one begins with, unless it exists."""
+    name = keys.node_image()
+    if not exists(client, name):
+        needed = () if os.environ.get("LAB_BASE_IMAGE") else ("mmdebstrap",)
+        build("build-node-image", [name], "make the node image", screen, *needed)
+        _forget_older("warren-node", name, client)
+
+
 def ensure(
     paths: LabPaths, declared: Topology, kinds: Iterable[str], client: docker.DockerClient, screen: Screen
 ) -> None:
-    """See that the images of these kinds exist; where one is missing, all missing ones are made together."""
+    """Build the images of these kinds unless they exist; when one is missing, all missing ones are built."""
     if all(exists(client, keys.image(kind)) for kind in kinds):
         return
     bake = LabPaths(BAKE_LAB, paths.root)
     with exclusive(bake, "bake", wait=True):
         missing = [kind for kind in declared.kinds if not exists(client, keys.image(kind))]
         if missing:
-            _ensure_node_image(client, screen)
+            ensure_node_image(client, screen)
             _bake(bake, declared, missing, client, screen)
         remove_state(bake)
-
-
-def _ensure_node_image(client: docker.DockerClient, screen: Screen) -> None:
-    name = keys.node_image()
-    if exists(client, name):
-        return
-    if not os.environ.get("LAB_BASE_IMAGE") and shutil.which("mmdebstrap") is None and root.is_debian_like():
-        root.apt_install(["mmdebstrap", "debian-archive-keyring"], screen)
-    with screen.step("make the node image") as step:
-        done = process.follow([str(ROOT / "images" / "build-node-image"), name], step)
-        if not done.ok:
-            words = done.ending()
-            if registry_unreachable(words):
-                raise UsageError(
-                    "A package registry could not be reached while the node image was made on this"
-                    " machine; check"
-                    f" network and proxy, then run ./lab up again: it continues.\n{words}"
-                )
-            raise UsageError(f"The node image could not be made:\n{words}")
-        step.result = name
-    _forget_older("warren-node", name, client)
 
 
 def _bake(
     bake: LabPaths, declared: Topology, kinds: list[str], client: docker.DockerClient, screen: Screen
 ) -> None:
-    """Install each of these kinds on one node of a lab of its own, and keep those nodes as images.
+    """Install each of these kinds on one node of a lab of its own, and commit those nodes as images.
 
-    That lab has a node of every kind, since roles look at other groups; where a kind's image exists, its
-    node starts from that.
+    That lab has a node of every kind, since roles read the variables of other groups; where a kind's image
+    exists, its node starts from that.
     """
     wanted = {kind: keys.image(kind) for kind in declared.kinds}
     variables = {
@@ -93,14 +96,10 @@ def _bake(
     _drop_other_bake(bake, wanted, client)
     state.write(bake, network.settle(bake, declared, client))
 
-    def play(playbook: str, step: Step, *arguments: str) -> None:
+    def play(name: str, step: Step, *arguments: str) -> None:
+        environment = {"LAB_BAKE": "1"}
         playbooks.run(
-            bake,
-            playbook,
-            step,
-            arguments=arguments,
-            variables=variables,
-            extra_environment={"LAB_BAKE": "1"},
+            bake, name, step, arguments=arguments, variables=variables, extra_environment=environment
         )
 
     def install(batch: list[str]) -> None:
@@ -110,28 +109,23 @@ def _bake(
 
     with screen.step("make the nodes of the images") as step:
         play("substrate/create.yml", step)
-    side_by_side.run([partial(install, batch) for batch in _batches(kinds)])
+    together = [kind for kind in kinds if not _WITH_APPLICATION.isdisjoint(groups_of(kind))]
+    batches = [together] if together else []  # the longest first
+    batches += [[kind] for kind in kinds if kind not in together]
+    side_by_side.run([partial(install, batch) for batch in batches])
     with screen.step("keep the nodes as images") as step:
         play("substrate/commit.yml", step)
         play("substrate/destroy.yml", step)
         step.result = ", ".join(wanted[kind] for kind in kinds)
     lost = [name for name in wanted.values() if not exists(client, name)]
     if lost:
-        raise LabError(
-            f"The bake ended without {', '.join(lost)}; run ./lab up again, it makes what is missing."
-        )
+        raise LabError(f"The bake ended without {', '.join(lost)}; run ./lab up again, which builds them.")
     for kind in kinds:
         _forget_older(f"warren-{kind}", wanted[kind], client)
 
 
-def _batches(kinds: list[str]) -> list[list[str]]:
-    """What can be installed side by side, the longest first."""
-    together = [kind for kind in kinds if not _WITH_APPLICATION.isdisjoint(groups_of(kind))]
-    return [*([together] if together else []), *([kind] for kind in kinds if kind not in together)]
-
-
 def _drop_other_bake(bake: LabPaths, wanted: dict[str, str], client: docker.DockerClient) -> None:
-    """An interrupted bake is continued, unless the recipe has changed: its nodes may hold what is gone."""
+    """Remove the nodes of an interrupted bake, unless its recipes are the present ones."""
     note, text = bake.state / "wanted.json", json.dumps(wanted, sort_keys=True)
     if not note.exists() or note.read_text(encoding="utf-8") != text:
         cleanup.sweep(bake, client)

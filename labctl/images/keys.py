@@ -1,13 +1,11 @@
-"""Keys of images: equal keys mean equal contents, so an image is made only when its recipe changed."""
-
-from __future__ import annotations
+"""Keys of images: equal keys mean equal contents, so an image is built only when its recipe changed."""
 
 import hashlib
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,47 +19,45 @@ from labctl.topology import model as topology
 
 KEY_LENGTH = 12
 _FILE_NAME = re.compile(r"[\w@.-]+(?:/[\w@.-]+)*")
-# As mosaic_sources and mosaic_requirements of playbooks/group_vars name them.
+# The same as mosaic_sources and mosaic_requirements in playbooks/group_vars.
 APP_SOURCES = ("celery_durable", "app")
 APP_REQUIREMENTS = "app/requirements.txt"
 
 
 class _Loader(yaml.CSafeLoader):
-    """Takes what is behind a tag of Ansible's, as !vault and !unsafe, as text."""
+    """Reads a value with a tag of Ansible, such as !vault or !unsafe, as text."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, tag, node: yaml.serialize(node))  # noqa: ARG005
 
 
 @cache
-def base_key() -> str:
-    """Key of the node image: its recipe and what it takes over from this machine."""
+def recipe_key(script: str, *arguments: str) -> str:
+    """Key of what a script of images/ builds: its recipe, and the settings copied from this machine."""
     done = subprocess.run(
-        [str(ROOT / "images" / "build-node-image"), "--key"],
+        [str(ROOT / "images" / script), "--key", *arguments],
         check=False,
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
     if done.returncode != 0:
-        raise UsageError(
-            f"images/build-node-image --key failed: {done.stderr.strip()}; restore images/ from git."
-        )
+        raise UsageError(f"images/{script} --key failed: {done.stderr.strip()}; restore images/ from git.")
     return done.stdout.strip()
 
 
 def node_image() -> str:
-    """Name of the image that every other one begins with."""
-    return f"warren-node:{base_key()}"
+    """Name of the image on which every other one is built."""
+    return f"warren-node:{recipe_key('build-node-image')}"
 
 
 def image(kind: str) -> str:
-    """Name of the image of a kind of node, which holds its install phase."""
+    """Name of the image of a kind of node, with its install phase done."""
     return f"warren-{kind}:{key(kind)}"
 
 
 def is_of_a_lab(tag: str) -> bool:
-    """True when an image of this name is one that labs make."""
+    """True when an image of this name is one that ./lab builds."""
     prefix, _, rest = tag.rpartition(":")[0].partition("-")
     known = {*topology.GROUPS, "node", "vagrant"}
     return prefix == "warren" and known.issuperset(topology.groups_of(rest))
@@ -75,7 +71,7 @@ def key(kind: str, root: Path = ROOT, base: str = "") -> str:
     if "mosaic" in roles:
         parts = [f"{source}/{part}" for source in APP_SOURCES for part in ("pyproject.toml", "src/**/*")]
         files.update(_files(root, [APP_REQUIREMENTS, *parts]))
-    digest = hashlib.sha256((base or base_key()).encode())
+    digest = hashlib.sha256((base or recipe_key("build-node-image")).encode())
     digest.update(json.dumps(variables, sort_keys=True, default=str).encode())
     for file in sorted(files):
         content = file.read_bytes()
@@ -86,8 +82,8 @@ def key(kind: str, root: Path = ROOT, base: str = "") -> str:
 def install_reads(roles: list[str], root: Path = ROOT) -> tuple[set[Path], dict[str, dict[str, Any]]]:
     """Files and variables, {name: {file that sets it: value}}, that the install phase of these roles reads.
 
-    It is what tasks/install*.yml name, and what is named there in turn. A name counts wherever it occurs, so
-    rather too much is found than too little; only a name that is put together at run time is missed.
+    They are those that tasks/install*.yml name, and those named there in turn. A name counts wherever it
+    occurs, so the result may be too large; it lacks only a name that is composed at run time.
     """
     names = {
         file: _names(part, file.relative_to(folder))
@@ -116,7 +112,7 @@ def install_reads(roles: list[str], root: Path = ROOT) -> tuple[set[Path], dict[
 
 
 def _names(part: str, file: Path) -> set[str]:
-    """Words by which tasks name a file of that part of a role; a folder stands for all that is in it."""
+    """Words by which tasks name a file of that part of a role; a folder means everything in it."""
     folders = {folder.as_posix() for folder in file.parents if folder.name}
     return folders | {file.as_posix(), f"{part}/{file.as_posix()}"}
 
@@ -127,7 +123,7 @@ def _declared(roles: list[str], root: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in _files(root, [f"{folder}/**/*" for folder in ["playbooks/group_vars", *folders]]):
         content = _load(file)
-        for name, value in content.items() if isinstance(content, dict) else ():  # not one that is encrypted
+        for name, value in content.items() if isinstance(content, dict) else ():  # an encrypted file is text
             found.setdefault(name, {})[file.relative_to(root).as_posix()] = value
     return found
 
@@ -140,58 +136,17 @@ def _text(value: Any) -> str:
 
 
 def roles_of(group: str, root: Path = ROOT) -> list[str]:
-    """Roles that playbooks/site.yml applies to a group, with the roles they depend on, sorted."""
+    """Roles that playbooks/site.yml applies to a group, sorted; no role has dependencies."""
     found: set[str] = set()
-    waiting = [
-        name
-        for play in _plays(root / "playbooks" / "site.yml")
-        if _targets(play, group)
-        for name in _roles(play)
-    ]
-    while waiting:
-        role = waiting.pop()
-        if role not in found:
-            found.add(role)
-            waiting += _dependencies(root / "roles" / role / "meta" / "main.yml")
+    for play in _load(root / "playbooks" / "site.yml"):
+        if {group, "all"} & set(play.get("hosts", "").split(":")):
+            found.update(play["roles"])
     return sorted(found)
-
-
-def _plays(playbook: Path) -> Iterator[dict[str, Any]]:
-    for entry in _load(playbook) or []:
-        imported = entry.get("ansible.builtin.import_playbook") or entry.get("import_playbook")
-        if imported:
-            yield from _plays(playbook.parent / imported)
-        else:
-            yield entry
-
-
-def _targets(play: dict[str, Any], group: str) -> bool:
-    hosts = play.get("hosts", [])
-    patterns = hosts if isinstance(hosts, list) else str(hosts).replace(",", ":").split(":")
-    return group in patterns or "all" in patterns
-
-
-def _roles(play: dict[str, Any]) -> Iterator[str]:
-    for role in play.get("roles", []):
-        yield role if isinstance(role, str) else role.get("role") or role["name"]
-    for section in ("pre_tasks", "tasks", "post_tasks"):
-        for task in play.get(section, []):
-            for word in ("import_role", "include_role"):
-                called = task.get(f"ansible.builtin.{word}") or task.get(word)
-                if called and "tasks_from" not in called:
-                    yield called["name"]
-
-
-def _dependencies(meta: Path) -> list[str]:
-    if not meta.exists():
-        return []
-    listed = (_load(meta) or {}).get("dependencies") or []
-    return [entry if isinstance(entry, str) else entry.get("role") or entry["name"] for entry in listed]
 
 
 def _load(file: Path) -> Any:
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
+        return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a subclass of a safe loader
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{file} cannot be read ({error}); restore it, for example from git.") from error
 
@@ -202,7 +157,7 @@ def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def main() -> None:
-    """Print, as JSON, which images belong to the present recipes: {"node": name, <kind>: name, ...}."""
+    """Print the images of the present recipes as JSON: {"node": name, <kind>: name, ...}."""
     try:
         kinds = declared_topology(lab_paths()).kinds
         images = {"node": node_image()} | {kind: image(kind) for kind in kinds}

@@ -1,1 +1,1 @@
-"""What a lab keeps between commands, and the inventory that follows from it."""
+"""What a lab keeps between commands, and its inventory."""

@@ -1,17 +1,15 @@
-"""Files that belong to one lab, which nobody but its owner may read."""
-
-from __future__ import annotations
+"""Files of one lab, which only their owner may read."""
 
 import contextlib
 import os
 import shutil
 from pathlib import Path
 
-from labctl.paths import LabPaths
+from labctl.paths import ROOT, LabPaths
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only its owner may enter."""
+    """Create a folder that only its owner may enter."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -22,6 +20,11 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     temporary.replace(path)
+
+
+def shown(path: Path) -> str:
+    """A path for a message: relative to the project when it is inside it."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def remove_state(paths: LabPaths) -> None:

@@ -1,12 +1,9 @@
-"""One change at a time for each lab, by a lock that ends with its holder."""
-
-from __future__ import annotations
+"""One change at a time for each lab, by a lock that ends with the process that holds it."""
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 from labctl.errors import UsageError
 from labctl.lab.files import make_private, remove_state
@@ -15,33 +12,21 @@ from labctl.paths import LabPaths
 
 @contextmanager
 def exclusive(paths: LabPaths, what: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lab's lock; raises UsageError when another command holds it, unless told to wait."""
+    """Hold the lab's lock; raises UsageError when another command holds it, unless `wait` is set."""
     descriptor = _acquire(paths, wait=wait)
     try:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {what}\n".encode(), 0)
-        _forget_unfinished_secrets(paths)
+        # A password lookup of Ansible that was killed leaves its lock, which stops every later run, and an
+        # empty file, which counts as a password.
+        for file in paths.secrets.iterdir() if paths.secrets.is_dir() else ():
+            if file.suffix == ".ansible_lockfile" or file.stat().st_size == 0:
+                file.unlink(missing_ok=True)
         yield
     finally:
-        _forget_if_nothing_was_made(paths)
+        if paths.state.is_dir() and [file.name for file in paths.state.iterdir()] == ["lock"]:
+            remove_state(paths)  # a command that was refused leaves no folder behind
         os.close(descriptor)
-
-
-def _forget_unfinished_secrets(paths: LabPaths) -> None:
-    """Remove what a killed password lookup of Ansible leaves: its lock, which would stop every later run, and
-    a file without a password, which would pass for one.
-    """
-    if not paths.secrets.is_dir():
-        return
-    for file in paths.secrets.iterdir():
-        if file.suffix == ".ansible_lockfile" or file.stat().st_size == 0:
-            file.unlink(missing_ok=True)
-
-
-def _forget_if_nothing_was_made(paths: LabPaths) -> None:
-    """A command that was refused leaves no folder behind."""
-    if paths.state.is_dir() and [file.name for file in paths.state.iterdir()] == ["lock"]:
-        remove_state(paths)
 
 
 def _acquire(paths: LabPaths, *, wait: bool) -> int:
@@ -59,13 +44,7 @@ def _acquire(paths: LabPaths, *, wait: bool) -> int:
             raise UsageError(
                 f"{by} is at work on lab {paths.name}; wait until it is done, then try again."
             ) from None
-        if _is_current(descriptor, file):
-            return descriptor
-        os.close(descriptor)  # `down` removed it with the lab while this command waited
-
-
-def _is_current(descriptor: int, file: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), file.stat())
-    except FileNotFoundError:
-        return False
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        os.close(descriptor)  # `down` removed the file with the lab while this command waited

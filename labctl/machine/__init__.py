@@ -1,1 +1,1 @@
-"""This machine: what a lab needs of it, and how it gets it."""
+"""This machine: what a lab needs on it, and how that is installed."""

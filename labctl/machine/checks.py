@@ -1,8 +1,6 @@
-"""Checks of this machine before a lab is made: memory, disk, ports, inotify."""
+"""Checks of this machine before a lab is created: memory, disk, ports, inotify."""
 
-from __future__ import annotations
-
-import os
+import contextlib
 import shutil
 import socket
 from collections.abc import Iterable
@@ -14,7 +12,7 @@ from labctl.paths import LabPaths
 from labctl.screen import Screen
 
 DISK_COLD_GB = 6.0  # node image, group images, .venv and caches
-DISK_WARM_GB = 1.0  # logs, databases and queues of nodes made from finished images
+DISK_WARM_GB = 1.0  # logs, databases and queues of nodes from finished images
 INSTANCES_PER_NODE = 8  # measured: systemd holds 5; the rest is for units that watch paths, and for logins
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 MEMORY_SHARE = 0.5  # measured: the nodes of an idle lab use a third of their limits
@@ -45,19 +43,18 @@ def memory(limits_mb: int) -> None:
 
 
 def available_memory_mb() -> int | None:
-    """Memory that new programs can get, None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return int(values["MemAvailable"].split()[0]) // 1024 if "MemAvailable" in values else None
+    """Memory that new programs can get, None where the system does not report it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) // 1024
+    return None
 
 
 def inotify(nodes: int, screen: Screen) -> None:
-    """See that the kernel allows enough inotify instances: the nodes share them with this machine.
+    """Raise the kernel's limit of inotify instances where it is too low for nodes and machine together.
 
-    Raised at run time as root, else UsageError with the command.
+    Raises UsageError with the command where this user cannot become root.
     """
     try:
         limit = int(INOTIFY.read_text(encoding="ascii"))
@@ -66,26 +63,22 @@ def inotify(nodes: int, screen: Screen) -> None:
     wanted = max(128, nodes * INSTANCES_PER_NODE + 64)
     if limit >= wanted:
         return
-    command = ["sysctl", "-q", "-w", f"fs.inotify.max_user_instances={wanted}"]
-    if os.geteuid() == 0 or root.prefix() is not None:
-        done = root.run(["sh", "-c", f"echo {wanted} > {INOTIFY}"])
-        if done.returncode == 0:
-            screen.say(f"raised fs.inotify.max_user_instances from {limit} to {wanted}, until the next boot")
-            return
+    if root.prefix() is not None and root.run(["sh", "-c", f"echo {wanted} > {INOTIFY}"]).returncode == 0:
+        screen.say(f"raised fs.inotify.max_user_instances from {limit} to {wanted}, until the next boot")
+        return
     raise UsageError(
-        f"fs.inotify.max_user_instances is {limit}, too few for {nodes} systemd nodes; run"
-        f" `{' '.join(command)}` as root, then ./lab up again."
+        f"fs.inotify.max_user_instances is {limit}, too few for {nodes} systemd nodes; run `sysctl -q -w"
+        f" fs.inotify.max_user_instances={wanted}` as root, then ./lab up again."
     )
 
 
-def ports(wanted: Iterable[tuple[str, int]], lab_name: str) -> None:
+def ports(wanted: Iterable[tuple[str, int]]) -> None:
     """Raise UsageError for the first port of 127.0.0.1 in [(node name, port)] that another program holds."""
     for node, port in wanted:
         if not port_is_free(port):
             raise UsageError(
-                f"Port {port} of 127.0.0.1, where {node} is to be published, is taken; stop what holds it (ss"
-                f" -ltnp 'sport = :{port}') or change `publish` in inventories/topology.yml, then run ./lab"
-                f" up again (lab {lab_name})."
+                f"Port {port} of 127.0.0.1, where {node} is to be published, is taken; stop the program that"
+                f" holds it (ss -ltnp 'sport = :{port}') or change `publish` in inventories/topology.yml."
             )
 
 

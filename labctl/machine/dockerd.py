@@ -1,16 +1,13 @@
 """Docker engine without an init system: dockerd as a process of its own, with a pid file and a log."""
 
-from __future__ import annotations
-
 import contextlib
-import json
 import subprocess
 import time
 from pathlib import Path
 
 import docker
 
-from labctl.lab.files import make_private, write_private
+from labctl.lab.files import make_private
 from labctl.machine import root
 from labctl.paths import LabPaths
 
@@ -22,7 +19,8 @@ def log_file(paths: LabPaths) -> Path:
     return paths.base / "engine" / "dockerd.log"
 
 
-def _record(paths: LabPaths) -> Path:
+def started_file(paths: LabPaths) -> Path:
+    """Exists while an engine runs that ./lab started."""
     return paths.base / "engine" / "started.json"
 
 
@@ -34,50 +32,49 @@ def is_running() -> bool:
 def start(paths: LabPaths) -> subprocess.Popen[bytes]:
     """Start dockerd so that it outlives this command; the caller waits until it answers.
 
-    An engine that was killed hard leaves pid files behind; with the number taken by another process it would
-    refuse to start.
+    An engine that was killed leaves pid files behind. When another process has such a number, a new engine
+    refuses to start.
     """
     make_private(log_file(paths).parent)
     for file, program in ((PID_FILE, "dockerd"), (CONTAINERD_PID_FILE, "containerd")):
         _remove_stale(file, program)
-    words = root.prefix() or ()
     with log_file(paths).open("ab") as log:
         process = subprocess.Popen(
-            [*words, "dockerd", f"--pidfile={PID_FILE}"],
+            [*(root.prefix() or ()), "dockerd", f"--pidfile={PID_FILE}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd="/",
         )
-    write_private(_record(paths), json.dumps({"pid_file": str(PID_FILE), "at": time.time()}) + "\n")
+    started_file(paths).touch()
     return process
 
 
-def last_words(paths: LabPaths) -> str:
-    """The engine's own reason for stopping, from its log."""
-    try:
+def last_error(paths: LabPaths) -> str:
+    """Why the engine stopped, from its log."""
+    with contextlib.suppress(OSError):
         lines = log_file(paths).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return "it left no log"
-    said = [line for line in lines if "level=error" in line or "level=fatal" in line or "failed" in line]
-    return (said or lines or ["it left no log"])[-1].strip()[:400]
+        errors = [
+            line for line in lines if "level=error" in line or "level=fatal" in line or "failed" in line
+        ]
+        return (errors or lines or ["it left no log"])[-1].strip()[:400]
+    return "it left no log"
 
 
 def stop_if_ours(paths: LabPaths, client: docker.DockerClient) -> bool:
     """Stop the engine when ./lab started it and no container runs in it; True when it was stopped."""
-    if not _record(paths).exists() or client.containers.list():
+    if not started_file(paths).exists() or client.containers.list():
         return False
     client.close()
+    started_file(paths).unlink()
     pid = _pid(PID_FILE)
     if pid is None or _program(pid) != "dockerd":
-        _record(paths).unlink()
         return False
     root.run(["kill", "-TERM", str(pid)])
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and _program(pid) == "dockerd":
         time.sleep(0.2)
-    _record(paths).unlink()
     return True
 
 

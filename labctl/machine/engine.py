@@ -1,10 +1,7 @@
-"""The Docker engine of this machine: reached, or installed and started by whatever the machine has."""
-
-from __future__ import annotations
+"""The Docker engine of this machine: used when it answers, else installed and started."""
 
 import contextlib
 import getpass
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +11,7 @@ from pathlib import Path
 import docker
 import docker.errors
 import requests
+from docker.context import ContextAPI
 
 from labctl.errors import UsageError
 from labctl.machine import dockerd, root
@@ -24,67 +22,81 @@ START_TIMEOUT_S = 30.0
 _ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-class EngineDownError(Exception):
-    """No engine answers; the text says why. `denied` is set when one does, but not to this user."""
-
-    def __init__(self, reason: str, *, denied: bool = False) -> None:
-        super().__init__(reason)
-        self.denied = denied
+class EngineDownError(UsageError):
+    """No engine answers."""
 
 
-def connect() -> docker.DockerClient:
-    """A client of an engine that answers; raises EngineDownError."""
-    _use_cli_context()
+def require() -> docker.DockerClient:
+    """A client of an engine that answers; raises EngineDownError, or UsageError when it refuses this user."""
+    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
+        _use_cli_context()
     try:
         client = docker.from_env(timeout=120)
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         # A socket that an engine left behind refuses other users just like a live one.
-        denied = "Permission denied" in str(error) and dockerd.is_running()
-        raise EngineDownError(str(error), denied=denied) from error
-    return client
-
-
-def require() -> docker.DockerClient:
-    """A client for commands that prepare nothing; raises UsageError where no engine answers."""
-    try:
-        return connect()
-    except EngineDownError as error:
-        if error.denied:
-            raise UsageError(_denied()) from error
-        raise UsageError(
+        if "Permission denied" in str(error) and dockerd.is_running():
+            user = getpass.getuser()
+            raise UsageError(
+                f"The Docker engine runs, but user {user} may not use it; run `sudo usermod -aG docker"
+                f" {user}` and log in again, then run ./lab again."
+            ) from error
+        raise EngineDownError(
             "No Docker engine answers; run ./lab up, which starts it, or start it yourself (systemctl start"
             " docker)."
         ) from error
+    return client
 
 
 def ensure(paths: LabPaths, screen: Screen) -> docker.DockerClient:
     """A client of an engine that answers, after installing and starting it where needed and allowed."""
-    _see_admin_programs()
+    # dockerd, iptables and sysctl are in folders that the PATH of a user may lack.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{_ADMIN_PATH}"
     try:
-        client = connect()
+        client = require()
     except EngineDownError as error:
-        client = _bring_up(paths, screen, error)
-    if shutil.which("docker") is None:  # split off from docker.io since Debian 13
+        address = os.environ.get("DOCKER_HOST", "")
+        if address and not address.endswith("/docker.sock"):
+            raise UsageError(
+                f"No Docker engine answers at DOCKER_HOST={address}; start it, or unset DOCKER_HOST to use"
+                " this machine's own."
+            ) from error
+        client = _install_and_start(paths, screen)
+    if shutil.which("docker") is None:  # a package of its own since Debian 13
         _install(["docker-cli"], "The docker command line program", screen)
     return client
 
 
-def _bring_up(paths: LabPaths, screen: Screen, error: EngineDownError) -> docker.DockerClient:
-    if error.denied:
-        raise UsageError(_denied()) from error
-    address = os.environ.get("DOCKER_HOST", "")
-    if address and not address.endswith("/docker.sock"):
-        raise UsageError(
-            f"No Docker engine answers at DOCKER_HOST={address}; start it, or unset DOCKER_HOST to use this"
-            " machine's own."
-        ) from error
+def _install_and_start(paths: LabPaths, screen: Screen) -> docker.DockerClient:
     if shutil.which("dockerd") is None:
         _install(["docker.io"], "A Docker engine", screen)
         client = _answer_within(3.0)
         if client is not None:
             return client
-    return _start(paths, screen)
+    services = _service_commands()
+    if root.prefix() is None:
+        command = " ".join(services[0][1]) if services else "dockerd"
+        raise UsageError(
+            f"The Docker engine is not running and starting it needs root: run `{command}` as root, then"
+            " ./lab up again."
+        )
+    with screen.step("start the Docker engine") as step:
+        for how, words in services:
+            step.update(how)
+            started = root.run(words, timeout=120)
+            client = _answer_within(START_TIMEOUT_S if started.returncode == 0 else 1.0)
+            if client is not None:
+                step.result = f"by {how}"
+                return client
+        step.update("dockerd directly")
+        client = _answer_within(START_TIMEOUT_S, dockerd.start(paths))
+        if client is None:
+            raise UsageError(
+                f"The Docker engine did not start: {dockerd.last_error(paths)}; correct the cause (log:"
+                f" {dockerd.log_file(paths)}), then run ./lab up again."
+            )
+        step.result = f"as a process of its own, log {dockerd.log_file(paths)}"
+        return client
 
 
 def _install(packages: list[str], what: str, screen: Screen) -> None:
@@ -96,38 +108,8 @@ def _install(packages: list[str], what: str, screen: Screen) -> None:
     root.apt_install(packages, screen)
 
 
-def _start(paths: LabPaths, screen: Screen) -> docker.DockerClient:
-    if root.prefix() is None:
-        raise UsageError(
-            f"The Docker engine is not running and starting it needs root: run `{_start_command()}` as root,"
-            " then ./lab up again."
-        )
-    with screen.step("start the Docker engine") as step:
-        for how, command in _service_commands():
-            step.update(how)
-            started = root.run(command, timeout=120)
-            client = _answer_within(START_TIMEOUT_S if started.returncode == 0 else 1.0)
-            if client is not None:
-                step.result = f"by {how}"
-                return client
-        step.update("dockerd directly")
-        process = dockerd.start(paths)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            client = _answer_within(1.0)
-            if client is not None:
-                step.result = f"as a process of its own, log {dockerd.log_file(paths)}"
-                return client
-            if process.poll() not in (None, 0):
-                break
-        raise UsageError(
-            f"The Docker engine did not start: {dockerd.last_words(paths)}; see {dockerd.log_file(paths)},"
-            " correct the cause, then run ./lab up again."
-        )
-
-
 def _service_commands() -> list[tuple[str, list[str]]]:
-    """How this machine's init system starts the engine, best first; none where there is no init system."""
+    """How this machine's init system starts the engine; none where there is no init system."""
     if Path("/run/systemd/system").is_dir():
         return [("systemd", ["systemctl", "start", "docker"])]
     if Path("/etc/init.d/docker").exists() and shutil.which("service"):
@@ -135,47 +117,22 @@ def _service_commands() -> list[tuple[str, list[str]]]:
     return []
 
 
-def _start_command() -> str:
-    commands = _service_commands()
-    return " ".join(commands[0][1]) if commands else "dockerd"
-
-
-def _answer_within(seconds: float) -> docker.DockerClient | None:
+def _answer_within(
+    seconds: float, process: subprocess.Popen[bytes] | None = None
+) -> docker.DockerClient | None:
+    """A client as soon as the engine answers; None after this time, or when `process` failed."""
     deadline = time.monotonic() + seconds
     while True:
-        try:
-            return connect()
-        except EngineDownError as error:
-            if error.denied:
-                raise UsageError(_denied()) from error
-            if time.monotonic() >= deadline:
-                return None
-            time.sleep(0.3)
-
-
-def _denied() -> str:
-    user = getpass.getuser()
-    return (
-        f"The Docker engine runs, but user {user} may not use it: run `sudo usermod -aG docker {user}`, log"
-        " in again, then run ./lab again."
-    )
-
-
-def _see_admin_programs() -> None:
-    """dockerd, iptables and sysctl live where a user's PATH may not look."""
-    here = os.environ.get("PATH", os.defpath)
-    missing = [folder for folder in _ADMIN_PATH.split(":") if folder not in here.split(":")]
-    os.environ["PATH"] = ":".join([here, *missing])
+        with contextlib.suppress(EngineDownError):
+            return require()
+        if time.monotonic() >= deadline or (process and process.poll()):
+            return None
+        time.sleep(0.3)
 
 
 def _use_cli_context() -> None:
-    """Follow the docker program's context (rootless, Desktop): the SDK knows only the default socket."""
-    if os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists():
-        return
-    if not (Path.home() / ".docker" / "config.json").exists() or shutil.which("docker") is None:
-        return
-    with contextlib.suppress(subprocess.SubprocessError, OSError, ValueError, LookupError, TypeError):
-        found = subprocess.run(
-            ["docker", "context", "inspect"], check=True, capture_output=True, text=True, timeout=20
-        )
-        os.environ["DOCKER_HOST"] = json.loads(found.stdout)[0]["Endpoints"]["docker"]["Host"]
+    """Set DOCKER_HOST to the docker program's context (rootless, Desktop), for Ansible's modules too."""
+    with contextlib.suppress(Exception):  # an unreadable context is as good as none
+        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+        if context.name != "default" and context.Host:
+            os.environ["DOCKER_HOST"] = context.Host

@@ -1,6 +1,4 @@
-"""Becoming root on this machine, and installing packages as such."""
-
-from __future__ import annotations
+"""Commands as root on this machine, and the installation of packages."""
 
 import os
 import shutil
@@ -14,15 +12,13 @@ from labctl.ansible.failures import registry_unreachable
 from labctl.errors import UsageError
 from labctl.screen import Screen
 
+_APT_INSTALL = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q")
 _APT_OPTIONS = ("-o", "DPkg::Lock::Timeout=300", "--no-install-recommends")
 
 
 @cache
 def prefix() -> tuple[str, ...] | None:
-    """Words to put before a command so that it runs as root; None when this user cannot.
-
-    sudo asks for the password once, and only on a terminal.
-    """
+    """Words before a command that run it as root; None when this user cannot become root."""
     if os.geteuid() == 0:
         return ()
     if shutil.which("sudo") is None:
@@ -51,7 +47,7 @@ def run(command: Sequence[str], *, timeout: float | None = None) -> subprocess.C
 
 
 def is_debian_like() -> bool:
-    """True on Debian, Ubuntu and their kin."""
+    """True on Debian, Ubuntu and related systems."""
     return shutil.which("apt-get") is not None and Path("/etc/debian_version").exists()
 
 
@@ -65,23 +61,10 @@ def apt_install(packages: Sequence[str], screen: Screen) -> None:
         step.update("apt-get update")
         update = run(["apt-get", "update", "-q"])
         step.update("apt-get install")
-        install = run(
-            [
-                "env",
-                "DEBIAN_FRONTEND=noninteractive",
-                "apt-get",
-                "install",
-                "-y",
-                "-q",
-                *_APT_OPTIONS,
-                *packages,
-            ]
-        )
+        install = run([*_APT_INSTALL, *_APT_OPTIONS, *packages])
         if install.returncode != 0:
             words = (update.stderr + install.stderr).strip().splitlines()
-            cause = next(
-                (line for line in words if line.startswith("E:")), words[-1] if words else "no message"
-            )
+            cause = next((line for line in words if line.startswith("E:")), (words or ["no message"])[-1])
             if registry_unreachable("\n".join(words)):
                 cause = f"the package registry could not be reached ({cause})"
             raise UsageError(

@@ -1,7 +1,5 @@
 """Running other programs so that none of them outlives the command that started it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess
@@ -24,15 +22,15 @@ def stream(
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
 ) -> int:
-    """Run a program, hand over each line of its stdout and stderr, return its exit status.
+    """Run a program, pass each line of its stdout and stderr to `on_line`, return its exit status.
 
-    The program and what it started end with this process, also when that is killed, and with an interrupt.
+    The program and what it started end when this process ends, is killed or is interrupted.
     """
     guarded = [sys.executable, "-I", str(Path(__file__).with_name("child.py")), str(os.getpid()), *command]
     with subprocess.Popen(
         guarded,
         cwd=cwd,
-        env=None if environment is None else dict(environment),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,7 +65,7 @@ class Done:
         return self.status == 0
 
     def ending(self, count: int = 8) -> str:
-        """Its last lines, for the message of an error."""
+        """Its last lines, for an error message."""
         return "\n".join(self.lines[-count:]) or "no message"
 
 
@@ -78,9 +76,9 @@ def follow(
     subject: Callable[[str], str] = str,
     environment: Mapping[str, str] | None = None,
 ) -> Done:
-    """Run a program as `stream` does, and show in the step what it says now.
+    """Run a program as `stream` does, and show its latest line in the step.
 
-    `subject`: what of a line is worth showing; for "" the step stays as it is.
+    `subject`: the part of a line to show; when it is "", the step stays as it is.
     """
     lines: list[str] = []
 
@@ -94,6 +92,6 @@ def follow(
 
 
 def end_all() -> None:
-    """Tell every program that `stream` runs, in any thread, to end."""
+    """End every program that `stream` runs, in any thread."""
     for process in tuple(_running):
         process.terminate()  # child.py ends the rest

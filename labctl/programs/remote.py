@@ -1,24 +1,15 @@
 """Commands on a node whose output is wanted."""
 
-from __future__ import annotations
-
 import subprocess
-from typing import Protocol
 
 from labctl.errors import LabError
+from labctl.substrates.base import Substrate
 
 SECONDS = 90.0
 
 
-class Reachable(Protocol):
-    """What knows the way to a node: any substrate."""
-
-    def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
-        """Command line that runs a command on a node."""
-
-
 def output(
-    substrate: Reachable,
+    substrate: Substrate,
     node: str,
     command: list[str],
     *,
@@ -26,7 +17,7 @@ def output(
     seconds: float = SECONDS,
     must_pass: bool = True,
 ) -> str:
-    """Stdout of a command on a node; raises LabError when it fails, unless that does not matter."""
+    """Stdout of a command on a node; raises LabError on a timeout and, with `must_pass`, when it fails."""
     words = substrate.shell(node, command)
     try:
         done = subprocess.run(
@@ -34,9 +25,9 @@ def output(
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(
-            f"{node} does not end {command[0]!r} within {seconds:.0f} s; ./lab status tells how it is."
+            f"{command[0]!r} on {node} did not end within {seconds:.0f} s; ./lab status shows its state."
         ) from error
     if must_pass and done.returncode != 0:
-        last = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        last = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
         raise LabError(f"{' '.join(command)} failed on {node}: {last[-1]}")
     return done.stdout

@@ -1,1 +1,1 @@
-"""How a lab is: what its nodes say of themselves, put together."""
+"""The state of a lab, from the answers of its nodes."""

@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
-"""Prints as JSON how this node is: its services, its proxy, a broker's view of the cluster, firing alerts.
+"""Prints the state of this node as JSON: its services, its proxy, a broker's view of the cluster, alerts.
 
 Arguments: the inventory groups of this node. Runs as root, with the standard library alone. What does not
-answer is under `unanswered`, by its condition (conditions.yml) and with the error: half a picture is better
-than none. TLS and HTTP are loaded where they are needed: most nodes do without, and all of a lab may share
-this machine's cores.
+answer is in `unanswered`, by its condition (conditions.yml) and with the error. TLS and HTTP are imported
+where they are needed: most nodes need neither, and all nodes of a lab may share this machine's cores.
 """
-
-from __future__ import annotations
 
 import base64
 import csv
@@ -17,17 +14,16 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MONITOR = Path("/etc/warren/monitor.json")
 TIMEOUT_S = 5
-PROMETHEUS = Path("/etc/default/prometheus")  # its arguments, as the role monitoring wrote them
+PROMETHEUS = Path("/etc/default/prometheus")  # its arguments, from the role monitoring
 CA = "/etc/warren/pki/ca.pem"
 PROXY = "/run/haproxy/admin.sock"
 
-# Units a node of the group must run; a pattern stands for all its instances, at least one.
+# Units that a node of the group must run; a pattern means all its instances, at least one.
 REQUIRED = {
     "brokers": ["rabbitmq-server", "lab-broker-check"],
     "workers": ["haproxy", "mosaic-worker@*"],
@@ -35,7 +31,7 @@ REQUIRED = {
     "databases": ["postgresql@*-main"],
     "monitors": ["haproxy", "lab-flower", "prometheus"],
 }
-# Units that are reported where they are enabled: which hosts run them is the inventory's choice.
+# Units that are reported where they are enabled: the inventory chooses the hosts that run them.
 WHERE_ENABLED = [
     "mosaic-beat",
     "mosaic-log-ship",
@@ -63,7 +59,7 @@ def show(patterns: list[str]) -> list[dict[str, str]]:
 
 
 def system() -> tuple[str, dict[str, str]]:
-    """State of systemd as a whole, "running" too when units have failed, and those units."""
+    """State of systemd, also "running" when units have failed, and those units."""
     state = run("systemctl", "is-system-running").strip()
     if state != "degraded":
         return state, {}
@@ -72,7 +68,7 @@ def system() -> tuple[str, dict[str, str]]:
 
 
 def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """State of each unit, and for each active one the queues that it says it consumes."""
+    """State of each unit, and for each active one the queues that it reports to consume."""
     required = list(dict.fromkeys(unit for group in groups for unit in REQUIRED.get(group, [])))
     states: dict[str, str] = {}
     consuming: dict[str, list[str]] = {}
@@ -92,24 +88,28 @@ def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     return states, consuming
 
 
+def fetch(url: str, ca: str, headers: dict[str, str] | None = None) -> Any:
+    """The decoded JSON answer of a server with a certificate of this CA."""
+    import ssl
+    import urllib.request
+
+    context = ssl.create_default_context(cafile=ca)
+    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 - https
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310
+        return json.load(answer)
+
+
 class Management:
     """The broker's management API on this node, with the monitor user's credentials."""
 
     def __init__(self, settings: dict[str, str]) -> None:
-        self._url = settings["url"].rstrip("/")
+        self._settings = settings
         token = base64.b64encode(f"{settings['username']}:{settings['password']}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}"}
-        import ssl
-
-        self._context = ssl.create_default_context(cafile=settings["ca"])
 
     def get(self, path: str) -> Any:
         """Decoded answer to GET /api/<path>."""
-        import urllib.request
-
-        request = urllib.request.Request(f"{self._url}/api/{path}", headers=self._headers)  # noqa: S310 - https
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as answer:  # noqa: S310
-            return json.load(answer)
+        return fetch(f"{self._settings['url'].rstrip('/')}/api/{path}", self._settings["ca"], self._headers)
 
 
 def host_of(node: str) -> str:
@@ -141,7 +141,7 @@ def cluster(api: Management) -> dict[str, Any]:
 
 
 def endangered(api: Management) -> list[str]:
-    """Quorum queues with a copy here of which just a majority is in step: one more loss would stop them."""
+    """Quorum queues on this node with no more than a majority of members: one more loss would stop them."""
     import urllib.error
 
     try:
@@ -155,9 +155,9 @@ def endangered(api: Management) -> list[str]:
 
 def queues(api: Management, running: set[str]) -> dict[str, Any]:
     """Each queue with its leader, members (those on `running` brokers are online) and depth."""
-    # Not the list's own `online`: after an election it can lack a member that is back, for minutes.
+    # The list's own `online` can lack a member that is back, for minutes after an election, and its counts of
+    # consumers are seconds old.
     columns = "name,vhost,type,leader,node,members,messages"
-    # Asked of the queues; in the list of queues the count of consumers is seconds old.
     consumers = Counter(consumer["queue"]["name"] for consumer in api.get("consumers?columns=queue.name"))
     return {
         queue["name"]: {
@@ -174,36 +174,30 @@ def queues(api: Management, running: set[str]) -> dict[str, Any]:
 
 
 def monitor() -> dict[str, Any]:
-    """Name, severity and summary of each alert that fires, as Prometheus of this node has it."""
-    import ssl
-    import urllib.request
-
+    """Name, severity and summary of each firing alert of this node's Prometheus."""
     arguments = dict(re.findall(r"--web\.([a-z-]+)=([^\s\"]+)", PROMETHEUS.read_text(encoding="utf-8")))
     url = f"https://{arguments['listen-address']}{arguments['route-prefix']}api/v1/alerts"
-    context = ssl.create_default_context(cafile=CA)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:
-        found = json.load(answer)["data"]["alerts"]
     firing = [
         {
             "name": alert["labels"]["alertname"],
             "severity": alert["labels"].get("severity", ""),
             "summary": alert["annotations"].get("summary", ""),
         }
-        for alert in found
+        for alert in fetch(url, CA)["data"]["alerts"]
         if alert["state"] == "firing"
     ]
     return {"alerts": firing}
 
 
 def broker() -> dict[str, Any]:
-    """What this broker says of the cluster and its queues."""
+    """This broker's view of the cluster and its queues."""
     api = Management(json.loads(MONITOR.read_text(encoding="utf-8")))
     seen = cluster(api)
     return {"cluster": seen, "queues": queues(api, set(seen["running"]))}
 
 
 def proxy() -> dict[str, dict[str, str]]:
-    """State of each broker as this host's proxy sees it: UP, DOWN or between them."""
+    """State of each broker in this host's proxy: UP, DOWN or between them."""
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(TIMEOUT_S)
         channel.connect(PROXY)
@@ -214,10 +208,10 @@ def proxy() -> dict[str, dict[str, str]]:
 
 
 def database() -> dict[str, Any]:
-    """Nothing; raises OSError with what pg_isready says unless the server accepts connections."""
-    said = run("pg_isready", f"--timeout={TIMEOUT_S}").partition(" - ")[2].strip()
-    if said != "accepting connections":
-        raise OSError(said or "pg_isready says nothing")
+    """Nothing; raises OSError with the answer of pg_isready unless the server accepts connections."""
+    answer = run("pg_isready", f"--timeout={TIMEOUT_S}").partition(" - ")[2].strip()
+    if answer != "accepting connections":
+        raise OSError(answer or "pg_isready printed nothing")
     return {}
 
 
@@ -228,20 +222,16 @@ def main() -> None:
     unanswered: dict[str, str] = {}
     report: dict[str, Any] = {"state": state, "services": failed | states, "consuming": consuming}
 
-    def ask(condition: str, question: Callable[[], dict[str, Any]]) -> None:
+    for present, condition, question in (
+        ("brokers" in groups, "BrokerDown", broker),
+        ("databases" in groups, "DatabaseDown", database),
+        ("monitors" in groups, "MonitorDown", monitor),
+        ("haproxy" in states, "ProxyFindsNoBroker", proxy),
+    ):
         try:
-            report.update(question())
+            report.update(question() if present else {})
         except (OSError, ValueError, KeyError) as error:
             unanswered[condition] = str(error)
-
-    if "brokers" in groups:
-        ask("BrokerDown", broker)
-    if "databases" in groups:
-        ask("DatabaseDown", database)
-    if "monitors" in groups:
-        ask("MonitorDown", monitor)
-    if "haproxy" in states:
-        ask("ProxyFindsNoBroker", proxy)
     print(json.dumps(report | {"unanswered": unanswered}))
 
 

@@ -1,6 +1,4 @@
-"""The state of the lab that a command works on: its nodes run a program that is piped to them."""
-
-from __future__ import annotations
+"""The state of the lab that a command works on."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -15,10 +13,7 @@ SECONDS = 30.0
 
 
 def read(context: Context, *, show: bool = False) -> dict[str, Any]:
-    """The document of `status --json`; a node that does not answer in time has not answered.
-
-    With `show` it is a step on the screen.
-    """
+    """The document of `status --json`; with `show` it is a step on the screen."""
     substrate = context.substrate
     states = lab_context.states(context)
     source = report.PROGRAM.read_text(encoding="utf-8")

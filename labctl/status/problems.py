@@ -1,6 +1,4 @@
-"""What is wrong with a lab: the conditions of conditions.yml that hold, from what the nodes say."""
-
-from __future__ import annotations
+"""What is wrong with a lab: the conditions of conditions.yml that hold, from the answers of the nodes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,10 +17,10 @@ Problem = dict[str, str]
 
 @dataclass(frozen=True)
 class Seen:
-    """A lab as its nodes see it: hosts by group, answers of node_status.py by host, parts of the document."""
+    """Hosts by group, answers of node_status.py by host, and parts of the document of `status --json`."""
 
     groups: Mapping[str, list[str]]
-    said: Mapping[str, Mapping[str, Any]]
+    answers: Mapping[str, Mapping[str, Any]]
     nodes: list[dict[str, Any]]
     cluster: Mapping[str, Any]
     queues: Mapping[str, Any]
@@ -40,7 +38,7 @@ def problems(seen: Seen) -> list[Problem]:
 
 
 def consumed(answer: Mapping[str, Any]) -> list[str]:
-    """Queues that the units of a host say they consume."""
+    """Queues that the units of a host report to consume."""
     return sorted({queue for queues in answer.get("consuming", {}).values() for queue in queues})
 
 
@@ -57,7 +55,7 @@ def _nodes(seen: Seen) -> Iterator[Problem]:
         for unit, state in node["services"].items():
             if state != "active":
                 yield _problem("UnitNotActive", host=host, unit=unit, state=state)
-        for condition, error in seen.said.get(host, {}).get("unanswered", {}).items():
+        for condition, error in seen.answers.get(host, {}).get("unanswered", {}).items():
             yield _problem(condition, error, host=host)
 
 
@@ -79,7 +77,7 @@ def _queues(seen: Seen) -> Iterator[Problem]:
         for name, queue in seen.queues.items()
         if queue["type"] == "quorum" and len(queue["online"]) < wanted
     }
-    claimed = {queue for answer in seen.said.values() for queue in consumed(answer)}
+    claimed = {queue for answer in seen.answers.values() for queue in consumed(answer)}
     found = {
         "QueueMembersMissing": offline,
         "QueueMembersBehind": set(seen.cluster["endangered"]) - offline,
@@ -88,14 +86,14 @@ def _queues(seen: Seen) -> Iterator[Problem]:
         },
     }
     for condition, names in found.items():
-        # Where a broker is missing, each queue misses a member.
+        # When a broker is missing, each queue misses a member: that is reported already.
         if names and not (seen.missing and condition.startswith("QueueMembers")):
             yield _problem(condition, queue=", ".join(sorted(names)))
 
 
 def _workers(seen: Seen) -> Iterator[Problem]:
     for host in seen.groups.get("workers", []):
-        answer = seen.said.get(host, {})
+        answer = seen.answers.get(host, {})
         consuming = answer.get("consuming", {})
         idle = [
             unit
@@ -110,13 +108,15 @@ def _workers(seen: Seen) -> Iterator[Problem]:
 
 
 def _is_consumed(seen: Seen, queue: str) -> bool:
-    """Whether the brokers know a consumer of it; also while no broker can be asked."""
+    """True when the brokers know a consumer of it, and when no broker answers."""
     return not seen.queues or bool(seen.queues.get(queue, {}).get("consumers"))
 
 
 def _proxies(seen: Seen) -> Iterator[Problem]:
     brokers = set(seen.groups.get("brokers", []))
-    for host, states in ((host, answer["proxy"]) for host, answer in seen.said.items() if "proxy" in answer):
+    for host, states in (
+        (host, answer["proxy"]) for host, answer in seen.answers.items() if "proxy" in answer
+    ):
         found = {broker for broker, state in states.items() if state.startswith("UP")}
         if not found:
             yield _problem("ProxyFindsNoBroker", host=host)

@@ -1,10 +1,9 @@
-"""Asks every node how it is, and puts the answers together: one picture of the lab."""
-
-from __future__ import annotations
+"""Asks every node for its state, and combines the answers into the state of the lab."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ def read(
 ) -> dict[str, Any]:
     """The document of `status --json`; all nodes are asked at the same time.
 
-    groups: host names by group. states: what the substrate says of a host; one that does not run is not
-    asked. ask: stdout of PROGRAM on a host, given its groups as arguments; "" when there is no answer.
+    groups: host names by group. states: state of each host in the substrate; only running ones are asked.
+    ask: stdout of PROGRAM on a host, given its groups as arguments; "" when there is no answer.
     """
     hosts = [host for host in distinct(groups) if states.get(host, "running") == "running"]
     own = [[group for group, members in groups.items() if host in members] for host in hosts]
@@ -30,27 +29,29 @@ def read(
 
 
 def assemble(
-    groups: Mapping[str, list[str]], substrate_states: Mapping[str, str], answers: Mapping[str, str]
+    groups: Mapping[str, list[str]], substrate_states: Mapping[str, str], texts: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The document of `status --json` from the answers of PROGRAM by host.
+    """The document of `status --json` from the output of PROGRAM by host.
 
     A host of several groups is shown in the first. Text that is no JSON is no answer.
     """
-    said = {host: found for host, text in answers.items() if (found := _decode(text))}
-    placed: dict[str, str] = {}
-    for group, hosts in groups.items():
-        for host in hosts:
-            placed.setdefault(host, group)
+    answers: dict[str, dict[str, Any]] = {}
+    for host, text in texts.items():
+        with suppress(ValueError):
+            answers[host] = json.loads(text)
+    nodes = []
+    for host in distinct(groups):
+        state = substrate_states.get(host, "")
+        found = {"state": state if state in ("stopped", "missing") else "unreachable", "services": {}}
+        found |= {key: answers[host][key] for key in found} if host in answers else {}
+        nodes.append({"name": host, "group": next(g for g in groups if host in groups[g]), **found})
     brokers = groups.get("brokers", [])
     seen = Seen(
         groups=groups,
-        said=said,
-        nodes=[
-            _node(host, group, substrate_states.get(host, ""), said.get(host))
-            for host, group in placed.items()
-        ],
-        cluster=_cluster([said[host].get("cluster") for host in brokers if host in said]),
-        queues=next((said[host]["queues"] for host in brokers if said.get(host, {}).get("queues")), {}),
+        answers=answers,
+        nodes=nodes,
+        cluster=_cluster([answers[host].get("cluster") for host in brokers if host in answers]),
+        queues=next((answers[host]["queues"] for host in brokers if answers.get(host, {}).get("queues")), {}),
     )
     wrong = problems(seen)
     return {
@@ -58,27 +59,16 @@ def assemble(
         "problems": wrong,
         "nodes": seen.nodes,
         "cluster": seen.cluster,
-        "workers": {host: consumed(said.get(host, {})) for host in groups.get("workers", [])},
+        "workers": {host: consumed(answers.get(host, {})) for host in groups.get("workers", [])},
         "queues": seen.queues,
-        "alerts": _alerts(said.get(host, {}) for host in groups.get("monitors", [])),
+        "alerts": _alerts(answers.get(host, {}) for host in groups.get("monitors", [])),
     }
 
 
-def _node(host: str, group: str, substrate_state: str, said: Mapping[str, Any] | None) -> dict[str, Any]:
-    if said is None:
-        state = substrate_state if substrate_state in ("stopped", "missing") else "unreachable"
-        return {"name": host, "group": group, "state": state, "services": {}}
-    return {"name": host, "group": group, "state": said["state"], "services": said["services"]}
-
-
 def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
-    """Union of what the brokers see, so that no trouble is left out; `running`: what all agree on."""
+    """Union of what the brokers see, so that no problem is left out; `running`: what all agree on."""
     known = [view for view in views if view]
-    alike = (
-        bool(known)
-        and len(known) == len(views)
-        and all([view[key] for key in _VIEW_KEYS] == [known[0][key] for key in _VIEW_KEYS] for view in known)
-    )
+    distinct_views = {json.dumps([view[key] for key in _VIEW_KEYS]) for view in known}
     running = [set(view["running"]) for view in known]
     return {
         "members": sorted({member for view in known for member in view["members"]}),
@@ -86,22 +76,14 @@ def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:
         "partitions": sorted({tuple(pair) for view in known for pair in view["partitions"]}),
         "alarms": sorted({alarm for view in known for alarm in view["alarms"]}),
         "endangered": sorted({name for view in known for name in view["endangered"]}),
-        "seen_alike_by_all": alike,
+        "seen_alike_by_all": len(known) == len(views) and len(distinct_views) == 1,
     }
 
 
 def _alerts(answers: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Firing alerts of all monitors, each once.
 
-    They make no lab unhealthy: what Prometheus alone sees, as dead letters, waits for a person.
+    An alert does not make the lab unhealthy: some, such as dead letters, wait for a person.
     """
-    found = {tuple(sorted(alert.items())) for said in answers for alert in said.get("alerts", [])}
+    found = {tuple(sorted(alert.items())) for answer in answers for alert in answer.get("alerts", [])}
     return sorted((dict(alert) for alert in found), key=lambda alert: (alert["name"], alert["summary"]))
-
-
-def _decode(text: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None

@@ -1,1 +1,1 @@
-"""What makes and reaches the hosts of a lab; nothing outside this package asks which substrate it is."""
+"""Creates and reaches the hosts of a lab; code outside this package does not depend on the substrate."""

@@ -1,7 +1,5 @@
 """What every substrate offers to the commands."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +11,7 @@ from labctl.screen import Screen
 
 @dataclass(frozen=True)
 class Made:
-    """Result of making the hosts: how many things changed."""
+    """Result of `make`: how many things changed, and how many hosts there are."""
 
     changed: int
     hosts: int
@@ -41,7 +39,7 @@ class Substrate(Protocol):
         """Password of the console's user; UsageError when there is none yet."""
 
     def make(self, screen: Screen) -> Made:
-        """See that every host exists and runs. Raises UsageError or LabError."""
+        """Create and start every host that is missing or stopped. Raises UsageError or LabError."""
 
     def is_installed(self) -> bool:
         """True when the install phase was done on every host with the present roles."""
@@ -50,19 +48,19 @@ class Substrate(Protocol):
         """Note that site.yml has passed on every host."""
 
     def states(self) -> dict[str, str]:
-        """State of each host as the substrate tells it ("running", "stopped", "missing"); maybe none."""
+        """State of each host ("running", "stopped", "missing"); empty where the substrate does not know."""
 
     def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
         """Command line that runs a command, or a login shell, on a node; UsageError for an unknown one.
 
-        With `terminal` it is for a person at a terminal.
+        `terminal`: for a person at a terminal.
         """
 
     def power_off(self, node: str) -> None:
-        """Take a node's power away: no process ends in order, and no peer hears of it. Raises LabError."""
+        """Stop a node without notice: no process ends in order, no connection is closed. Raises LabError."""
 
     def power_on(self, node: str) -> None:
-        """Give it back; the node boots. Returns when that has begun. Raises LabError."""
+        """Boot the node again; returns when that has begun. Raises LabError."""
 
     def patience(self) -> float:
-        """How many times longer than usual the hosts may take for things."""
+        """How many times longer than usual the hosts may take."""

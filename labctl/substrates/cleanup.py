@@ -1,9 +1,7 @@
-"""Removing what a lab consists of, by its label, however far it had got.
+"""Removes what belongs to a lab by its label, also when its creation was interrupted.
 
 python -m labctl.substrates.cleanup does that for the lab that LAB_NAME names, with its state.
 """
-
-from __future__ import annotations
 
 import contextlib
 import sys
@@ -19,7 +17,7 @@ from labctl.paths import LabPaths, lab_paths
 
 @dataclass
 class Removed:
-    """How many of each were removed."""
+    """How many of each there are."""
 
     containers: int = 0
     volumes: int = 0
@@ -39,22 +37,18 @@ def count(paths: LabPaths, client: docker.DockerClient) -> Removed:
     )
 
 
-def sweep(paths: LabPaths, client: docker.DockerClient) -> Removed:
+def sweep(paths: LabPaths, client: docker.DockerClient) -> None:
     """Remove every container, volume and network that carries the lab's label."""
-    removed, label = Removed(), _label(paths)
+    label = _label(paths)
     for container in client.containers.list(all=True, filters=label):
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
-            removed.containers += 1
     for volume in client.volumes.list(filters=label):
         with contextlib.suppress(docker.errors.NotFound):
             volume.remove(force=True)
-            removed.volumes += 1
     for network in client.networks.list(filters=label):
         with contextlib.suppress(docker.errors.NotFound):
             network.remove()
-            removed.networks += 1
-    return removed
 
 
 def _label(paths: LabPaths) -> dict[str, str | list[str] | bool]:
@@ -66,12 +60,12 @@ def main() -> None:
     from labctl.machine import engine
 
     try:
-        paths = lab_paths()
-        removed = sweep(paths, engine.require())
+        paths, client = lab_paths(), engine.require()
+        print(count(paths, client))
+        sweep(paths, client)
     except LabError as error:
         sys.exit(str(error))
     remove_state(paths)
-    print(removed)
 
 
 if __name__ == "__main__":

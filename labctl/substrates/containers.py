@@ -1,7 +1,6 @@
 """The Docker substrate: every node is a systemd container on this machine."""
 
-from __future__ import annotations
-
+from dataclasses import replace
 from functools import cached_property
 
 import docker
@@ -27,7 +26,7 @@ _SILENCE = (
 
 
 class DockerSubstrate:
-    """Containers `<lab>-<node>` made by playbooks/substrate/create.yml from inventories/topology.yml."""
+    """Containers `<lab>-<node>` that playbooks/substrate/create.yml creates from the topology."""
 
     inventory = DOCKER_INVENTORY
 
@@ -46,7 +45,7 @@ class DockerSubstrate:
         return {group: [node.name for node in lab.group(group)] for group in GROUPS}
 
     def url(self) -> str:
-        return state.console_url(self.topology())
+        return self.topology().url
 
     def console_password(self) -> str:
         return console_api.password(self._paths)
@@ -59,68 +58,68 @@ class DockerSubstrate:
         self._refuse_unknown(present)
         settled = network.settle(self._paths, declared, self.client)
         lab = declared.moved_to(settled.network, settled.published)
-        self._mention_surplus(lab, present, screen)
-        asleep = [node for node in lab.nodes if not _runs(present.get(node.name))]
+        for name in sorted(present.keys() - {node.name for node in lab.nodes}):
+            screen.say(f"{name} is not in {lab.source} any more; ./lab down removes it with the lab")
+        asleep = [node for node in lab.nodes if _state_word(present.get(node.name)) != "running"]
         missing = [node for node in lab.nodes if node.name not in present]
         as_wanted = not asleep and all(
             _matches(present[node.name], node, self._paths.name) for node in lab.nodes
         )
         if not as_wanted:
-            self._check_machine(asleep, missing)
+            cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
+            checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
+            checks.memory(sum(node.memory_mb for node in asleep))
+            checks.ports([(node.name, port.host) for node in asleep for port in node.publish])
         if settled != state.read(self._paths):
             state.write(self._paths, settled)
         if as_wanted:
             return Made(0, len(lab.nodes))
         bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
         with screen.step("make the nodes") as step:
-            run = playbooks.run(
-                self._paths,
-                "substrate/create.yml",
-                step,
-                variables={"lab_images": self._images(lab, missing, present)},
-            )
+            variables = {"lab_images": _images(lab, missing, present)}
+            run = playbooks.run(self._paths, "substrate/create.yml", step, variables=variables)
             step.result = (
                 f"{len(lab.nodes)} nodes, {len(missing)} new, {len(asleep) - len(missing)} restarted"
             )
         return Made(run.changed, len(lab.nodes))
 
     def _declared(self, screen: Screen) -> Topology:
-        """The topology to follow: LAB_TOPOLOGY changes it, else it stays that of the lab's first day."""
+        """The topology of LAB_TOPOLOGY, else the one that the lab was created from."""
         chosen = declaration.chosen()
         declared = declaration.load(chosen) if chosen else state.declared_topology(self._paths)
         known = state.read(self._paths)
         before = known.topology if known else ""
         if before and before != declared.source:
-            screen.say(f"topology {declared.source} from now on, as LAB_TOPOLOGY says; it was {before}")
+            screen.say(f"topology {declared.source} from now on, by LAB_TOPOLOGY; it was {before}")
         elif declared.source != declaration.DEFAULT:
             screen.say(f"topology {declared.source}")
         return declared
 
     def is_installed(self) -> bool:
-        lab, known, present = self.topology(), state.read(self._paths), self.containers()
-        records = known.nodes if known else {}
-        for node in lab.nodes:
-            container = present.get(node.name)
-            if container is None:
-                return False
-            record = state.NodeRecord(str(container.id), keys.key(node.kind))
-            baked = container.labels.get("warren.image") == keys.image(node.kind)
-            if not baked and records.get(node.name) != record:
-                return False
-        return True
+        known, present = state.read(self._paths), self.containers()
+        recorded, records = known.nodes if known else {}, self._records(present)
+        return all(
+            node.name in present
+            and (
+                present[node.name].labels.get("warren.image") == keys.image(node.kind)
+                or recorded.get(node.name) == records[node.name]
+            )
+            for node in self.topology().nodes
+        )
 
     def remember_installed(self) -> None:
-        known, present = state.read(self._paths), self.containers()
+        known, records = state.read(self._paths), self._records(self.containers())
         if known is None:
             raise LabError(f"{self._paths.lab_file} vanished during this command; run ./lab up again.")
-        nodes = {
+        if records != known.nodes:
+            state.write(self._paths, replace(known, nodes=records))
+
+    def _records(self, present: dict[str, Container]) -> dict[str, state.NodeRecord]:
+        return {
             node.name: state.NodeRecord(str(present[node.name].id), keys.key(node.kind))
             for node in self.topology().nodes
             if node.name in present
         }
-        if nodes != known.nodes:
-            known.nodes = nodes
-            state.write(self._paths, known)
 
     def states(self) -> dict[str, str]:
         present = self.containers()
@@ -133,10 +132,10 @@ class DockerSubstrate:
 
     def power_off(self, node: str) -> None:
         container = self._container(node)
-        # What ends says goodbye on its connections; a host without power does not.
+        # A process that ends closes its connections; a host without power does not.
         done = container.exec_run(["nft", _SILENCE])
         if done.exit_code != 0:
-            raise LabError(f"{node} cannot be silenced: {done.output!r}")
+            raise LabError(f"{node} cannot be powered off, as nft failed: {done.output!r}")
         container.kill()
 
     def power_on(self, node: str) -> None:
@@ -149,11 +148,11 @@ class DockerSubstrate:
         name = self.topology().node(node).name
         found = self.containers().get(name)
         if found is None:
-            raise LabError(f"{name} is missing; ./lab up makes it again.")
+            raise LabError(f"{name} is missing; ./lab up creates it again.")
         return found
 
     def containers(self) -> dict[str, Container]:
-        """The lab's containers by node name, whatever their state."""
+        """The lab's containers by node name, also those that are stopped."""
         listed = self.client.containers.list(
             all=True, filters={"label": f"warren.lab={self._paths.name}"}, ignore_removed=True
         )
@@ -161,45 +160,28 @@ class DockerSubstrate:
         return {str(item.name).removeprefix(prefix): item for item in listed}
 
     def _refuse_unknown(self, present: dict[str, Container]) -> None:
-        """Nodes keep the secrets that they were made with; with new ones they would lock everybody out."""
+        """Refuse nodes whose secrets this checkout does not have."""
         home = str(self._paths.state)
         owner = next((o for c in present.values() if (o := c.labels.get("warren.state", home)) != home), None)
         if owner is not None:
             raise UsageError(
-                f"The nodes of lab {self._paths.name} were made by another checkout, whose state is {owner};"
-                " use that one, choose another LAB_NAME, or remove them with ./lab down."
+                f"The nodes of lab {self._paths.name} belong to another checkout, whose state is {owner}; use"
+                " that one, choose another LAB_NAME, or remove them with ./lab down."
             )
         if present and state.read(self._paths) is None:
             raise UsageError(
-                f"Nodes of lab {self._paths.name} exist, but {home} is gone, and their secrets with it;"
+                f"Nodes of lab {self._paths.name} exist, but {home} with their secrets does not;"
                 " remove them with ./lab down, then run ./lab up."
             )
 
-    def _check_machine(self, asleep: list[Node], missing: list[Node]) -> None:
-        cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
-        checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
-        checks.memory(sum(node.memory_mb for node in asleep))
-        checks.ports([(n.name, p.host) for n in asleep for p in n.publish], self._paths.name)
 
-    def _images(self, lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:
-        """Image of each kind: the wanted one where a node is missing, else that of its nodes."""
-        result: dict[str, str] = {}
-        for kind in lab.kinds:
-            if kind in kinds(missing):
-                result[kind] = keys.image(kind)
-            else:
-                result[kind] = present[lab.first(kind).name].labels["warren.image"]
-        return result
-
-    def _mention_surplus(self, lab: Topology, present: dict[str, Container], screen: Screen) -> None:
-        for name in sorted(set(present) - {node.name for node in lab.nodes}):
-            screen.say(
-                f"{name} exists, though {lab.source} does not have it; ./lab down removes it with the lab"
-            )
-
-
-def _runs(container: Container | None) -> bool:
-    return container is not None and container.status == "running"
+def _images(lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:
+    """Image of each kind: the one of the present roles where a node is missing, else that of its nodes."""
+    wanted = kinds(missing)
+    return {
+        kind: keys.image(kind) if kind in wanted else present[lab.first(kind).name].labels["warren.image"]
+        for kind in lab.kinds
+    }
 
 
 def _state_word(container: Container | None) -> str:
@@ -209,7 +191,7 @@ def _state_word(container: Container | None) -> str:
 
 
 def _matches(container: Container, node: Node, network_name: str) -> bool:
-    """True when the container is as the topology wants the node: memory, address, published ports."""
+    """True when memory, address and published ports of the container are those of the node."""
     host = container.attrs["HostConfig"]
     networks = container.attrs["NetworkSettings"]["Networks"]
     ipam = (networks.get(network_name) or {}).get("IPAMConfig") or {}

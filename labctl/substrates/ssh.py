@@ -1,7 +1,5 @@
 """Hosts that exist already and are reached by SSH: VMs and cloud machines, from any Ansible inventory."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -36,31 +34,30 @@ class HostSubstrate:
 
     def __init__(self, paths: LabPaths, inventory: Path) -> None:
         self._paths = paths
-        self._inventory = inventory
-
-    @property
-    def inventory(self) -> Path:
-        return self._inventory
+        self.inventory = inventory
 
     @cached_property
     def _listed(self) -> dict[str, Any]:
-        done = subprocess.run(
-            ["ansible-inventory", "--inventory", str(self._inventory), "--list"],
+        done = self._run("ansible-inventory", "--list")
+        if done.returncode != 0:
+            raise UsageError(f"Inventory {self.inventory} cannot be read: {_cause(done.stderr)}")
+        content: dict[str, Any] = json.loads(done.stdout)
+        return content
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, "--inventory", str(self.inventory), *arguments],
             check=False,
             capture_output=True,
             text=True,
-            env=playbooks.environment(self._paths, mitogen=False),
+            env=playbooks.environment(self._paths, mitogen=False, extra={"ANSIBLE_FORCE_COLOR": "0"}),
         )
-        if done.returncode != 0:
-            raise UsageError(f"Inventory {self._inventory} cannot be read: {_cause(done.stderr)}")
-        content: dict[str, Any] = json.loads(done.stdout)
-        return content
 
     def groups(self) -> dict[str, list[str]]:
         found = {group: list(self._listed.get(group, {}).get("hosts", [])) for group in GROUPS}
         if not any(found.values()):
             raise UsageError(
-                f"Inventory {self._inventory} has no host in {', '.join(GROUPS)}; name its groups so, as"
+                f"Inventory {self.inventory} has no host in {', '.join(GROUPS)}; name its groups as"
                 " inventories/docker does."
             )
         return found
@@ -70,11 +67,11 @@ class HostSubstrate:
 
     def make(self, screen: Screen) -> Made:
         hosts = len(distinct(self.groups()))
-        screen.say(f"{hosts} hosts of {os.path.relpath(self._inventory)} are used as they are")
+        screen.say(f"{hosts} hosts of {os.path.relpath(self.inventory)} are used as they are")
         return Made(0, hosts)
 
     def is_installed(self) -> bool:
-        return False  # a host that others can change is asked each time
+        return False  # others may have changed the hosts
 
     def remember_installed(self) -> None:
         return None
@@ -83,14 +80,16 @@ class HostSubstrate:
         return {}
 
     def shell(self, node: str, command: list[str], *, terminal: bool = False) -> list[str]:
-        variables = self._variables(node)
+        known = distinct(self.groups())
+        if node not in known:
+            raise UsageError(f"No node is called {node!r}; there are {', '.join(known)}.")
+        variables: dict[str, Any] = self._listed["_meta"]["hostvars"].get(node, {})
         user = variables.get("ansible_user")
         address = str(variables.get("ansible_host", node))
         words = ["ssh", "-o", f"ConnectTimeout={CONNECT_S}"]
-        if variables.get("ansible_port"):
-            words += ["-p", str(variables["ansible_port"])]
-        if variables.get("ansible_ssh_private_key_file"):
-            words += ["-i", str(variables["ansible_ssh_private_key_file"])]
+        for option, name in (("-p", "ansible_port"), ("-i", "ansible_ssh_private_key_file")):
+            if variables.get(name):
+                words += [option, str(variables[name])]
         words += shlex.split(str(variables.get("ansible_ssh_common_args", "")))
         if terminal:
             words.append("-t")
@@ -100,7 +99,7 @@ class HostSubstrate:
         return [*words, f"{user}@{address}" if user else address, shlex.join(there)]
 
     def power_off(self, node: str) -> None:
-        """Cut the power and give it back at once: a host that is off cannot be reached to be switched on."""
+        """Reset the host, which boots again at once: one that is off could not be reached to switch it on."""
         remote.output(self, node, ["sh", "-c", _POWER_CYCLE])
 
     def power_on(self, node: str) -> None:
@@ -119,40 +118,31 @@ class HostSubstrate:
         return float(str(self._first_value("lab_patience") or 1))
 
     def console_password(self) -> str:
-        """The console's password as the inventory's lab_secrets has it, which may be in a vault."""
+        """The console's password from the inventory's lab_secrets, which may be in a vault."""
         with contextlib.suppress(UsageError):
             return console_api.password(self._paths)
         gateway = next(iter(self.groups()["gateways"]), "localhost")
-        words = ["ansible", "--inventory", str(self._inventory), gateway, "--one-line"]
-        words += ["--module-name", "ansible.builtin.debug", "--args", "var=lab_secrets.console_password"]
-        environment = playbooks.environment(self._paths, mitogen=False, extra={"ANSIBLE_FORCE_COLOR": "0"})
-        done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
+        words = ["--module-name", "ansible.builtin.debug", "--args", "var=lab_secrets.console_password"]
+        done = self._run("ansible", gateway, "--one-line", *words)
         found = re.search(r'"lab_secrets.console_password": "([^"]{16,})"', done.stdout)
         if found is None:
             raise UsageError(
-                f"Inventory {self._inventory} has no lab_secrets.console_password that can be read;"
-                " fill in its vault, and give its password by ANSIBLE_VAULT_PASSWORD_FILE."
+                f"Inventory {self.inventory} has no lab_secrets.console_password that can be read; fill in"
+                " its vault, and name the file with the vault's password in ANSIBLE_VAULT_PASSWORD_FILE."
             )
         return found[1]
-
-    def _variables(self, node: str) -> dict[str, Any]:
-        known = distinct(self.groups())
-        if node not in known:
-            raise UsageError(f"No node is called {node!r}; there are {', '.join(known)}.")
-        found: dict[str, Any] = self._listed["_meta"]["hostvars"].get(node, {})
-        return found
 
     def _first_value(self, name: str) -> object:
         values = (variables.get(name) for variables in self._listed["_meta"]["hostvars"].values())
         return next((value for value in values if value), "")
 
 
-def _cause(told: str) -> str:
-    """What an inventory script said itself, else Ansible's last line."""
-    found = re.search(r"^Standard error from inventory script:\n(.+)$", told, re.MULTILINE)
+def _cause(output: str) -> str:
+    """The error of an inventory script, else Ansible's last line."""
+    found = re.search(r"^Standard error from inventory script:\n(.+)$", output, re.MULTILINE)
     if found:
         return found[1]
-    if re.search(r"no vault secrets|Decryption failed", told):
+    if re.search(r"no vault secrets|Decryption failed", output):
         return "it has an encrypted vault; give the right password by ANSIBLE_VAULT_PASSWORD_FILE."
-    lines = told.strip().splitlines() or ["no message"]
+    lines = output.strip().splitlines() or ["no message"]
     return f"{lines[-1].removeprefix('[ERROR]: ').rstrip('.')}; correct it."

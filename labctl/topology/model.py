@@ -1,15 +1,13 @@
-"""The topology of a lab: which hosts it has, where, and how large."""
+"""The topology of a lab: which hosts it has, their addresses, and how large they are."""
 
-from __future__ import annotations
-
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from typing import Self
 
 from labctl.errors import UsageError
 
 GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
-_KIND_SEPARATOR = "-"
 
 
 @dataclass(frozen=True)
@@ -22,9 +20,9 @@ class Publish:
 
 @dataclass(frozen=True)
 class Node:
-    """One host of the lab. `address` is on the lab's network, `data` is "" when nothing is kept.
+    """One host of the lab. `address` is on the lab's network; `data` is the folder to keep, or "".
 
-    `sharing` are further groups that it is in.
+    `sharing`: the further groups that it is in.
     """
 
     name: str
@@ -37,8 +35,8 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """What is installed on it: its group, or all of its groups, sorted and joined."""
-        return _KIND_SEPARATOR.join(sorted((self.group, *self.sharing)))
+        """What is installed on it: its groups, sorted and joined."""
+        return "-".join(sorted((self.group, *self.sharing)))
 
 
 def kinds(nodes: Iterable[Node]) -> list[str]:
@@ -48,14 +46,14 @@ def kinds(nodes: Iterable[Node]) -> list[str]:
 
 def groups_of(kind: str) -> list[str]:
     """The groups that a node of this kind is in."""
-    return kind.split(_KIND_SEPARATOR)
+    return kind.split("-")
 
 
 @dataclass(frozen=True)
 class Topology:
     """A valid topology: the private network (CIDR) and every node, in group order.
 
-    `source`: the file that declares it, relative to the project where it is a part of that.
+    `source`: the file that declares it; relative to the project when it is inside it.
     """
 
     network: str
@@ -71,8 +69,14 @@ class Topology:
         """Every kind of node, in the order of the nodes."""
         return kinds(self.nodes)
 
+    @property
+    def url(self) -> str:
+        """Address of the console on this machine, "" when no gateway publishes port 443."""
+        ports = (port for node in self.group("gateways") for port in node.publish if port.node == 443)
+        return next((f"https://127.0.0.1:{port.host}" for port in ports), "")
+
     def first(self, kind: str) -> Node:
-        """The first node of a kind that there is."""
+        """The first node of a kind."""
         return next(node for node in self.nodes if node.kind == kind)
 
     def node(self, name: str) -> Node:
@@ -82,30 +86,24 @@ class Topology:
                 return node
         raise UsageError(f"No node is called {name!r}; there are {', '.join(n.name for n in self.nodes)}.")
 
-    @property
-    def memory_mb(self) -> int:
-        """Sum of all memory limits."""
-        return sum(node.memory_mb for node in self.nodes)
-
-    def moved_to(self, network: str, published: Mapping[str, Mapping[int, int]]) -> Topology:
+    def moved_to(self, network: str, published: Mapping[str, Mapping[int, int]]) -> Self:
         """The same hosts on another network and with other host ports ({node: {node port: host port}})."""
-        old, new = ipaddress.ip_network(self.network), ipaddress.ip_network(network)
+        shift = int(ip_network(network).network_address) - int(ip_network(self.network).network_address)
 
         def moved(node: Node) -> Node:
-            offset = int(ipaddress.ip_address(node.address)) - int(old.network_address)
             ports = published.get(node.name, {})
             return replace(
                 node,
-                address=str(new.network_address + offset),
+                address=str(ip_address(node.address) + shift),
                 publish=tuple(Publish(p.node, ports.get(p.node, p.host)) for p in node.publish),
             )
 
         return replace(self, network=network, nodes=tuple(moved(node) for node in self.nodes))
 
-    def for_bake(self) -> Topology:
-        """One host of each kind, as a source of images.
+    def for_bake(self) -> Self:
+        """One host of each kind, from which images are committed.
 
-        Nothing is published, and data stays in the host: a volume would not go into the image, while a new
+        Nothing is published, and data stays in the host: an image does not contain volumes, while a new
         volume starts as the image's folder.
         """
         firsts = map(self.first, self.kinds)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / ".lab" / "reports" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
-DESKTOP = {"width": 1280, "height": 900}
+DESKTOPTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -44,7 +44,7 @@ def chromium() -> Iterator[Browser]:
 
 def new_context(browser: Browser, url: str, **options: Any) -> BrowserContext:
     """Return a context without cookies. It accepts any certificate, because other tests verify the lab's."""
-    wanted: dict[str, Any] = {"viewport": DESKTOP, **options}
+    wanted: dict[str, Any] = {"viewport": DESKTOPTOP, **options}
     context = browser.new_context(base_url=url, ignore_https_errors=True, **wanted)
     context.set_default_timeout(20_000)
     return context

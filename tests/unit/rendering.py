@@ -46,7 +46,7 @@ class File:
 
 @dataclass(frozen=True)
 class Rendered:
-    """Every file of every host, and the secrets that were made for them, by name."""
+    """Every file of every host, and their secrets, by name."""
 
     files: tuple[File, ...] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)

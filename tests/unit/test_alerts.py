@@ -1,4 +1,4 @@
-"""The alerts of the role monitoring: tested by promtool (alerts/), each of them, and each says what to do."""
+"""The alerts of the role monitoring: each is tested by promtool (alerts/), and each names a remedy."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_alert_is_tested() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
-def test_an_alert_says_what_is_and_what_to_do(alert: dict[str, Any]) -> None:
+def test_an_alert_has_a_summary_and_a_remedy(alert: dict[str, Any]) -> None:
     assert set(alert["annotations"]) == {"summary", "remedy"}
     for sentence in alert["annotations"].values():
         assert sentence.endswith("."), sentence

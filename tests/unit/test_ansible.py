@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from labctl.ansible import playbooks
+from labctl.ansible import failures, playbooks
 from labctl.ansible.failures import Failure, explain, refusals, registry_unreachable
 from labctl.errors import LabError
-from labctl.paths import LabPaths
+from labctl.paths import ROOT, LabPaths
 from labctl.screen import Step
 
 PLAY = """---
@@ -79,7 +80,7 @@ def test_a_failure_names_host_task_item_and_log(paths: LabPaths) -> None:
     assert "Fail and go on" not in said
 
 
-def test_a_playbook_that_cannot_start_says_why(paths: LabPaths) -> None:
+def test_a_playbook_that_cannot_start_shows_the_reason(paths: LabPaths) -> None:
     (paths.root / "playbooks" / "play.yml").write_text("- hosts: [\n", encoding="utf-8")
     with pytest.raises(LabError, match=r"(?s)play\.yml stopped with status \d+.*YAML"):
         run(paths)
@@ -104,7 +105,7 @@ def test_odd_lines_are_noise_not_a_crash(paths: LabPaths, tmp_path: Path) -> Non
         "ERROR: Could not find a version that satisfies the requirement celery==5.7.0",
     ],
 )
-def test_an_unreachable_registry_is_told_apart(text: str) -> None:
+def test_an_unreachable_registry_is_distinguished(text: str) -> None:
     assert registry_unreachable(text)
     said = explain("site.yml", 2, [Failure("worker-2", "mosaic : Install", text)], [], "log")
     assert said.startswith("A package registry could not be reached from worker-2 (task: mosaic : Install)")
@@ -120,7 +121,16 @@ def test_many_failures_are_cut_short() -> None:
     assert "and 4 more failures" in explain("site.yml", 2, failures, [], "log")
 
 
-FIRST = "Look at each host"
+FIRST = failures._PREFLIGHT
+
+
+def test_the_names_of_a_refusal_are_those_of_the_playbooks() -> None:
+    """A play or task that is renamed in one place only would turn a refusal into a failure."""
+    first, *_ = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text(encoding="utf-8"))
+    assert first["name"] == failures._PREFLIGHT
+    for refusal in failures._REFUSALS:
+        role, _, task = refusal.partition(" : ")
+        assert f"- name: {task}\n" in (ROOT / "roles" / role / "tasks" / "precheck.yml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -137,12 +147,12 @@ FIRST = "Look at each host"
     ],
 )
 def test_a_host_that_is_not_fit_is_refused_in_a_sentence(message: str, sentence: str) -> None:
-    (told,) = refusals([Failure("worker-1", "Look at the host", message, FIRST)])
-    assert sentence in told
+    (found,) = refusals([Failure("worker-1", "Look at the host", message, FIRST)])
+    assert sentence in found
 
 
-def test_a_broker_of_somebody_is_refused_in_its_own_words() -> None:
-    failure = Failure("broker-1", "rabbitmq : Refuse a broker that is not ours", "it is not ours", "Brokers")
+def test_a_broker_with_data_of_others_is_refused_with_the_message_of_the_role() -> None:
+    failure = Failure("broker-1", failures._REFUSALS[0], "it is not ours", "Brokers")
     assert refusals([failure]) == ["it is not ours"]
 
 

@@ -133,7 +133,7 @@ def test_the_two_phases_and_their_tags(role: str) -> None:
 
 
 def test_configuring_needs_no_network(role: str) -> None:
-    """The configure phase runs alone on a node that was made from a baked image."""
+    """The configure phase runs alone on a node that was created from a baked image."""
     for file in task_files(role):
         if file.name.startswith("install"):
             continue
@@ -146,7 +146,7 @@ def test_task_files_are_short(role: str) -> None:
         assert len(file.read_text().splitlines()) <= 75, f"{file.name} does more than one thing"
 
 
-def test_meta_says_what_the_role_is_for(role: str) -> None:
+def test_meta_describes_the_role(role: str) -> None:
     meta = load(role, "meta", "main.yml")
     about = meta["galaxy_info"]
     assert meta["dependencies"] == [], "site.yml names the roles of a group; none is pulled in unseen"

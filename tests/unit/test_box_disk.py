@@ -18,7 +18,7 @@ NET_RAW = b"\x01\x00\x00\x02\x00\x20" + bytes(14)
 
 @pytest.fixture
 def box_disk() -> ModuleType:
-    """images/box_disk.py, which is a program beside the package."""
+    """images/box_disk.py, which is a program outside the package."""
     spec = importlib.util.spec_from_file_location("box_disk", ROOT / "images" / "box_disk.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""The check beside a broker, run as it is: the broker answers, freezes, comes back, and loses its peers."""
+"""The health check of a broker as a process: the broker answers, freezes, returns, and loses its peers."""
 
 from __future__ import annotations
 

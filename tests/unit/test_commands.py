@@ -191,5 +191,5 @@ def test_a_lab_that_was_never_made_is_named(
     monkeypatch.setattr(DockerSubstrate, "states", lambda _: found)
     paths = LabPaths("nowhere", root=tmp_path)
     empty = Context(paths, DockerSubstrate(paths), Screen())
-    with pytest.raises(UsageError, match=r"There is no lab nowhere; \./lab up makes it\."):
+    with pytest.raises(UsageError, match=r"There is no lab nowhere; \./lab up creates it\."):
         nodes.read(empty) if command == "status" else verify.run(empty)

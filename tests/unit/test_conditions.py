@@ -35,13 +35,13 @@ def test_alerts_are_the_conditions_that_have_one() -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_the_sentence_of_its_condition(name: str) -> None:
+def test_an_alert_has_the_sentence_of_its_condition(name: str) -> None:
     summary = ALERTS[name]["annotations"]["summary"]
     sentence = re.sub(r" \(.+\)\.$", ".", summary).replace("$labels.instance", "$labels.host")
     assert re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"{\1}", sentence) == CONDITIONS[name]["sentence"]
 
 
-def test_the_console_says_the_sentences_of_its_conditions() -> None:
+def test_the_console_has_the_sentences_of_its_conditions() -> None:
     module = ROOT / "app" / "src" / "mosaic" / "gateway" / "lab" / "reasons.py"
     assert runpy.run_path(str(module))["SENTENCES"] == seen_by("console")
 

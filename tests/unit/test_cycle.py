@@ -1,4 +1,4 @@
-"""The order of a test's lab: made, made again, checked, used, removed, with every step in the report."""
+"""The order of a test's lab: created, updated, checked, used, removed, with every step in the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from labctl.testing.cycle import Action, Cycle
 
 
 class Trial(Cycle):
-    """A cycle that notes what it does, and fails where it is told to."""
+    """A cycle that notes what it does, and fails at a given step."""
 
     name = "trial"
 
@@ -89,7 +89,7 @@ def test_what_could_not_be_made_is_removed_and_not_checked(tmp_path: Path, chang
     assert cycle.seen == ["prepare", "make", "remove"]
 
 
-def test_a_lab_of_somebody_else_is_left_alone(tmp_path: Path, changed: object) -> None:
+def test_a_lab_of_another_user_is_left_alone(tmp_path: Path, changed: object) -> None:
     cycle = Trial(tmp_path, fails="prepare")
     cycle.run(keep=False)
     assert cycle.seen == ["prepare"]

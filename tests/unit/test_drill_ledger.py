@@ -1,4 +1,4 @@
-"""The arithmetic of drills: what is lost, unexpected, twice or dead is found when it is put in by hand."""
+"""The arithmetic of drills finds what is lost, unexpected, executed twice or dead in invented ledgers."""
 
 from __future__ import annotations
 

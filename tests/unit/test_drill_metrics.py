@@ -1,4 +1,4 @@
-"""Gaps of drills, measured on runs made by hand."""
+"""Gaps of drills, measured on invented runs."""
 
 from __future__ import annotations
 

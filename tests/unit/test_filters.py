@@ -1,4 +1,4 @@
-"""The filters that make RabbitMQ's definitions and compare them with what a broker holds."""
+"""The filters that build RabbitMQ's definitions and compare them with those of a broker."""
 
 from __future__ import annotations
 

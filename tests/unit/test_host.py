@@ -56,8 +56,8 @@ def test_a_taken_port_is_named_with_the_remedy(taken_port: int) -> None:
     with pytest.raises(
         UsageError, match=rf"Port {taken_port} of 127\.0\.0\.1, where gateway-1.*topology\.yml"
     ):
-        checks.ports([("gateway-1", taken_port)], "warren")
-    checks.ports([], "warren")
+        checks.ports([("gateway-1", taken_port)])
+    checks.ports([])
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,14 +116,14 @@ def test_the_labs_own_network_is_no_overlap(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_network_changed_under_a_running_lab_is_refused(tmp_path: Path, no_routes: None) -> None:
     with pytest.raises(
-        UsageError, match=r"runs on 10\.66\.0\.0/24 and .* now says 10\.203\.0\.0/24; run \./lab down"
+        UsageError, match=r"runs on 10\.66\.0\.0/24 and .* now declares 10\.203\.0\.0/24; run \./lab down"
     ):
         network.settle(
             LabPaths("warren", tmp_path), declaration.load(), fake_engine(("warren", "10.66.0.0/24"))
         )
 
 
-def test_another_lab_chooses_once_beside_what_is_there(tmp_path: Path, no_routes: None) -> None:
+def test_another_lab_chooses_free_ones_once(tmp_path: Path, no_routes: None) -> None:
     paths = LabPaths("second", tmp_path)
     busy = fake_engine(("a", "10.203.1.0/24"), ("b", "10.203.2.0/24"))
     settled = network.settle(paths, declaration.load(), busy)
@@ -158,7 +158,7 @@ def test_no_engine_and_no_root_names_the_command(tmp_path: Path, monkeypatch: py
     def down() -> Any:
         raise engine.EngineDownError("no socket")
 
-    monkeypatch.setattr(engine, "connect", down)
+    monkeypatch.setattr(engine, "require", down)
     with pytest.raises(
         UsageError, match=r"apt-get install --no-install-recommends docker\.io` as root"
     ) as caught:
@@ -172,10 +172,11 @@ def test_no_engine_and_no_root_names_the_command(tmp_path: Path, monkeypatch: py
 def test_an_engine_that_refuses_this_user_names_the_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied() -> Any:
-        raise engine.EngineDownError("Permission denied", denied=True)
+    def denied(**_: object) -> Any:
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(engine, "connect", denied)
+    monkeypatch.setattr("docker.from_env", denied)
+    monkeypatch.setattr(dockerd, "is_running", lambda: True)
     with pytest.raises(UsageError, match="usermod -aG docker"):
         engine.ensure(LabPaths("x", tmp_path), Screen())
     with pytest.raises(UsageError, match="usermod -aG docker"):

@@ -27,7 +27,7 @@ LAB_VARIABLES = ("lab_name", "lab_state_dir", "lab_cache_dir", "lab_url", "lab_s
 
 @cache
 def listed(inventory: Path) -> dict[str, Any]:
-    """What Ansible makes of an inventory."""
+    """An inventory as Ansible reads it."""
     program = Path(sys.executable).with_name("ansible-inventory")
     settings = {"LAB_NAME": "contract", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
     done = subprocess.run(

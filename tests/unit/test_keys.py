@@ -14,17 +14,13 @@ from labctl.images import keys
 from labctl.paths import ROOT
 
 SITE = """---
-- import_playbook: first.yml
+- ansible.builtin.import_playbook: preflight.yml
 - hosts: all
   roles: [base]
 - hosts: workers:gateways
-  roles: [{role: mosaic}]
-- hosts: [brokers]
-  tasks:
-    - ansible.builtin.import_role: {name: rabbitmq}
-- hosts: [all]
-  tasks:
-    - ansible.builtin.include_role: {name: rabbitmq, tasks_from: precheck}
+  roles: [helper, mosaic]
+- hosts: brokers
+  roles: [rabbitmq]
 """
 GROUP_VARS = """---
 worker_instances:
@@ -35,7 +31,6 @@ lab_folder: /opt
 """
 FILES = {
     "playbooks/site.yml": SITE,
-    "playbooks/first.yml": "- hosts: localhost\n  roles: [controller]\n",
     "playbooks/group_vars/all.yml": GROUP_VARS,
     "roles/base/tasks/install.yml": "- copy: {src: hosts.sh}\n",
     "roles/base/tasks/configure.yml": "- template: {src: x.j2}\n- copy: {src: 'rules/{{ item }}'}\n",
@@ -46,7 +41,6 @@ FILES = {
     "roles/mosaic/templates/mosaic.service.j2": "User={{ mosaic_user }}\nRoot={{ mosaic_folder }}\n",
     "roles/mosaic/tasks/install_venv.yml": "- import_tasks: units.yml\n",
     "roles/mosaic/tasks/units.yml": "- template: {src: '{{ item }}.j2'}\n  loop: [mosaic.service]\n",
-    "roles/mosaic/meta/main.yml": "dependencies: [helper]\n",
     "roles/helper/tasks/install.yml": "- apt: {name: '{{ helper_packages }}'}\n",
     "roles/helper/vars/main.yml": "helper_packages: [h]\n",
     "roles/rabbitmq/tasks/install.yml": "- copy: {src: deep}\n",
@@ -74,9 +68,21 @@ def key(kind: str, project: Path, base: str = "base") -> str:
     return keys.key(kind, project, base)
 
 
-def test_roles_follow_plays_imports_and_dependencies(project: Path) -> None:
+def test_roles_follow_plays(project: Path) -> None:
     assert keys.roles_of("workers", project) == ["base", "helper", "mosaic"]
     assert keys.roles_of("brokers", project) == ["base", "rabbitmq"]
+
+
+def test_roles_are_nowhere_but_in_the_plays_of_site_yml() -> None:
+    first, *plays = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text())
+    assert first["ansible.builtin.import_playbook"] == "preflight.yml"
+    assert "roles" not in yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text())[0]
+    for play in plays:
+        assert isinstance(play["hosts"], str)
+        assert all(isinstance(role, str) for role in play["roles"])
+        assert not play.keys() & {"pre_tasks", "tasks", "post_tasks"}
+    for meta in ROOT.glob("roles/*/meta/main.yml"):
+        assert not yaml.safe_load(meta.read_text()).get("dependencies"), meta
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,7 @@ def sources(tasks: Path) -> Iterator[str]:
     """What tasks of a real role copy or render, with each item of their loops."""
     for task in yaml.safe_load(tasks.read_text(encoding="utf-8")):
         written = task.get("ansible.builtin.copy") or task.get("ansible.builtin.template") or {}
-        items = task.get("loop", [""])  # a text where the items are made at run time
+        items = task.get("loop", [""])  # a text where the items are computed at run time
         for item in items if "src" in written and isinstance(items, list) else []:
             name = item if isinstance(item, str) else item.get("src") or item["name"]
             yield name.join(re.split(r"\{\{ item[.\w]* \}\}", written["src"]))

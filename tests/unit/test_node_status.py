@@ -1,4 +1,4 @@
-"""What a node says of itself, from systemd's and the broker's answers."""
+"""The state of a node, from the answers of systemd and of the broker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import urllib.error
+import urllib.request
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
@@ -89,23 +90,23 @@ def test_units_of_choice_are_shown_where_enabled(
 
 
 @pytest.mark.parametrize(
-    ("says", "state", "failed"),
+    ("answer", "state", "failed"),
     [
         ("running", "running", {}),
         ("starting", "starting", {}),
         ("degraded", "running", {"lab-quorum-watch": "failed", "data.mount": "failed"}),
     ],
 )
-def test_units_that_failed_are_named_whoever_needs_them(
+def test_all_units_that_failed_are_named(
     node_status: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
-    says: str,
+    answer: str,
     state: str,
     failed: dict[str, str],
 ) -> None:
     lines = "lab-quorum-watch.service loaded failed failed Watch\ndata.mount loaded failed failed Data\n"
     monkeypatch.setattr(
-        node_status, "run", lambda *command: f"{says}\n" if command[1] == "is-system-running" else lines
+        node_status, "run", lambda *command: f"{answer}\n" if command[1] == "is-system-running" else lines
     )
     assert node_status.system() == (state, failed)
 
@@ -123,7 +124,7 @@ class Api:
         return self._answers[path.partition("?")[0]]
 
 
-def test_the_cluster_is_told_in_host_names(node_status: ModuleType) -> None:
+def test_the_cluster_is_reported_with_host_names(node_status: ModuleType) -> None:
     nodes = [
         {"name": "rabbit@broker-2", "running": False},
         {
@@ -186,7 +187,7 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
     }
 
 
-def test_what_does_not_answer_is_named_beside_the_services(
+def test_what_does_not_answer_is_named_with_the_services(
     node_status: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -217,7 +218,7 @@ def test_a_database_that_does_not_answer(
         (tmp_path / "pg_isready").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "pg_isready").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if program else str(tmp_path))
-    with pytest.raises(OSError, match=r"no response|says nothing|No such file"):
+    with pytest.raises(OSError, match=r"no response|printed nothing|No such file"):
         node_status.database()
 
 
@@ -272,7 +273,7 @@ def test_systemd_is_asked_for_every_unit_of_the_groups(
     assert len(asked) == len(set(asked)), "both groups have a proxy"
 
 
-def test_only_firing_alerts_are_told(
+def test_only_firing_alerts_are_reported(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def alert(state: str) -> dict[str, Any]:
@@ -282,8 +283,8 @@ def test_only_firing_alerts_are_told(
     body = json.dumps({"data": {"alerts": [alert("pending"), alert("firing")]}}).encode()
     asked: list[str] = []
 
-    def urlopen(url: str, **_: Any) -> io.BytesIO:
-        asked.append(url)
+    def urlopen(request: urllib.request.Request, **_: Any) -> io.BytesIO:
+        asked.append(request.full_url)
         return io.BytesIO(body)
 
     settings = tmp_path / "prometheus"

@@ -1,4 +1,4 @@
-"""What keeps a host from being a node, told in sentences with their remedy."""
+"""Why a host cannot be a node, each reason a sentence with its remedy."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_name_that_resolves_to_more_than_its_address(look: Look) -> None:
     assert "192.168.1.5" in sentence
 
 
-def test_all_problems_are_told_at_once(look: Look) -> None:
+def test_all_problems_are_reported_at_once(look: Look) -> None:
     found = look(release="ID=alpine\n", memory_mb=1, disk_mb=1, clock=0, resolves={"worker-1": "127.0.1.1"})
     assert len(found) == 5
     assert all(sentence.endswith(".") for sentence in found)

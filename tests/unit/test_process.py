@@ -86,7 +86,7 @@ def test_what_was_started_ends_when_the_command_is_killed(program: list[str]) ->
         assert gone(child)
 
 
-def test_a_followed_program_shows_what_is_worth_it_and_its_end_is_kept(
+def test_a_followed_program_shows_its_subject_and_its_last_lines_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     step = Step("work")
@@ -100,7 +100,7 @@ def test_a_followed_program_shows_what_is_worth_it_and_its_end_is_kept(
     assert done.ending(2) == "three\nbad"
 
 
-def test_a_silent_program_has_an_ending_all_the_same() -> None:
+def test_a_silent_program_has_an_ending_too() -> None:
     done = process.follow(["true"], Step("work"))
     assert done.ok
     assert done.ending() == "no message"

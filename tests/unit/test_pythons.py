@@ -25,7 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_this_one_says_what_it_is() -> None:
+def test_this_python_is_described() -> None:
     own = pythons.own()
     assert own.minor == sys.version_info.minor
     assert str(own).startswith(f"Python 3.{own.minor}, ansible-core 2.")

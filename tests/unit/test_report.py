@@ -38,25 +38,25 @@ def view(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def said(*active: str, **more: Any) -> dict[str, Any]:
+def answer(*active: str, **more: Any) -> dict[str, Any]:
     return {"state": "running", "services": dict.fromkeys(active, "active"), "unanswered": {}} | more
 
 
 def broker(queues: dict[str, Any] = QUEUES, **changes: Any) -> dict[str, Any]:
-    return said("rabbitmq-server", cluster=view(**changes), queues=queues)
+    return answer("rabbitmq-server", cluster=view(**changes), queues=queues)
 
 
 def worker(**more: Any) -> dict[str, Any]:
     units = ("mosaic-worker@render", "mosaic-worker@general")
     consuming = {units[0]: ["mosaic.render"], units[1]: ["mosaic.scale", "mosaic.host.worker-1"]}
-    return said("haproxy", *units, consuming=consuming, proxy=PROXY) | more
+    return answer("haproxy", *units, consuming=consuming, proxy=PROXY) | more
 
 
 def answers(**changes: Any) -> dict[str, Any]:
     """Answers of a healthy lab, by host; a keyword with _ for - replaces one, None removes it."""
     found: dict[str, Any] = {name: broker() for name in MEMBERS}
     found["worker-1"] = worker()
-    found["gateway-1"] = said("nginx", proxy=PROXY)
+    found["gateway-1"] = answer("nginx", proxy=PROXY)
     for key, value in changes.items():
         found[key.replace("_", "-")] = value
     return {host: json.dumps(text) for host, text in found.items() if text is not None}
@@ -94,7 +94,7 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
 def test_alerts_of_all_monitors_are_shown_once_and_are_no_problem() -> None:
     alert = {"name": "DeadLetters", "severity": "warning", "summary": "mosaic.dead holds dead letters (3)."}
     groups = GROUPS | {"monitors": ["monitor-1", "monitor-2"]}
-    monitor = said("prometheus", alerts=[alert])
+    monitor = answer("prometheus", alerts=[alert])
     status = report.assemble(groups, {}, answers(monitor_1=monitor, monitor_2=monitor))
     assert status["alerts"] == [alert]
     assert status["healthy"]
@@ -113,25 +113,25 @@ OFFLINE = "Not all members of mosaic.render are online; a queue stops without a 
 # Answers, and all that is wrong then.
 SICK: list[tuple[str, dict[str, Any], list[str]]] = [
     ("HostNotRunning", {"gateway_1": None}, ["gateway-1 is unreachable."]),
-    ("HostNotRunning", {"gateway_1": said("nginx", state="starting")}, ["gateway-1 is starting."]),
+    ("HostNotRunning", {"gateway_1": answer("nginx", state="starting")}, ["gateway-1 is starting."]),
     (
         "UnitNotActive",
-        {"gateway_1": said() | {"services": {"nginx": "failed"}}},
+        {"gateway_1": answer() | {"services": {"nginx": "failed"}}},
         ["nginx on gateway-1 is failed."],
     ),
     (
         "BrokerDown",
-        {"broker_2": said("rabbitmq-server", unanswered={"BrokerDown": "timed out"})},
+        {"broker_2": answer("rabbitmq-server", unanswered={"BrokerDown": "timed out"})},
         ["The broker on broker-2 does not answer (timed out)."],
     ),
     (
         "DatabaseDown",
-        {"gateway_1": said("postgresql@17-main", unanswered={"DatabaseDown": "no response"})},
+        {"gateway_1": answer("postgresql@17-main", unanswered={"DatabaseDown": "no response"})},
         ["The database on gateway-1 does not answer (no response)."],
     ),
     (
         "MonitorDown",
-        {"gateway_1": said("prometheus", unanswered={"MonitorDown": "timed out"})},
+        {"gateway_1": answer("prometheus", unanswered={"MonitorDown": "timed out"})},
         ["Prometheus on gateway-1 does not answer (timed out)."],
     ),
     (
@@ -187,19 +187,19 @@ SICK: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     (
         "ProxyFindsNoBroker",
-        {"gateway_1": said("haproxy", proxy=dict.fromkeys(MEMBERS, "DOWN"))},
+        {"gateway_1": answer("haproxy", proxy=dict.fromkeys(MEMBERS, "DOWN"))},
         ["The proxy on gateway-1 finds no healthy broker."],
     ),
     (
         "ProxyMissesBrokers",
-        {"gateway_1": said("haproxy", proxy={"broker-1": "UP", "broker-2": "DOWN 1/2"})},
+        {"gateway_1": answer("haproxy", proxy={"broker-1": "UP", "broker-2": "DOWN 1/2"})},
         ["The proxy on gateway-1 does not find every broker healthy (broker-2, broker-3)."],
     ),
 ]
 
 
 @pytest.mark.parametrize(("condition", "changes", "sentences"), SICK)
-def test_a_condition_that_holds_is_told_alone(
+def test_a_condition_that_holds_is_reported_alone(
     condition: str, changes: dict[str, Any], sentences: list[str]
 ) -> None:
     status = report.assemble(GROUPS, {}, answers(**changes))
@@ -208,13 +208,13 @@ def test_a_condition_that_holds_is_told_alone(
     assert {problem["condition"] for problem in status["problems"]} == {condition}
 
 
-def test_status_sees_the_conditions_that_the_list_says() -> None:
+def test_status_finds_the_conditions_of_the_list() -> None:
     seen = {name for name, condition in CONDITIONS.items() if "status" in condition["seen_by"]}
     assert {condition for condition, _, _ in SICK} == seen
 
 
-def test_what_follows_from_a_missing_broker_is_not_told_beside_it() -> None:
-    """Every queue misses a member then, and every proxy a broker; a queue without a consumer is told."""
+def test_what_follows_from_a_missing_broker_is_not_reported_too() -> None:
+    """Every queue misses a member then, and every proxy a broker; a queue without a consumer is reported."""
     queues = {name: queue(TWO) for name in QUEUES} | {"mosaic.scale": queue(TWO, consumers=0)}
     proxy = PROXY | {"broker-3": "DOWN"}
     found = answers(
@@ -222,7 +222,7 @@ def test_what_follows_from_a_missing_broker_is_not_told_beside_it() -> None:
         broker_2=broker(queues, running=TWO),
         broker_3=None,
         worker_1=worker(proxy=proxy),
-        gateway_1=said("nginx", proxy=proxy),
+        gateway_1=answer("nginx", proxy=proxy),
     )
     status = report.assemble(GROUPS, {"broker-3": "stopped"}, found)
     assert [problem["condition"] for problem in status["problems"]] == [
@@ -236,7 +236,7 @@ def test_what_follows_from_a_missing_broker_is_not_told_beside_it() -> None:
 
 
 def test_without_any_broker_nothing_is_said_of_consumers() -> None:
-    dead = said("rabbitmq-server", unanswered={"BrokerDown": "timed out"})
+    dead = answer("rabbitmq-server", unanswered={"BrokerDown": "timed out"})
     status = report.assemble(GROUPS, {}, answers(broker_1=dead, broker_2=dead, broker_3=dead))
     found = {problem["condition"] for problem in status["problems"]}
     assert found == {"BrokerDown", "ClusterIncomplete"}

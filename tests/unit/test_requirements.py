@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from labctl.paths import ROOT
 
 APP = ("app/pyproject.toml", "celery_durable/pyproject.toml")
-# What labctl/compile-requirements makes of what.
+# Output and input of labctl/compile-requirements.
 DECLARED = {
     "requirements.txt": ["requirements.in"],
     "app/requirements.txt": [*APP],

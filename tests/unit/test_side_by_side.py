@@ -1,4 +1,4 @@
-"""Work in threads: its results, and what becomes of the rest when a part fails."""
+"""Work in threads: its results, and the end of the rest when a part fails."""
 
 from __future__ import annotations
 

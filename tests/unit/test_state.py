@@ -16,7 +16,7 @@ from labctl.errors import UsageError
 from labctl.lab import state
 from labctl.lab.files import make_private, remove_state
 from labctl.lab.lock import exclusive
-from labctl.paths import ROOT, LabPaths, current_lab
+from labctl.paths import ROOT, LabPaths, lab_paths
 from labctl.screen import Screen
 from labctl.substrates.containers import DockerSubstrate
 
@@ -56,14 +56,14 @@ def test_the_remembered_network_and_ports_are_in_force(paths: LabPaths) -> None:
     state.write(paths, SAVED)
     lab = state.current_topology(paths)
     assert lab.node("broker-1").address == "10.55.0.11"
-    assert state.console_url(lab) == "https://127.0.0.1:18443"
+    assert lab.url == "https://127.0.0.1:18443"
 
 
 def test_lab_topology_is_in_force(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_TOPOLOGY", "molecule/topologies/brokers.yml")
     lab = state.current_topology(paths)
     assert [node.name for node in lab.nodes] == ["broker-1", "broker-2", "broker-3"]
-    assert state.console_url(lab) == ""
+    assert lab.url == ""
 
 
 def test_a_lab_stays_with_the_topology_that_it_was_made_from(
@@ -90,7 +90,7 @@ def test_a_topology_that_is_gone_is_one_sentence(paths: LabPaths, tmp_path: Path
     with pytest.raises(UsageError) as caught:
         state.current_topology(paths)
     assert str(caught.value).startswith(f"{gone} cannot be read ")
-    assert "the lab was made from it: restore it, or give ./lab up another by LAB_TOPOLOGY" in str(
+    assert "the lab was created from it: restore it, or set LAB_TOPOLOGY to another file for ./lab up" in str(
         caught.value
     )
 
@@ -116,11 +116,11 @@ def test_a_lab_of_before_follows_what_is_chosen_now(paths: LabPaths, monkeypatch
             TRIAL,
             "inventories/topology.yml",
             "inventories/topology.yml",
-            f"topology inventories/topology.yml from now on, as LAB_TOPOLOGY says; it was {TRIAL}\n",
+            f"topology inventories/topology.yml from now on, by LAB_TOPOLOGY; it was {TRIAL}\n",
         ),
     ],
 )
-def test_up_says_which_topology_it_follows(
+def test_up_names_the_topology_that_it_follows(
     before: str,
     chosen: str,
     source: str,
@@ -140,14 +140,14 @@ def test_lab_bake_shrinks_the_lab(paths: LabPaths, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LAB_BAKE", "1")
     lab = state.current_topology(paths)
     assert len(lab.nodes) == 5  # one of each group
-    assert state.console_url(lab) == ""
+    assert lab.url == ""
 
 
 @pytest.mark.parametrize("name", ["Upper", "a_b", "-a", "a-", "a--b", "1a", "cache", "a/b", "a" * 33])
 def test_an_unusable_lab_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("LAB_NAME", name)
     with pytest.raises(UsageError, match="is no usable name"):
-        current_lab()
+        lab_paths()
 
 
 def _hold(root: Path, held: object, done: object) -> None:
@@ -156,7 +156,7 @@ def _hold(root: Path, held: object, done: object) -> None:
         done.wait(20)  # type: ignore[attr-defined]
 
 
-def test_a_second_command_is_told_who_is_at_work(paths: LabPaths) -> None:
+def test_a_second_command_names_the_one_at_work(paths: LabPaths) -> None:
     context = multiprocessing.get_context("spawn")
     held, done = context.Event(), context.Event()
     holder = context.Process(target=_hold, args=(paths.root, held, done))

@@ -31,7 +31,7 @@ def test_proxy_has_one_verified_server_for_each_broker(rendered: Rendered) -> No
         ]
 
 
-def test_proxy_asks_the_check_beside_the_broker_and_cuts_silent_sessions(rendered: Rendered) -> None:
+def test_proxy_asks_the_check_of_the_broker_and_cuts_silent_sessions(rendered: Rendered) -> None:
     for file in rendered.each("/etc/haproxy/haproxy.cfg"):
         assert "tcp-check connect port 5670 ssl" in file.content
         assert "tcp-check expect string up" in file.content

@@ -1,4 +1,4 @@
-"""What the roles would write for brokers: settings, certificates, users, policies, the check beside them."""
+"""What the roles would write for brokers: settings, certificates, users, policies, health check."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
 
 
 def message(data: object, folder: Path) -> str:
-    """What load() says of a topology.yml with this content."""
+    """The error of load() for a topology.yml with this content."""
     file = folder / "topology.yml"
     file.write_text(data if isinstance(data, str) else yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(UsageError) as caught:
@@ -60,7 +60,6 @@ def test_names_addresses_and_ports_count_up() -> None:
         ("gateway-1", "10.9.0.21", 8443),
         ("gateway-2", "10.9.0.22", 8444),
     ]
-    assert lab.memory_mb == 3 * 1024 + 2 * 1024 + 2 * 768 + 768
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_names_addresses_and_ports_count_up() -> None:
         (
             "groups.brokers.count",
             2,
-            "even number of brokers has no majority when half of them fail; make it 1 or 3",
+            "even number of brokers has no majority when half of them fail; set it to 1 or 3",
         ),
         ("groups.brokers.count", 0, "brokers.count is 0, but a lab needs at least 1"),
         ("groups.workers.count", 0, "workers.count is 0, but a lab needs at least 1"),
@@ -187,7 +186,7 @@ def test_a_wrong_lab_network_is_named(network: str, monkeypatch: pytest.MonkeyPa
         declaration.load()
 
 
-def test_groups_may_be_missing_only_where_the_file_says_so(tmp_path: Path) -> None:
+def test_groups_may_be_missing_only_in_a_partial_topology(tmp_path: Path) -> None:
     alone = {"network": "10.9.0.0/24", "groups": {"databases": GOOD["groups"]["databases"]}}
     assert "brokers.count is 0" in message(alone, tmp_path)
     lab = declaration.parse(alone | {"partial": True})

@@ -19,7 +19,7 @@ Ask = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    """Ask about units, with a systemctl that says how they are."""
+    """Ask about units, with a systemctl that returns their state."""
     programs = tmp_path / "bin"
     programs.mkdir()
     answers = tmp_path / "answers"
@@ -142,7 +142,7 @@ def test_a_unit_that_runs_after_a_boot(ask: Ask, folder: Path, enabled: str) -> 
     assert ask({"a.service": [folder]}, enabled=enabled) == {}
 
 
-def test_several_units_are_told_apart(ask: Ask, folder: Path, tmp_path: Path) -> None:
+def test_several_units_are_distinguished(ask: Ask, folder: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.write_text("x")
     ask({"old@1.service": [new]}, state="inactive")

@@ -35,7 +35,7 @@ gateway-1
 
 
 def listed(folder: Path, provider: str, emulated: str) -> dict[str, Any]:
-    """What nodes.py says where Vagrant has made both hosts with this provider."""
+    """The output of nodes.py when Vagrant has created both hosts with this provider."""
     inventory = folder / "provisioners" / "ansible" / "inventory"
     inventory.mkdir(parents=True)
     text = WRITTEN.format(emulated=f"lab_emulated={emulated}")

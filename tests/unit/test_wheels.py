@@ -100,7 +100,7 @@ def test_wheels_hold_every_file_of_their_sources(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment for all installations of this module, since making one takes seconds."""
+    """An environment for all installations of this module, since creating one takes seconds."""
     made = tmp_path_factory.mktemp("venv") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(made)], check=True)
     return made

@@ -1,7 +1,5 @@
 """Ansible stdout callback: one JSON line per event, as labctl.ansible.playbooks reads it."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +12,7 @@ name: lab_events
 type: stdout
 short_description: one JSON line per play, task, host result and recap
 description:
-  - Results are reduced to a status and, for a failure, a message; facts and file contents are never logged.
+  - A result is reduced to its status and, for a failure, a message; facts and file contents are never logged.
 options: {}
 """
 
@@ -38,14 +36,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._event("play", name=play.get_name().strip())
 
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool = False) -> None:  # noqa: ARG002
         self._event("task", name=task.get_name().strip(), action=task.action)
 
-    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
-        self._event("task", name=task.get_name().strip(), action=task.action)
-
-    def v2_playbook_on_no_hosts_matched(self) -> None:
-        self._event("no_hosts")
+    v2_playbook_on_handler_task_start = v2_playbook_on_task_start
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._host(result, "changed" if result.is_changed() else "ok")
@@ -87,7 +81,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
 
 def failure_message(result: Mapping[str, Any]) -> str:
-    """What a person needs of a failure: its message, and the end of what the command printed."""
+    """A failure for a person: its message, and the end of what the command printed."""
     parts = [str(result.get("msg", ""))]
     for stream in ("stdout", "stderr", "module_stdout", "module_stderr"):
         text = str(result.get(stream) or "").strip()
