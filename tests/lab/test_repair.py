@@ -104,8 +104,8 @@ def test_up_repairs_nodes_and_finishes_what_was_interrupted(
 ) -> None:
     """The test deletes four nodes, a broker with its volume, and stops one.
 
-    It interrupts `up` three times: it kills Ansible, kills ./lab, and presses Ctrl-C. The next `up` repairs the
-    lab. All confirmed messages and the finished job still exist.
+    It interrupts `up` three times: it kills Ansible, kills ./lab, and presses Ctrl-C. The next `up` repairs
+    the lab. All confirmed messages and the finished job still exist.
     """
     job = console.post("/api/jobs/render", json={"width": 128, "height": 128}).json()["job"]
     wait_for("the job", 60, lambda: console.get(f"/api/jobs/{job}").json()["state"] == "done")
