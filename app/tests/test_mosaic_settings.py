@@ -61,7 +61,8 @@ def declared(file: str) -> Any:
 
 
 def test_every_task_queue_is_consumed_by_one_instance_of_each_worker_host() -> None:
-    instances = declared("playbooks/group_vars/all.yml")["celery_worker_instances"]
+    applications = declared("playbooks/group_vars/all.yml")["lab_applications"]
+    (instances,) = (entry["workers"] for entry in applications if entry["name"] == "mosaic")
     consumed = [queue.replace("%H", "worker-1") for instance in instances for queue in instance["queues"]]
     assert sorted(consumed) == sorted(queue.name for queue in topology.task_queues("worker-1"))
     long = next(instance for instance in instances if "mosaic.long" in instance["queues"])

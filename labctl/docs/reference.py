@@ -19,7 +19,10 @@ from labctl.topology.declaration import MINIMUM_MEMORY_MB, REQUIRED_GROUPS, TOPO
 from labctl.topology.model import GROUPS
 
 SETTINGS = ROOT / "playbooks" / "group_vars" / "all.yml"
-RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
+RULES = (
+    *sorted((ROOT / "roles" / "monitoring" / "files" / "rules").glob("*.yml")),
+    ROOT / "app" / "alerts.yml",
+)
 #: What listens on the ports that the firewall opens.
 LISTENERS = {
     443: "nginx: console, API and the pages behind the login, HTTPS",
@@ -109,7 +112,8 @@ def queues() -> str:
 
     settings = load(SETTINGS)
     consumers: dict[str, list[str]] = {topology.LOGS: ["mosaic-log-store"]}
-    for worker in settings["celery_worker_instances"]:
+    (application,) = settings["lab_applications"]
+    for worker in application["workers"]:
         for name in worker["queues"]:
             consumers.setdefault(name.replace("%H", _HOST), []).append(f"mosaic-worker@{worker['name']}")
     exchanges, rows = {}, []
@@ -147,7 +151,7 @@ def _limits(queue: Any, settings: dict[str, Any]) -> tuple[str, ...]:
 
 def alerts() -> str:
     """Each alert: when it fires, what it means, what to do."""
-    groups = [group for file in RULES.glob("*.yml") for group in load(file)["groups"]]
+    groups = [group for file in RULES for group in load(file)["groups"]]
     rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
     return "\n\n".join(map(_alert, sorted(rules, key=lambda rule: str(rule["alert"]))))
 

@@ -8,6 +8,7 @@ where they are needed: most nodes need neither, and all nodes of a lab may share
 
 import base64
 import csv
+import fnmatch
 import json
 import re
 import socket
@@ -22,18 +23,21 @@ TIMEOUT_S = 5
 PROMETHEUS = Path("/etc/default/prometheus")  # its arguments, from the role monitoring
 CA = "/etc/warren/pki/ca.pem"
 PROXY = "/run/haproxy/admin.sock"
+CONFIGURATION = Path(
+    "/etc"
+)  # the role celery_worker writes NAME/worker-INSTANCE.env for each worker of this node
 
 # Units that a node of the group must run; a pattern means all its instances, at least one.
 REQUIRED = {
     "brokers": ["rabbitmq-server", "lab-broker-check"],
-    "workers": ["haproxy", "mosaic-worker@*"],
+    "workers": ["haproxy", "*-worker@*"],
     "gateways": ["haproxy", "mosaic-gateway", "nginx"],
     "databases": ["postgresql@*-main"],
     "monitors": ["haproxy", "lab-flower", "prometheus"],
 }
 # Units that are reported where they are enabled: the inventory chooses the hosts that run them.
 WHERE_ENABLED = [
-    "mosaic-beat",
+    "*-beat",
     "mosaic-log-ship",
     "mosaic-log-store",
     "mosaic-metrics",
@@ -67,14 +71,25 @@ def system() -> tuple[str, dict[str, str]]:
     return "running", {line.split()[0].removesuffix(".service"): "failed" for line in lines}
 
 
+def declared_workers() -> list[str]:
+    """Units of the workers that the role declared on this node, of all applications."""
+    return sorted(
+        f"{file.parent.name}-worker@{file.stem.removeprefix('worker-')}"
+        for file in CONFIGURATION.glob("*/worker-*.env")
+    )
+
+
 def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """State of each unit, and for each active one the queues that it reports to consume."""
     required = list(dict.fromkeys(unit for group in groups for unit in REQUIRED.get(group, [])))
+    if "workers" in groups:
+        required += declared_workers()
     states: dict[str, str] = {}
     consuming: dict[str, list[str]] = {}
     for unit in show(required + WHERE_ENABLED):
         name = unit.get("Id", "").removesuffix(".service")
-        if not name or (name in WHERE_ENABLED and unit.get("UnitFileState") != "enabled"):
+        optional = any(fnmatch.fnmatchcase(name, pattern) for pattern in WHERE_ENABLED)
+        if not name or (optional and unit.get("UnitFileState") != "enabled"):
             continue
         missing = unit.get("LoadState") == "not-found"
         states[name] = "not-found" if missing else unit.get("ActiveState", "unknown")
@@ -82,8 +97,7 @@ def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
         if states[name] == "active" and first == "consuming":
             consuming[name] = named.split()
     for pattern in required:
-        stem = pattern.partition("*")[0]
-        if "*" in pattern and not any(name.startswith(stem) for name in states):
+        if "*" in pattern and not fnmatch.filter(states, pattern):
             states[pattern] = "not-found"
     return states, consuming
 
@@ -154,22 +168,30 @@ def endangered(api: Management) -> list[str]:
 
 
 def queues(api: Management, running: set[str]) -> dict[str, Any]:
-    """Each queue with its leader, members (those on `running` brokers are online) and depth."""
+    """Each queue with its leader, members (those on `running` brokers are online) and depth.
+
+    Its key is its name, or VHOST/NAME when several vhosts have a queue of this name.
+    """
     # The list's own `online` can lack a member that is back, for minutes after an election, and its counts of
     # consumers are seconds old.
     columns = "name,vhost,type,leader,node,members,messages"
-    consumers = Counter(consumer["queue"]["name"] for consumer in api.get("consumers?columns=queue.name"))
+    found = api.get(f"queues?columns={columns}")
+    names = Counter(queue["name"] for queue in found)
+    consumers = Counter(
+        (consumer["queue"].get("vhost", ""), consumer["queue"]["name"])
+        for consumer in api.get("consumers?columns=queue.name,queue.vhost")
+    )
     return {
-        queue["name"]: {
+        queue["name"] if names[queue["name"]] == 1 else f"{queue['vhost']}/{queue['name']}": {
             "vhost": queue.get("vhost", ""),
             "type": queue.get("type", ""),
             "leader": host_of(queue.get("leader") or queue.get("node") or ""),
             "members": sorted(map(host_of, queue.get("members") or [])),
             "online": sorted(running & set(map(host_of, queue.get("members") or []))),
             "messages": queue.get("messages", 0),
-            "consumers": consumers[queue["name"]],
+            "consumers": consumers[queue.get("vhost", ""), queue["name"]],
         }
-        for queue in api.get(f"queues?columns={columns}")
+        for queue in found
     }
 
 

@@ -77,12 +77,17 @@ def _queues(seen: Seen) -> Iterator[Problem]:
         for name, queue in seen.queues.items()
         if queue["type"] == "quorum" and len(queue["online"]) < wanted
     }
-    claimed = {queue for answer in seen.answers.values() for queue in consumed(answer)}
+    claimed = {
+        _key(seen, unit, queue)
+        for answer in seen.answers.values()
+        for unit, queues in answer.get("consuming", {}).items()
+        for queue in queues
+    }
     found = {
         "QueueMembersMissing": offline,
         "QueueMembersBehind": set(seen.cluster["endangered"]) - offline,
         "QueueWithoutConsumer": {
-            queue for queue in claimed if not (_is_consumed(seen, queue) or queue.startswith("mosaic.host."))
+            queue for queue in claimed if not (_is_consumed(seen, queue) or ".host." in queue)
         },
     }
     for condition, names in found.items():
@@ -98,13 +103,23 @@ def _workers(seen: Seen) -> Iterator[Problem]:
         idle = [
             unit
             for unit, state in answer.get("services", {}).items()
-            if unit.startswith("mosaic-worker@") and state == "active" and unit not in consuming
+            if "-worker@" in unit and state == "active" and unit not in consuming
         ]
-        own = f"mosaic.host.{host}"
-        if own in consumed(answer) and not _is_consumed(seen, own):
-            idle.append(own)
+        own = [
+            _key(seen, unit, queue)
+            for unit, queues in consuming.items()
+            for queue in queues
+            if queue.endswith(f".host.{host}")
+        ]
+        idle += [queue for queue in own if not _is_consumed(seen, queue)]
         if idle:
             yield _problem("WorkersNotConsuming", ", ".join(idle), host=host)
+
+
+def _key(seen: Seen, unit: str, queue: str) -> str:
+    """Key in `seen.queues` of a queue that a unit consumes: the application's name is that of its vhost."""
+    qualified = f"{unit.partition('-')[0]}/{queue}"
+    return qualified if qualified in seen.queues else queue
 
 
 def _is_consumed(seen: Seen, queue: str) -> bool:

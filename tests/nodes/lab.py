@@ -223,6 +223,12 @@ def declared(name: str) -> Any:
     return yaml.safe_load(DECLARED.read_text(encoding="utf-8"))[name]
 
 
+def declared_application(name: str) -> Any:
+    """The entry of an application in lab_applications."""
+    (found,) = (entry for entry in declared("lab_applications") if entry["name"] == name)
+    return found
+
+
 def eventually(what: str, seconds: float, check: Callable[[], str]) -> float:
     """Wait until check() returns no complaint (""); returns the seconds that it took."""
     started = time.monotonic()

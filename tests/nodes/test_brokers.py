@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.nodes.lab import Answers, Facts, Lab, declared
+from tests.nodes.lab import Answers, Facts, Lab, declared, declared_application
 
 testinfra_hosts = ["ansible://brokers"]
 
@@ -133,7 +133,7 @@ def test_vhosts_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
 
 def consumed_by_workers() -> set[str]:
     """The queues that all worker hosts consume."""
-    instances = declared("celery_worker_instances")
+    instances = declared_application("mosaic")["workers"]
     return {queue for instance in instances for queue in instance["queues"] if "%H" not in queue}
 
 

@@ -16,7 +16,10 @@ from tests.nodes.lab import METRICS, SERVED, Facts, Lab, Node
 testinfra_hosts = ["ansible://monitors"]
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
+RULES = (
+    *sorted((ROOT / "roles" / "monitoring" / "files" / "rules").glob("*.yml")),
+    ROOT / "app" / "alerts.yml",
+)
 JOBS = {
     "node": ("all",),
     "rabbitmq": ("brokers",),
@@ -41,9 +44,7 @@ def test_targets_are_the_hosts_of_the_inventory_and_all_are_up(monitor: Facts, l
 
 
 def test_rules_are_loaded_and_can_be_evaluated(monitor: Facts) -> None:
-    groups = [
-        group for file in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(file.read_text())["groups"]
-    ]
+    groups = [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
     declared = sorted(rule.get("alert") or rule["record"] for group in groups for rule in group["rules"])
     assert sorted(rule["name"] for rule in monitor["rules"]) == declared
     assert {rule["health"] for rule in monitor["rules"]} == {"ok"}

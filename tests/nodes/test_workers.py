@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.nodes.lab import Answers, Facts, Lab, Node, ask_now, declared
+from tests.nodes.lab import Answers, Facts, Lab, Node, ask_now, declared_application
 
 testinfra_hosts = ["ansible://workers"]
 
@@ -10,7 +10,7 @@ testinfra_hosts = ["ansible://workers"]
 def test_instances_are_the_declared_ones(client: Facts, node: Node) -> None:
     wanted = {
         instance["name"]: [queue.replace("%H", node.name) for queue in instance["queues"]]
-        for instance in declared("celery_worker_instances")
+        for instance in declared_application("mosaic")["workers"]
     }
     assert client["declared"] == wanted
     units = [name.partition("@")[2] for name in client["units"] if name.startswith("mosaic-worker@")]

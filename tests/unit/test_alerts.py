@@ -13,15 +13,17 @@ import pytest
 import yaml
 
 from labctl.testing.devtools import PROMTOOL
-from tests.unit.rendering import ROLES
+from tests.unit.rendering import ROLES, ROOT
 
 RULES = sorted((ROLES / "monitoring" / "files" / "rules").glob("*.yml"))
+# Of the sample application, which brings them.
+OWN_RULES = ROOT / "app" / "alerts.yml"
 TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yml"))
 
 
 def alerts() -> list[dict[str, Any]]:
     """Every alert of every file of rules."""
-    groups = [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
+    groups = [group for file in (*RULES, OWN_RULES) for group in yaml.safe_load(file.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
@@ -62,5 +64,6 @@ def test_an_alert_has_a_summary_and_a_remedy(alert: dict[str, Any]) -> None:
 
 def test_rules_are_installed_by_their_names() -> None:
     tasks = yaml.safe_load((ROLES / "monitoring" / "tasks" / "configure.yml").read_text())
-    (installed,) = [task["loop"] for task in tasks if "promtool check rules" in str(task)]
+    installed, of_applications = [task["loop"] for task in tasks if "promtool check rules" in str(task)]
     assert sorted(installed) == [file.name for file in RULES]
+    assert of_applications == "{{ monitoring_applications }}"

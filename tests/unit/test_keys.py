@@ -211,13 +211,16 @@ def test_files_of_the_install_phase_count() -> None:
     }
     assert len(written) > 20
     assert written <= files
-    assert {"mosaic_directory", "celery_worker_stop_timeout", "mosaic_logs_store"} <= variables.keys()
+    assert {"mosaic_directory", "flower_directory", "mosaic_logs_store"} <= variables.keys()
 
 
 def test_what_only_the_configure_phase_reads_does_not_count() -> None:
     """Of the real roles: these are changed often, and hosts take them up without being installed anew."""
     files, variables = keys.install_reads(keys.roles_of("monitors") + keys.roles_of("workers"))
-    assert not {"celery_worker_instances", "rabbitmq_policies", "monitoring_jobs"} & variables.keys()
+    assert (
+        not {"lab_applications", "celery_worker_applications", "rabbitmq_policies", "monitoring_jobs"}
+        & variables.keys()
+    )
     assert not [file for file in files if "rules" in file.parts or file.name == "configure.yml"]
 
 

@@ -47,6 +47,7 @@ def unit(
 def services(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, groups: list[str], *units: dict[str, str]
 ) -> Any:
+    monkeypatch.setattr(module, "CONFIGURATION", Path("/absent"))
     monkeypatch.setattr(module, "show", lambda _patterns: list(units))
     return module.services(groups)
 
@@ -74,10 +75,10 @@ def test_a_worker_without_instances_misses_them(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states, _ = services(node_status, monkeypatch, ["workers"], unit("haproxy", "inactive", load="not-found"))
-    assert states == {"haproxy": "not-found", "mosaic-worker@*": "not-found"}
+    assert states == {"haproxy": "not-found", "*-worker@*": "not-found"}
 
 
-@pytest.mark.parametrize("name", ["mosaic-log-store", "mosaic-beat"])
+@pytest.mark.parametrize("name", ["mosaic-log-store", "mosaic-beat", "shop-beat"])
 @pytest.mark.parametrize(("file", "shown"), [("enabled", True), ("disabled", False), ("", False)])
 def test_units_of_choice_are_shown_where_enabled(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, file: str, shown: bool, name: str
@@ -162,7 +163,7 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
         "members": ["rabbit@broker-3", "rabbit@broker-1"],
         "messages": 5,
     }
-    consumers = [{"queue": {"name": "mosaic.render"}}] * 2
+    consumers = [{"queue": {"name": "mosaic.render", "vhost": "mosaic"}}] * 2
     assert node_status.queues(
         Api(queues=[queue, {"name": "bare"}], consumers=consumers), {"broker-2", "broker-3"}
     ) == {
@@ -185,6 +186,35 @@ def test_queues_name_leader_and_members(node_status: ModuleType) -> None:
             "consumers": 0,
         },
     }
+
+
+def test_queues_of_one_name_in_two_vhosts_are_two(node_status: ModuleType) -> None:
+    queues = [{"name": "celery", "vhost": vhost, "messages": n} for n, vhost in enumerate(("shop", "blog"))]
+    consumers = [{"queue": {"name": "celery", "vhost": "blog"}}]
+    found = node_status.queues(Api(queues=queues, consumers=consumers), set())
+    figures = {name: (queue["messages"], queue["consumers"]) for name, queue in found.items()}
+    assert figures == {"shop/celery": (0, 0), "blog/celery": (1, 1)}
+
+
+def test_every_declared_worker_is_asked_for(
+    node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("mosaic/worker-render.env", "shop/worker-default.env", "shop/shop.env"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    asked: list[str] = []
+    monkeypatch.setattr(node_status, "CONFIGURATION", tmp_path)
+
+    def show(patterns: list[str]) -> list[dict[str, str]]:
+        asked.extend(patterns)
+        return []
+
+    monkeypatch.setattr(node_status, "show", show)
+    node_status.services(["workers"])
+    assert {"mosaic-worker@render", "shop-worker@default"} < set(asked)
+    asked.clear()
+    node_status.services(["brokers"])
+    assert not [name for name in asked if "worker@" in name]
 
 
 def test_what_does_not_answer_is_named_with_the_services(

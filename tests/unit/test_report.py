@@ -91,6 +91,16 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
     }
 
 
+def test_a_queue_is_that_of_the_vhost_of_its_worker() -> None:
+    """Two applications consume queues of the same name; one of them lost its consumer at the brokers."""
+    units = {"shop-worker@default": ["celery"], "blog-worker@default": ["celery"]}
+    shop = answer("haproxy", *units, consuming=units, proxy=PROXY)
+    queues = {"shop/celery": queue(consumers=0), "blog/celery": queue()}
+    brokers = {name.replace("-", "_"): broker(queues) for name in MEMBERS}
+    status = report.assemble(GROUPS, {}, answers(worker_1=shop, **brokers))
+    assert [problem["sentence"] for problem in status["problems"]] == ["No worker consumes shop/celery."]
+
+
 def test_alerts_of_all_monitors_are_shown_once_and_are_no_problem() -> None:
     alert = {"name": "DeadLetters", "severity": "warning", "summary": "mosaic.dead holds dead letters (3)."}
     groups = GROUPS | {"monitors": ["monitor-1", "monitor-2"]}

@@ -143,7 +143,8 @@ def test_worker_stops_softly(usual: Rendered) -> None:
 
 
 def test_workers_of_a_host_consume_the_declared_queues(rendered: Rendered) -> None:
-    declared = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["celery_worker_instances"]
+    applications = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["lab_applications"]
+    (declared,) = (application["workers"] for application in applications)
     for host in hosts_of(rendered, "worker"):
         queues: list[str] = []
         for instance in declared:

@@ -1,0 +1,1 @@
+../../celery_worker/files/lab_celery.py

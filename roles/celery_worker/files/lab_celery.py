@@ -1,0 +1,70 @@
+"""Reports to systemd when a worker consumes and when beat has started, for any Celery application.
+
+As a module of a worker (`celery worker --include lab_celery`) it adds a step to the worker's consumer. As a
+program (`python lab_celery.py ARGUMENT...`) it is the command `celery`, with this folder on the path for
+--include, and it reports for beat, which has no --include.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any
+
+
+def notify(*lines: str) -> None:
+    """Send lines, each NAME=value, to systemd, as sd_notify(3) does; without systemd do nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        try:
+            channel.sendto("\n".join(lines).encode(), "\0" + address[1:] if address[0] == "@" else address)
+        except OSError as error:
+            print(f"lab_celery: systemd does not take a message ({error})", flush=True)
+
+
+def main() -> None:
+    """Run the command `celery`."""
+    from celery.__main__ import main as celery
+
+    if "beat" in sys.argv:  # no import before the command patches what a pool of gevent needs
+        from celery.signals import beat_init
+
+        beat_init.connect(report_beat)
+    celery()
+
+
+def report_beat(**_: Any) -> None:
+    """Report that beat publishes."""
+    notify("READY=1", "STATUS=publishing periodic tasks")
+
+
+def add_step() -> None:
+    """Add the step to the application of this worker."""
+    from celery import bootsteps
+    from celery.app import default_app
+
+    class Report(bootsteps.StartStopStep):
+        """Reports what the consumer does each time that it connects, and when it lost its connection."""
+
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            """Report once the loop of the consumer runs: only then it has subscribed to its queues."""
+            names = " ".join(sorted(consumer.app.amqp.queues.consume_from))
+            consumer.call_soon(notify, "READY=1", f"STATUS=consuming {names}")
+
+        def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery passes it
+            """Report that nothing is consumed."""
+            notify("STATUS=not connected to a broker")
+
+    # A worker makes its application the default before it imports modules.
+    default_app.steps["consumer"].add(Report)
+
+
+if __name__ == "__main__":
+    main()
+else:
+    add_step()

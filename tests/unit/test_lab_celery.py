@@ -1,0 +1,73 @@
+"""lab_celery.py: a worker and beat of any application report to systemd that they have started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.rendering import ROLES
+
+MODULE = ROLES / "celery_worker" / "files" / "lab_celery.py"
+# The second application is what `current_app` is when the worker imports its modules.
+SHOP = """
+from celery import Celery
+app = Celery("shop", broker="memory://")
+other = Celery("other", broker="memory://")
+app.conf.beat_schedule = {}
+"""
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[socket.socket]:
+    """The command `celery` with these arguments, and the socket on which systemd would listen."""
+    (folder / "shop.py").write_text(SHOP)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_")}
+    environment |= {"NOTIFY_SOCKET": str(folder / "notify"), "PYTHONDONTWRITEBYTECODE": "1"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(environment["NOTIFY_SOCKET"])
+        listener.settimeout(30)
+        command = [sys.executable, str(MODULE), "-A", "shop:app", *arguments]
+        with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE) as program:
+            try:
+                yield listener
+            finally:
+                program.kill()
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_a_worker_is_started_when_it_consumes(tmp_path: Path, pool: str) -> None:
+    options = ["--pool", pool, "--queues", "b,a", "--include", "lab_celery", "--without-mingle"]
+    with running(tmp_path, "worker", *options) as listener:
+        assert listener.recv(1000) == b"READY=1\nSTATUS=consuming a b"
+
+
+def test_a_worker_without_the_module_is_not_started(tmp_path: Path) -> None:
+    with running(tmp_path, "worker", "--pool", "solo") as listener:
+        listener.settimeout(4)
+        with pytest.raises(TimeoutError):
+            listener.recv(1000)
+
+
+def test_beat_is_started_when_it_publishes(tmp_path: Path) -> None:
+    with running(tmp_path, "beat", "--pidfile=") as listener:
+        assert listener.recv(1000) == b"READY=1\nSTATUS=publishing periodic tasks"
+
+
+def test_without_systemd_nothing_is_reported(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    done = subprocess.run(
+        [sys.executable, str(MODULE), "--version"],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
