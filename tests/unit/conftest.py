@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import yaml
@@ -19,13 +21,37 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     return render(tmp_path_factory.mktemp("usual"), DOCKER)
 
 
-def with_counts(factory: pytest.TempPathFactory, name: str, **counts: int) -> Rendered:
-    """All files of the usual topology with so many hosts of these groups."""
+# An application that the lab did not bring; what it needs is what most have.
+SHOP: dict[str, Any] = {
+    "name": "shop",
+    "source": "shop",
+    "app": "shop.celery:app",
+    "workers": [
+        {"name": "default", "queues": ["celery"], "concurrency": 2},
+        {
+            "name": "mail",
+            "queues": ["mail", "mail on %H"],
+            "concurrency": 8,
+            "options": ["--pool", "threads"],
+        },
+    ],
+    "beat": True,
+    "environment": {"DATABASE_URL": "{database_url}", "GREETING": 'say "hi" for $5', "PORT": 8000},
+}
+BLOG: dict[str, Any] = {"name": "blog", "source": "blog", "app": "blog", "workers": [SHOP["workers"][0]]}
+
+
+def with_counts(
+    factory: pytest.TempPathFactory, name: str, applications: Sequence[object] = (), **counts: int
+) -> Rendered:
+    """All files of the usual topology with so many hosts of these groups, and with added applications."""
     folder = factory.mktemp(f"{name}-inventory")
     content = yaml.safe_load(declaration.TOPOLOGY_FILE.read_text())
     for group, count in counts.items():
         content["groups"][group]["count"] = count
-    data = json.dumps(inventory(LabPaths(name, root=folder), declaration.parse(content)))
+    hosts = inventory(LabPaths(name, root=folder), declaration.parse(content))
+    hosts["all"]["vars"] |= {"lab_added_applications": applications} if applications else {}
+    data = json.dumps(hosts)
     script = folder / "nodes"
     script.write_text(f"#!/bin/sh\ncat <<'END'\n{data}\nEND\n")
     script.chmod(0o755)
@@ -43,6 +69,12 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 def unmonitored(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     """All files of a lab without a monitor, with one host of each other group."""
     return with_counts(tmp_path_factory, "unmonitored", brokers=1, workers=1, monitors=0)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """All files of a lab with two workers and with the applications shop and blog beside mosaic."""
+    return with_counts(tmp_path_factory, "shared", [SHOP, BLOG], brokers=1, workers=2)
 
 
 @pytest.fixture(params=["usual", "odd"])

@@ -32,9 +32,22 @@ def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
     ]
 
 
-def vhost_definition(name: str) -> Definition:
-    """An entry of `vhosts`; a queue that is declared without a type becomes a quorum queue."""
-    return {"name": name, "default_queue_type": "quorum"}
+def vhost_definition(name: str, queue_type: str = "quorum") -> Definition:
+    """An entry of `vhosts`; a queue that is declared without a type gets this one."""
+    return {"name": name, "default_queue_type": queue_type}
+
+
+def application_users(passwords: Mapping[str, str]) -> list[Definition]:
+    """Users of applications that declare their own queues: each may do everything in the vhost of its name.
+
+    Except in the exchanges amq.rabbitmq.*, with which the broker traces the messages of a vhost.
+    """
+    pattern = r"^(?!amq\.rabbitmq\.)"
+    permissions = dict.fromkeys(("configure", "write", "read"), pattern)
+    return [
+        {"name": name, "password": password, "vhost": name, **permissions}
+        for name, password in passwords.items()
+    ]
 
 
 def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
@@ -97,6 +110,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """The filters, by their names in templates."""
         return {
+            "rabbitmq_application_users": application_users,
             "rabbitmq_brokers_that_know": brokers_that_know,
             "rabbitmq_lost_members": lost_members,
             "rabbitmq_missing_definitions": missing,

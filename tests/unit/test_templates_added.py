@@ -1,0 +1,189 @@
+"""Applications beside mosaic: each has its own units, environment, vhost, database and limits."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from tests.unit.rendering import UNIT_STATE, Rendered, hosts_of
+from tests.unit.test_templates_application import unit
+
+ADDED = ("shop", "blog")
+PATTERNS = ("configure", "write", "read")
+
+
+def definitions(rendered: Rendered) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = json.loads(
+        rendered.text("broker-1", "/etc/rabbitmq/definitions.json")
+    )
+    return found
+
+
+def environment(text: str) -> dict[str, str]:
+    """Variables of a file for EnvironmentFile=; the quotes and escapes of systemd are those of a shell."""
+    words = shlex.split(text, comments=True)
+    return dict(word.split("=", 1) for word in words)
+
+
+def test_each_application_has_units_of_its_own(shared: Rendered) -> None:
+    worker = unit(shared.text("worker-1", "/etc/systemd/system/shop-worker@.service"))["Service"]
+    beat = unit(shared.text("gateway-1", "/etc/systemd/system/shop-beat.service"))["Service"]
+    for service in (worker, beat):
+        assert (service["User"], service["Group"], service["Type"]) == ("shop", "shop", "notify")
+        assert service["ExecStart"].startswith(
+            "/opt/shop/current/venv/bin/python /usr/local/lib/warren/lab_celery.py -A shop.celery:app "
+        )
+    command = worker["ExecStart"]
+    assert "--include lab_celery" in command
+    assert " $WORKER_OPTIONS " in command, "without braces, so that systemd splits it into words"
+    assert "WORKER_PREFETCH" not in command, "the application's own setting applies"
+    assert "--without-gossip" not in command
+    assert worker["EnvironmentFile"] == "/etc/shop/worker-%i.env"
+    assert not [file for file in shared.files if file.path.endswith("/blog-beat.service")]
+
+
+def test_a_worker_has_its_queues_and_options(shared: Rendered) -> None:
+    for host in hosts_of(shared, "worker"):
+        lines = shared.text(host, "/etc/shop/worker-mail.env").splitlines()
+        assert f"WORKER_QUEUES=mail,mail on {host}" in lines
+        assert "WORKER_CONCURRENCY=8" in lines
+        assert "WORKER_OPTIONS=--pool threads" in lines
+        assert "WORKER_OPTIONS" not in shared.text(host, "/etc/shop/worker-default.env")
+
+
+def test_units_of_all_applications_are_started(shared: Rendered) -> None:
+    asked: dict[str, dict[str, list[str]]] = {}
+    for file in shared.each(UNIT_STATE):
+        asked.setdefault(file.host, {}).update({e["unit"]: e["files"] for e in json.loads(file.content)})
+    units = {"shop-worker@default.service", "shop-worker@mail.service", "blog-worker@default.service"}
+    for host in hosts_of(shared, "worker"):
+        assert units | {"mosaic-worker@render.service"} < asked[host].keys()
+        assert "/etc/shop/shop.env" in asked[host]["shop-worker@mail.service"]
+        assert "/opt/shop/installed" in asked[host]["shop-worker@mail.service"]
+    assert {"shop-beat.service", "mosaic-beat.service"} < asked["gateway-1"].keys()
+
+
+def test_celery_finds_broker_and_results_in_the_environment(shared: Rendered) -> None:
+    for host in (*hosts_of(shared, "worker"), *hosts_of(shared, "gateway")):
+        found = environment(shared.text(host, "/etc/shop/shop.env"))
+        broker = urlsplit(found["CELERY_BROKER_URL"])
+        assert (broker.scheme, broker.hostname, broker.port, broker.path) == (
+            "amqp",
+            "127.0.0.1",
+            5672,
+            "/shop",
+        )
+        assert (broker.username, unquote(broker.password or "")) == ("shop", shared.secrets["broker_shop"])
+        for name, scheme in (
+            ("CELERY_RESULT_BACKEND", "db+postgresql+psycopg"),
+            ("DATABASE_URL", "postgresql"),
+        ):
+            database = urlsplit(found[name])
+            assert (database.scheme, database.hostname, database.path) == (scheme, "database-1", "/shop")
+            assert (database.username, database.password) == ("shop", shared.secrets["database_shop"])
+            assert "sslmode=verify-full" in database.query
+        assert found["GREETING"] == 'say "hi" for $5'
+        assert found["PORT"] == "8000"
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_no_file_of_one_application_holds_a_secret_of_another(shared: Rendered, name: str) -> None:
+    secrets = {key: value for key, value in shared.secrets.items() if key.endswith(f"_{name}")}
+    assert len(secrets) == 2
+    for file in shared.files:
+        held = [key for key, secret in secrets.items() if secret in file.content]
+        assert not held or file.path == f"/etc/{name}/{name}.env", f"{file.path} holds {held}"
+    for file in shared.each(f"/etc/{name}/{name}.env"):
+        assert file.mode == "0640"
+        assert not [
+            key for key, secret in shared.secrets.items() if secret in file.content and key not in secrets
+        ]
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_units_of_one_application_do_not_see_the_folders_of_the_others(shared: Rendered, name: str) -> None:
+    text = shared.text("worker-1", f"/etc/systemd/system/{name}-.service.d/lab.conf")
+    hidden = {
+        path for line in re.findall("^InaccessiblePaths=(.+)$", text, re.MULTILINE) for path in line.split()
+    }
+    others = {"mosaic", *ADDED} - {name}
+    assert hidden == {f"-{top}/{other}" for top in ("/etc", "/opt", "/run", "/var/lib") for other in others}
+    settings = unit(text)["Service"]
+    assert settings["EnvironmentFile"] == f"/etc/{name}/{name}.env"
+    assert (settings["Slice"], settings["ProtectSystem"]) == (f"{name}.slice", "strict")
+    limits = unit(shared.text("worker-1", f"/etc/systemd/system/{name}.slice"))["Slice"]
+    assert limits["MemoryMax"] == "512M"
+    assert limits["TasksMax"] == "512"
+
+
+def test_each_application_has_a_vhost_in_which_it_declares_its_queues(shared: Rendered) -> None:
+    found = definitions(shared)
+    assert {vhost["name"]: vhost["default_queue_type"] for vhost in found["vhosts"]} == {
+        "mosaic": "quorum",
+        "shop": "classic",
+        "blog": "classic",
+    }
+    assert {user["name"]: user["tags"] for user in found["users"]}["shop"] == []
+    (permission,) = [entry for entry in found["permissions"] if entry["user"] == "shop"]
+    assert permission["vhost"] == "shop", "and no other"
+    for pattern in PATTERNS:
+        for name in (
+            "celery",
+            "celeryev",
+            "amq.default",
+            "amq.gen-x",
+            "x.reply.celery.pidbox",
+            "queue with space",
+        ):
+            assert re.search(permission[pattern], name), name
+        assert not re.search(permission[pattern], "amq.rabbitmq.trace")
+    monitored = {entry["vhost"] for entry in found["permissions"] if entry["user"] == "monitor"}
+    assert monitored == {"mosaic", "shop", "blog"}
+    assert not [policy for policy in found["policies"] if policy["vhost"] != "mosaic"]
+
+
+def test_each_application_may_connect_to_its_own_database_only(shared: Rendered) -> None:
+    (file,) = shared.each("/etc/postgresql/17/main/pg_hba.conf")
+    rules = [line.split() for line in file.content.splitlines() if line.startswith("hostssl")]
+    assert {(rule[1], rule[2]) for rule in rules} == {
+        ("mosaic", "mosaic_owner"),
+        ("mosaic", "mosaic"),
+        ("shop", "shop"),
+        ("blog", "blog"),
+    }
+    assert len(rules) == len({tuple(rule) for rule in rules})
+
+
+def test_mosaic_is_as_without_the_others(shared: Rendered, usual: Rendered) -> None:
+    def own(rendered: Rendered) -> dict[str, str]:
+        shown = ("/etc/mosaic/worker-", "/etc/systemd/system/mosaic-")
+        return {
+            file.path: file.content
+            for file in rendered.files
+            if file.host in ("worker-1", "gateway-1") and file.path.startswith(shown)
+        }
+
+    assert own(shared) == own(usual)
+    assert len(own(usual)) >= 8
+
+
+def scraped_queues(rendered: Rendered) -> tuple[list[str], re.Pattern[str]]:
+    """The vhosts whose queues Prometheus asks for, and which of the queues it keeps."""
+    jobs = yaml.safe_load(rendered.text("monitor-1", "/etc/prometheus/prometheus.yml"))["scrape_configs"]
+    (job,) = (entry for entry in jobs if entry["job_name"] == "rabbitmq_queues")
+    return job["params"]["vhost"], re.compile(job["metric_relabel_configs"][1]["regex"])
+
+
+def test_the_monitor_keeps_the_queues_of_every_application(shared: Rendered) -> None:
+    vhosts, kept = scraped_queues(shared)
+    assert vhosts == ["mosaic", "shop", "blog"]
+    for name in ("mosaic.render", "celery", "mail", "mail on worker-2"):
+        assert kept.fullmatch(name), name
+    for name in ("celery_delayed_27", "celeryev.x", "mail2"):
+        assert not kept.fullmatch(name), name
