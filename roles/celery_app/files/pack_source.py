@@ -1,0 +1,122 @@
+"""Pack the source folder of an application, unless the cache has the archive already.
+
+    pack_source.py SOURCE CACHE
+
+Prints {"archive": path, "key": 12 hex digits of the contents}. Runs on the controller, with the standard
+library only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+LEFT_OUT = {".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "env", "node_modules", "__pycache__"}
+LEFT_OUT |= {".mypy_cache", ".pytest_cache", ".ruff_cache", ".lab"}
+MAX_MB = 200
+
+
+class SourceError(Exception):
+    """Why a folder cannot be deployed, as a sentence with its remedy."""
+
+
+def files(source: Path) -> list[Path]:
+    """The files to deploy, relative to the folder, sorted; links to files outside of it are errors."""
+
+    def found() -> Iterator[Path]:
+        for folder, folders, names in os.walk(source):
+            folders[:] = [
+                name for name in folders if name not in LEFT_OUT and not is_environment(folder, name)
+            ]
+            for name in names:
+                file = Path(folder, name)
+                if file.is_file() and not name.endswith(".pyc"):
+                    yield file
+
+    chosen = sorted(file.relative_to(source) for file in found())
+    for file in chosen:
+        if not (source / file).resolve().is_relative_to(source):
+            raise SourceError(
+                f"{source / file} is a link to a file outside of {source}; copy the file into it."
+            )
+    return chosen
+
+
+def is_environment(folder: str, name: str) -> bool:
+    """Whether a folder is a virtual environment, whatever its name."""
+    return Path(folder, name, "pyvenv.cfg").exists()
+
+
+def check(source: Path, chosen: list[Path]) -> None:
+    """Raise SourceError unless the folder can be installed."""
+    if not source.is_dir():
+        raise SourceError(f"{source} is no folder; give the folder with the application's source.")
+    if not {Path("pyproject.toml"), Path("requirements.txt")} & set(chosen):
+        raise SourceError(
+            f"{source} has neither pyproject.toml nor requirements.txt; add a requirements.txt that names"
+            " celery and what else the application imports."
+        )
+    size = sum((source / file).stat().st_size for file in chosen) // 1_000_000
+    if size > MAX_MB:
+        largest = max(chosen, key=lambda file: (source / file).stat().st_size)
+        raise SourceError(
+            f"{source} has {size} MB in {len(chosen)} files, more than {MAX_MB} MB (the largest is"
+            f" {largest}); move what the application does not need out of it."
+        )
+
+
+def key_of(source: Path, chosen: list[Path]) -> str:
+    """Digest of names, execute permissions and contents."""
+    digest = hashlib.sha256()
+    for file in chosen:
+        content = (source / file).read_bytes()
+        mode = os.access(source / file, os.X_OK)
+        digest.update(f"{file.as_posix()}\0{mode}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def pack(source: Path, chosen: list[Path], archive: IO[bytes]) -> None:
+    """Write the archive; links become the files that they name, and nothing names a user of this machine."""
+
+    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.mode = 0o755 if member.mode & 0o100 else 0o644
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = ""
+        return member
+
+    with (
+        gzip.GzipFile(fileobj=archive, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", dereference=True) as tar,
+    ):
+        for file in chosen:
+            tar.add(source / file, arcname=file.as_posix(), filter=plain)
+
+
+def main() -> None:
+    """Pack the folder if the cache lacks it, and print where the archive is."""
+    source, cache = (Path(word).resolve() for word in sys.argv[1:3])
+    try:
+        chosen = files(source)
+        check(source, chosen)
+    except SourceError as error:
+        sys.exit(str(error))
+    key = key_of(source, chosen)
+    archive = cache / f"{key}.tar.gz"
+    if not archive.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        incomplete = cache / f"{key}.{os.getpid()}"
+        with incomplete.open("wb") as file:
+            pack(source, chosen, file)
+        incomplete.rename(archive)
+    print(json.dumps({"archive": str(archive), "key": key}))
+
+
+if __name__ == "__main__":
+    main()

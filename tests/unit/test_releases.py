@@ -1,0 +1,191 @@
+"""How the role celery_app packs the source of an application, and installs it beside what runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.unit.rendering import ROLES
+
+FILES = ROLES / "celery_app" / "files"
+PACK = FILES / "pack_source.py"
+INSTALL = FILES / "install-release"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """An application as people have it, with what only its author needs beside it."""
+    folder = tmp_path / "shop"
+    for name in (
+        "requirements.txt",
+        "shop/celery.py",
+        "shop/data/env.txt",
+        ".git/objects/x",
+        ".venv/lib/y.py",
+        "web/node_modules/z.js",
+        "shop/__pycache__/celery.pyc",
+        "my environment/pyvenv.cfg",
+        "my environment/bin/python",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"# {name}\n")
+    (folder / "requirements.txt").write_text("celery\n")
+    return folder
+
+
+def pack(source: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program of the controller."""
+    command = [sys.executable, str(PACK), str(source), str(cache)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def packed(source: Path, cache: Path) -> dict[str, str]:
+    """What it prints: archive and key."""
+    done = pack(source, cache)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, str] = json.loads(done.stdout)
+    return answer
+
+
+def test_what_only_its_author_needs_is_left_out(source: Path, tmp_path: Path) -> None:
+    with tarfile.open(packed(source, tmp_path / "cache")["archive"]) as tar:
+        assert sorted(tar.getnames()) == ["requirements.txt", "shop/celery.py", "shop/data/env.txt"]
+        assert {(member.uid, member.uname, member.mtime) for member in tar.getmembers()} == {(0, "", 0)}
+
+
+def test_the_same_source_is_the_same_release(source: Path, tmp_path: Path) -> None:
+    first = packed(source, tmp_path / "cache")
+    (source / ".git" / "more").write_text("x")
+    (source / "shop" / "celery.py").touch()
+    assert packed(source, tmp_path / "cache") == first
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    (source / "shop" / "celery.py").write_text("edited")
+    assert packed(source, tmp_path / "cache")["key"] != first["key"]
+
+
+def test_a_file_that_becomes_a_program_is_another_release(source: Path, tmp_path: Path) -> None:
+    first = packed(source, tmp_path / "cache")
+    (source / "shop" / "celery.py").chmod(0o755)
+    assert packed(source, tmp_path / "cache")["key"] != first["key"]
+
+
+def test_a_folder_that_cannot_be_installed_is_refused(source: Path, tmp_path: Path) -> None:
+    (source / "requirements.txt").unlink()
+    done = pack(source, tmp_path / "cache")
+    assert done.returncode == 1
+    assert "has neither pyproject.toml nor requirements.txt; add a requirements.txt" in done.stderr
+    assert "is no folder" in pack(tmp_path / "absent", tmp_path / "cache").stderr
+
+
+def test_a_folder_that_is_too_large_is_refused_and_its_largest_file_named(
+    source: Path, tmp_path: Path
+) -> None:
+    with (source / "shop" / "data" / "dump.sql").open("wb") as file:
+        file.truncate(300_000_000)
+    done = pack(source, tmp_path / "cache")
+    assert done.returncode == 1
+    assert "300 MB in 4 files, more than 200 MB (the largest is shop/data/dump.sql)" in done.stderr
+
+
+def test_a_link_to_a_file_elsewhere_is_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "id_rsa").write_text("secret")
+    (source / "shop" / "key").symlink_to(tmp_path / "id_rsa")
+    done = pack(source, tmp_path / "cache")
+    assert done.returncode == 1
+    assert "shop/key is a link to a file outside of" in done.stderr
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """A folder of wheels without contents, in the place of a package registry."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name in ("celery", "sqlalchemy", "psycopg", "broken"):
+        about = f"{name}-9.0.dist-info"
+        with zipfile.ZipFile(folder / f"{name}-9.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(
+                f"{about}/METADATA",
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0\nProvides-Extra: binary\n",
+            )
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/RECORD", "")
+    return folder
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    """The application's folder on a host."""
+    folder = tmp_path / "root" / "opt" / "shop"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def install(node: Path, index: Path, source: Path) -> tuple[str, str]:
+    """Bring the source to the host and install it; returns its key and what the installer complains about."""
+    answer = packed(source, index.parent / "cache")
+    (node / f"{answer['key']}.tar.gz").write_bytes(Path(answer["archive"]).read_bytes())
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "LAB_ROOT": str(node.parents[1]),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(index),
+        "PIP_NO_CACHE_DIR": "1",
+    }
+    done = subprocess.run(
+        [str(INSTALL), "shop", answer["key"]], check=False, capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode == 0) is (done.stderr == ""), done.stderr
+    return answer["key"], done.stderr
+
+
+def edit(source: Path, text: str) -> None:
+    """Change the application's code."""
+    (source / "shop" / "celery.py").write_text(f"word = {text!r}\n")
+
+
+def word(node: Path) -> str:
+    """What the application's code says, by the interpreter of its current release."""
+    command = [str(node / "current/venv/bin/python"), "-c", "import shop.celery as c; print(c.word)"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout.strip()
+
+
+def test_a_release_is_installed_beside_the_one_that_runs(node: Path, index: Path, source: Path) -> None:
+    keys = []
+    for text in ("one", "two", "three"):
+        edit(source, text)
+        key, complaint = install(node, index, source)
+        assert complaint == ""
+        keys.append(key)
+        assert word(node) == text
+        assert [path.name for path in (node / "installed").iterdir()] == [key]
+        assert (node / "current").readlink() == Path("releases", key)
+    assert {path.name for path in (node / "releases").iterdir()} == set(keys[1:]), "the one before may run"
+    assert not list(node.glob("*.tar.gz"))
+
+
+def test_requirements_that_do_not_install_leave_what_runs(node: Path, index: Path, source: Path) -> None:
+    edit(source, "good")
+    good, _ = install(node, index, source)
+    (source / "requirements.txt").write_text("celery\nabsent-package\n")
+    _, complaint = install(node, index, source)
+    assert complaint.endswith("The requirements of shop do not install, for the reason above.\n")
+    assert "absent-package" in complaint
+    assert (node / "current").readlink() == Path("releases", good)
+    assert [path.name for path in (node / "installed").iterdir()] == [good]
+    (source / "requirements.txt").write_text("sqlalchemy\n")
+    assert "The requirements of shop do not install celery" in install(node, index, source)[1]
+
+
+def test_an_interrupted_installation_is_repeated(node: Path, index: Path, source: Path) -> None:
+    edit(source, "whole")
+    key = packed(source, index.parent / "cache")["key"]
+    (node / "releases" / key / "venv").mkdir(parents=True)
+    assert install(node, index, source) == (key, "")
+    assert word(node) == "whole"
