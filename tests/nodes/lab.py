@@ -118,6 +118,17 @@ class Lab:
         """Hosts of these groups, sorted; all hosts for "all"."""
         return sorted(name for name, node in self.nodes.items() if "all" in names or node.groups & set(names))
 
+    @cached_property
+    def applications(self) -> list[Any]:
+        """Every application of the lab: those of playbooks/group_vars, and what the inventory adds."""
+        variables = next(iter(self.nodes.values())).variables
+        return [*declared("lab_applications"), *variables.get("lab_added_applications", [])]
+
+    @property
+    def added(self) -> list[str]:
+        """Names of the applications that the role celery_app installs."""
+        return [application["name"] for application in self.applications if "role" not in application]
+
     @property
     def patience(self) -> float:
         """Factor for time limits of the slowest node."""
@@ -164,7 +175,8 @@ class Lab:
             peers = [other for other in brokers if other != name]
             asked["broker"] = ({"peers": peers, "definitions": name == first}, SYSTEM_PYTHON)
         if groups & {"workers", "gateways"}:  # a monitor has only the proxy
-            asked["client"] = ({"units": ["haproxy", "mosaic-worker@*", "mosaic-log-*"]}, APPLICATION_PYTHON)
+            question: Facts = {"units": ["haproxy", "*-worker@*", "mosaic-log-*"], "applications": self.added}
+            asked["client"] = (question, APPLICATION_PYTHON)
         if "gateways" in groups:
             first = self.group("gateways")[0]
             metrics = ["mosaic-metrics"] if self.group("monitors") else []
@@ -221,12 +233,6 @@ def ask_now(lab: Lab, name: str, program: str) -> Facts:
 def declared(name: str) -> Any:
     """A variable of playbooks/group_vars/all.yml, with its Jinja expressions not evaluated."""
     return yaml.safe_load(DECLARED.read_text(encoding="utf-8"))[name]
-
-
-def declared_application(name: str) -> Any:
-    """The entry of an application in lab_applications."""
-    (found,) = (entry for entry in declared("lab_applications") if entry["name"] == name)
-    return found
 
 
 def eventually(what: str, seconds: float, check: Callable[[], str]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.nodes.lab import Answers, Facts, Lab, declared, declared_application
+from tests.nodes.lab import Answers, Facts, Lab, declared
 
 testinfra_hosts = ["ansible://brokers"]
 
@@ -112,29 +112,32 @@ def test_users_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
     held = definitions(answers, lab)
     users = {user["name"]: user["tags"] for user in held["users"]}
     operators = {"admin": ["administrator"], "monitor": ["monitoring"]}
-    assert users == operators | {user["name"]: [] for user in declared("rabbitmq_users")}
+    applications = [*(user["name"] for user in declared("rabbitmq_users")), *lab.added]
+    assert users == operators | {name: [] for name in applications}
 
 
 def test_users_may_do_what_is_declared_and_no_more(answers: Answers, lab: Lab) -> None:
     keys = ("vhost", "configure", "write", "read")
-    held = {
-        entry["user"]: [entry[key] for key in keys]
+    held = sorted(
+        [entry["user"], *(entry[key] for key in keys)]
         for entry in definitions(answers, lab)["permissions"]
         if entry["user"] != "admin"
-    }
-    wanted = {user["name"]: [user[key] for key in keys] for user in declared("rabbitmq_users")}
-    assert held == {"monitor": ["mosaic", "^$", "^$", "^$"], **wanted}
+    )
+    wanted = [[user["name"], *(user[key] for key in keys)] for user in declared("rabbitmq_users")]
+    wanted += [[name, name, *[r"^(?!amq\.rabbitmq\.)"] * 3] for name in lab.added]
+    wanted += [["monitor", vhost, "^$", "^$", "^$"] for vhost in ("mosaic", *lab.added)]
+    assert held == sorted(wanted)
 
 
 def test_vhosts_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
     held = {vhost["name"]: vhost.get("default_queue_type") for vhost in definitions(answers, lab)["vhosts"]}
-    assert held == dict.fromkeys(declared("rabbitmq_vhosts"), "quorum")
+    assert held == dict.fromkeys(declared("rabbitmq_vhosts"), "quorum") | dict.fromkeys(lab.added, "classic")
 
 
 def consumed_by_workers() -> set[str]:
     """The queues that all worker hosts consume."""
-    instances = declared_application("mosaic")["workers"]
-    return {queue for instance in instances for queue in instance["queues"] if "%H" not in queue}
+    (mosaic,) = (entry for entry in declared("lab_applications") if entry["name"] == "mosaic")
+    return {queue for instance in mosaic["workers"] for queue in instance["queues"] if "%H" not in queue}
 
 
 def is_ours(queue: str) -> bool:

@@ -53,6 +53,16 @@ def test_broker_refuses(client: Facts, attempt: str, refusal: str) -> None:
     assert refusal in client["broker"][attempt]
 
 
+def test_an_added_application_has_its_own_vhost_and_sees_nothing_of_the_others(
+    client: Facts, lab: Lab
+) -> None:
+    assert sorted(client["isolation"]) == sorted(lab.added)
+    for name, found in client["isolation"].items():
+        assert found["own vhost"] == "done", name
+        assert all("NOT_ALLOWED" in refusal for refusal in found["other vhosts"]), (name, found)
+        assert found["files"] == [], name
+
+
 @pytest.mark.parametrize("attempt", ["own user", "encrypted"])
 def test_database_accepts_the_application(client: Facts, attempt: str) -> None:
     assert client["database"][attempt] == "done"

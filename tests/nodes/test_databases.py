@@ -17,13 +17,14 @@ def test_sessions_from_other_hosts_are_encrypted(database: Facts) -> None:
     assert all(session["ssl"] for session in database["sessions"])
 
 
-def test_sessions_belong_to_the_application(database: Facts) -> None:
-    assert {(session["user"], session["database"]) for session in database["sessions"]} == {
-        ("mosaic", "mosaic")
-    }
+def test_sessions_belong_to_the_applications(database: Facts, lab: Lab) -> None:
+    """Each application has sessions in its own database only; an idle one may have none."""
+    found = {(session["user"], session["database"]) for session in database["sessions"]}
+    assert ("mosaic", "mosaic") in found
+    assert found <= {(name, name) for name in ("mosaic", *lab.added)}
 
 
-def test_passwords_are_stored_as_scram(database: Facts) -> None:
+def test_passwords_are_stored_as_scram(database: Facts, lab: Lab) -> None:
     assert database["settings"]["password_encryption"] == "scram-sha-256"
     kinds = {role["name"]: role["password"] for role in database["roles"] if role["logs_in"]}
     # None: without a password, only the system user of the same name can log in, on the server's host.
@@ -32,13 +33,14 @@ def test_passwords_are_stored_as_scram(database: Facts) -> None:
         "prometheus": None,
         "mosaic": "SCRAM-SHA-256",
         "mosaic_owner": "SCRAM-SHA-256",
+        **dict.fromkeys(lab.added, "SCRAM-SHA-256"),
     }
 
 
-def test_roles_of_the_application_have_no_administrative_attributes(database: Facts) -> None:
+def test_roles_of_the_applications_have_no_administrative_attributes(database: Facts, lab: Lab) -> None:
     powers = ("super", "creates_databases", "creates_roles", "replicates")
     for role in database["roles"]:
-        if role["name"].startswith("mosaic") or role["name"] == "prometheus":
+        if role["name"].startswith("mosaic") or role["name"] in ("prometheus", *lab.added):
             assert not any(role[power] for power in powers), role
 
 
@@ -54,7 +56,9 @@ def test_rules_admit_known_hosts_over_tls_only(database: Facts, lab: Lab) -> Non
     assert {rule["address"] for rule in remote} == clients
 
 
-def test_schema_belongs_to_its_owner_role(database: Facts) -> None:
+def test_schema_belongs_to_its_owner_role(database: Facts, lab: Lab) -> None:
+    for name in lab.added:
+        assert {"name": name, "owner": name} in database["databases"]
     assert {"name": "mosaic", "owner": "mosaic_owner"} in database["databases"]
     owners = {table["name"]: table["owner"] for table in database["tables"]}
     assert {"job", "part", "attempt", "alembic_version"} <= set(owners)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from tests.nodes.lab import Answers, Facts, Lab, Node, ask_now, declared_application
+from tests.nodes.lab import Answers, Facts, Lab, Node, ask_now
 
 testinfra_hosts = ["ansible://workers"]
 
 
-def test_instances_are_the_declared_ones(client: Facts, node: Node) -> None:
+def test_instances_are_the_declared_ones(client: Facts, node: Node, lab: Lab) -> None:
     wanted = {
-        instance["name"]: [queue.replace("%H", node.name) for queue in instance["queues"]]
-        for instance in declared_application("mosaic")["workers"]
+        f"{application['name']}-worker@{instance['name']}": [
+            queue.replace("%H", node.name) for queue in instance["queues"]
+        ]
+        for application in lab.applications
+        for instance in application["workers"]
     }
     assert client["declared"] == wanted
-    units = [name.partition("@")[2] for name in client["units"] if name.startswith("mosaic-worker@")]
-    assert sorted(units) == sorted(wanted)
+    assert sorted(name for name in client["units"] if "-worker@" in name) == sorted(wanted)
 
 
 def test_each_instance_reports_that_it_consumes(client: Facts) -> None:
-    for instance, queues in client["declared"].items():
-        unit = client["units"][f"mosaic-worker@{instance}"]
+    for name, queues in client["declared"].items():
+        unit = client["units"][name]
         assert unit["ActiveState"] == "active", unit
         first, *consumed = unit["StatusText"].replace(",", " ").split()
-        assert (first, sorted(consumed)) == ("consuming", sorted(queues))
+        # The name of a queue may have spaces.
+        assert (first, sorted(consumed)) == ("consuming", sorted(" ".join(queues).split()))
 
 
 def test_brokers_know_its_consumers(client: Facts, node: Node, answers: Answers, lab: Lab) -> None:

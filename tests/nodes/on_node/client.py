@@ -2,7 +2,7 @@
 
 Runs on the node with the application's Python, which has pika and psycopg.
 
-    client.py '{"units": [pattern, ..]}'
+    client.py '{"units": [pattern, ..], "applications": [name, ..]}'
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ def units(patterns: list[str]) -> dict[str, dict[str, str]]:
 
 
 def declared_queues() -> dict[str, list[str]]:
-    """Queues of each worker instance, from its environment file."""
+    """Queues of the unit of each worker instance, from its environment file."""
     found = {}
-    for file in Path("/etc/mosaic").glob("worker-*.env"):
+    for file in Path("/etc").glob("*/worker-*.env"):
         settings = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
-        found[file.stem.removeprefix("worker-")] = settings["WORKER_QUEUES"].split(",")
+        unit = f"{file.parent.name}-worker@{file.stem.removeprefix('worker-')}"
+        found[unit] = settings["WORKER_QUEUES"].split(",")
     return found
 
 
@@ -145,6 +146,47 @@ def database() -> dict[str, str]:
     }
 
 
+def readable(user: str, other: str) -> list[str]:
+    """Files of one application that the user of another can read."""
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+    files = [path for top in ("/etc", "/opt", "/var/lib") for path in Path(top, other).glob("*")]
+    return [
+        str(path)
+        for path in files
+        if subprocess.run([*as_user, "test", "-r", path], check=False).returncode == 0
+    ]
+
+
+def isolation(names: list[str]) -> dict[str, dict[str, Any]]:
+    """What each application may do beside the others: by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        lines = Path(f"/etc/{name}/{name}.env").read_text().splitlines()
+        (url,) = (
+            line.partition("=")[2].strip('"') for line in lines if line.startswith("CELERY_BROKER_URL=")
+        )
+
+        def connect(vhost: str, url: str = url) -> str:
+            def action() -> None:
+                with amqp(f"{url.rpartition('/')[0]}/{vhost}") as channel:
+                    channel.queue_declare("", exclusive=True)
+
+            return answer(action)
+
+        others = {"mosaic", *names} - {name}
+        found[name] = {
+            "own vhost": connect(name),
+            "other vhosts": [connect(other) for other in others],
+            # The code of mosaic is public; its configuration is not.
+            "files": [
+                *(path for other in names if other != name for path in readable(name, other)),
+                *(path for path in readable(name, "mosaic") if path.startswith("/etc/")),
+                *readable("mosaic", name),
+            ],
+        }
+    return found
+
+
 def main() -> None:
     """Print the report."""
     wanted: dict[str, Any] = json.loads(sys.argv[1])
@@ -154,6 +196,7 @@ def main() -> None:
         "proxy": proxy(),
         "broker": broker(),
         "database": database(),
+        "isolation": isolation(wanted["applications"]),
     }
     print(json.dumps(report))
 

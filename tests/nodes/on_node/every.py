@@ -25,6 +25,7 @@ CONNECT_S = 2.0 * PATIENCE
 CA = "/etc/warren/pki/ca.pem"
 SECRET_FILES = (
     "etc/mosaic/*.toml",
+    "etc/*/*.env",
     "etc/warren/monitor.json",
     "etc/warren/flower.json",
     "etc/nginx/lab.d/*.conf",
