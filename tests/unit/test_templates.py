@@ -13,8 +13,8 @@ import pytest
 from tests.unit.rendering import ROLES, UNIT_STATE, Rendered, addresses, hosts_of, settings
 
 
-def test_every_template_is_used_and_renders(usual: Rendered) -> None:
-    used = {file.template.rpartition("/")[2] for file in usual.files}
+def test_every_template_is_used_and_renders(shared: Rendered) -> None:
+    used = {file.template.rpartition("/")[2] for file in shared.files}
     unused = [path for path in ROLES.glob("*/templates/**/*.j2") if path.name not in used]
     assert not unused
 
