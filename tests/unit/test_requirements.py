@@ -91,7 +91,7 @@ def test_installations_ask_for_hashes_and_wheels() -> None:
     programs = [*ROOT.glob("labctl/**/*.py"), *ROOT.glob("roles/*/files/install-*")]
     texts = {path.name: path.read_text(encoding="utf-8") for path in programs}
     installers = {name: text for name, text in texts.items() if "--disable-pip-version-check" in text}
-    del installers["install-release"]  # what an application of others requires, and from where, is theirs to say
+    del installers["install-release"]  # what an application of others requires is theirs to say
     assert sorted(installers) == ["bootstrap.py", "devtools.py", "install-flower", "install-wheel"]
     for name, text in installers.items():
         assert "--require-hashes" in text, name
