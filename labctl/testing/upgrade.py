@@ -1,7 +1,5 @@
 """A lab that the last release made, updated by this checkout under load."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
