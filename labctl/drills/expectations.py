@@ -84,7 +84,7 @@ def _dead_letters(due: set[int], dead: Sequence[DeadLetter], drills: Sequence[Dr
     found = {letter.unit: letter.reason for letter in dead if letter.unit in due}
     right = found.keys() == due and set(found.values()) <= reasons
     return Check(
-        f"{len(due)} of the culprits are dead letters, by {', '.join(sorted(reasons))}",
+        f"{len(due)} of the poison tasks are dead letters, by {', '.join(sorted(reasons))}",
         right,
         ", ".join(f"{unit}: {reason}" for unit, reason in sorted(found.items())) or "none",
     )

@@ -1,7 +1,7 @@
 """JUnit reports of checks that are not pytest's, and sums over reports."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 from xml.etree import ElementTree
@@ -25,9 +25,7 @@ class Totals:
     skipped: int = 0
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
-        )
+        return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __str__(self) -> str:
         skipped = f", {self.skipped} skipped" if self.skipped else ""
