@@ -1,13 +1,16 @@
-"""The ledger, and the tables of Celery's result backend.
+"""The schema of release 1.0.0, with the tables of Celery's result backend.
 
-Celery would make its tables when first used, for which the application's role has no right.
+A database of that release has the table `beat_tick` too, which nothing uses any more.
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from celery.backends.database.models import TaskExtended
 from sqlalchemy.dialects import postgresql
 
-revision = "0001"
+revision = "0003"
 down_revision = None
 
 NOW = sa.func.now()
@@ -17,8 +20,12 @@ TIME = sa.DateTime(timezone=True)
 def upgrade() -> None:
     """Create all tables."""
     _create_jobs()
-    _create_records()
-    _create_celery_results()
+    _create_log_records()
+    _create_drills()
+    _create_console()
+    # Celery creates its tables on first use, but the application's role may not create any.
+    results: Any = TaskExtended  # celery-types does not know its metadata
+    results.metadata.create_all(op.get_bind())
 
 
 def _create_jobs() -> None:
@@ -87,11 +94,11 @@ def _create_jobs() -> None:
         sa.PrimaryKeyConstraint("job_id", "role", "index", name="pk_blob"),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_blob_job", ondelete="CASCADE"),
     )
-    # PNG and JPEG do not compress again; trying costs the database a core.
+    # PNG and JPEG data does not become smaller. Without this, PostgreSQL spends a core on trying.
     op.execute("ALTER TABLE blob ALTER COLUMN data SET STORAGE EXTERNAL")
 
 
-def _create_records() -> None:
+def _create_log_records() -> None:
     op.create_table(
         "log_record",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
@@ -107,59 +114,67 @@ def _create_records() -> None:
     )
     op.create_index("ix_log_record_logged_at", "log_record", ["logged_at"])
     op.create_index("ix_log_record_host_logged_at", "log_record", ["host", "logged_at"])
+
+
+def _create_drills() -> None:
     op.create_table(
-        "beat_tick",
+        "drill_attempt",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("unit", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("redelivered", sa.Boolean(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", TIME, server_default=NOW, nullable=False),
+        sa.Column("ended_at", TIME),
+        sa.Column("outcome", sa.Text()),
+        sa.PrimaryKeyConstraint("id", name="pk_drill_attempt"),
+    )
+    op.create_index("ix_drill_attempt_run_unit", "drill_attempt", ["run", "unit"])
+    op.create_index("ix_drill_attempt_started_at", "drill_attempt", ["started_at"])
+    op.create_table(
+        "drill_effect",
+        sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("unit", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("run", "unit", name="pk_drill_effect"),
+        sa.ForeignKeyConstraint(
+            ["attempt"],
+            ["drill_attempt.id"],
+            name="fk_drill_effect_drill_attempt",
+            ondelete="CASCADE",
+        ),
+    )
+
+
+def _create_console() -> None:
+    op.create_table(
+        "heartbeat",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("seen_at", TIME, nullable=False),
+        sa.Column("stopped_at", TIME),
+        sa.Column("details", postgresql.JSONB(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_heartbeat"),
+    )
+    # Each row changes every second. With free space on its page an update needs no new index entry.
+    op.execute("ALTER TABLE heartbeat SET (fillfactor = 20)")
+    op.create_table(
+        "periodic_run",
+        sa.Column("task", sa.Text(), nullable=False),
+        sa.Column("task_id", sa.Text(), nullable=False),
         sa.Column("beat_host", sa.Text(), nullable=False),
-        sa.Column("ticked_at", TIME, server_default=NOW, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_beat_tick"),
-        sa.UniqueConstraint("task_id", name="uq_beat_tick_task_id"),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME),
+        sa.Column("outcome", sa.Text()),
+        sa.Column("error", sa.Text()),
+        sa.PrimaryKeyConstraint("task", name="pk_periodic_run"),
     )
-    op.create_index("ix_beat_tick_ticked_at", "beat_tick", ["ticked_at"])
-
-
-def _create_celery_results() -> None:
-    op.execute(sa.schema.CreateSequence(sa.Sequence("task_id_sequence")))
-    op.create_table(
-        "celery_taskmeta",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("task_id", sa.String(155)),
-        sa.Column("status", sa.String(50)),
-        sa.Column("result", sa.LargeBinary()),
-        sa.Column("date_done", sa.DateTime()),
-        sa.Column("traceback", sa.Text()),
-        sa.Column("children", sa.LargeBinary()),
-        sa.Column("name", sa.String(155)),
-        sa.Column("args", sa.LargeBinary()),
-        sa.Column("kwargs", sa.LargeBinary()),
-        sa.Column("worker", sa.String(155)),
-        sa.Column("retries", sa.Integer()),
-        sa.Column("queue", sa.String(155)),
-        sa.Column("stamps", sa.LargeBinary()),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("task_id"),
-    )
-    op.create_index("ix_celery_taskmeta_date_done", "celery_taskmeta", ["date_done"])
-    op.execute(sa.schema.CreateSequence(sa.Sequence("taskset_id_sequence")))
-    op.create_table(
-        "celery_tasksetmeta",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("taskset_id", sa.String(155)),
-        sa.Column("result", sa.LargeBinary()),
-        sa.Column("date_done", sa.DateTime()),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("taskset_id"),
-    )
-    op.create_index("ix_celery_tasksetmeta_date_done", "celery_tasksetmeta", ["date_done"])
-
-
-def downgrade() -> None:
-    """Drop all tables, and with them all that is recorded."""
-    for table in ("celery_tasksetmeta", "celery_taskmeta", "beat_tick", "log_record", "blob", "attempt"):
-        op.drop_table(table)
-    op.drop_table("part")
-    op.drop_table("job")
-    for sequence in ("task_id_sequence", "taskset_id_sequence"):
-        op.execute(sa.schema.DropSequence(sa.Sequence(sequence)))
+    op.create_index("ix_job_running", "job", ["state"], postgresql_where=sa.text("state = 'running'"))
