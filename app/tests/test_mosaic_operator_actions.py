@@ -19,7 +19,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.jobs.admission import Admission
 from mosaic.kinds import NAMES
 from mosaic.kinds.render import assemble
-from mosaic.ledger import operator_actions
+from mosaic.ledger import operator_actions, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
 from PIL import Image
@@ -123,7 +123,7 @@ def test_making_a_small_picture_needs_a_place_as_a_large_one_does(
 def test_failed_part_gets_another_chance(client: TestClient, app: Celery) -> None:
     job = submit(client)
     with transaction() as session:
-        operator_actions.give_up(session, uuid.UUID(job), 2, "dropped")
+        work.give_up(session, uuid.UUID(job), 2, "dropped")
     assert client.get(f"/api/jobs/{job}").json()["error"] == "part 2: dropped"
     with transaction() as session:
         operator_actions.revive(session, uuid.UUID(job), 2)

@@ -24,7 +24,6 @@ PURGE_SECONDS = 600
 TASK_MODULES = (
     *(kind.task_module for kind in KINDS.values()),
     "mosaic.tasks.upkeep",
-    "mosaic.tasks.probe",
     "mosaic.drill.tasks",
 )
 

@@ -1,4 +1,4 @@
-"""The publisher's side of a drill's ledger: a file of JSON lines, each on the disk before the next step."""
+"""The producer's part of a drill's ledger: a file of JSON lines, each on disk before the next step."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ UNKNOWN = "unknown"
 class LedgerFile:
     """Lines {"at", "unit", "kind", "publisher", "state"}; `at` in seconds since 1970, `state` one of three.
 
-    A unit is attempted before it is sent, and afterwards confirmed, or unknown when no confirm came. Of units
-    that a publisher sends together all are attempted before the first is sent; all are confirmed when the
-    last one is, at that time, or all unknown when one has no confirm.
+    A unit is `attempted` before it is sent. Then it is `confirmed`, or `unknown` without a publisher confirm.
+    If a publisher sends several units together, all are attempted before the first is sent. All are confirmed
+    at the time of the last confirm, or all are unknown if one confirm is missing.
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin a new file. Raises FileExistsError: a run's ledger is never written over."""
+        """Create the file. Raises FileExistsError: the ledger of a run is never overwritten."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
     def enter(self, at: float, unit: int, kind: str, publisher: str, state: str) -> None:
-        """Append one line and wait until the disk has it."""
+        """Append one line and wait until it is on disk."""
         entry = {"at": round(at, 4), "unit": unit, "kind": kind, "publisher": publisher, "state": state}
         with self._lock:
             os.write(self._descriptor, (json.dumps(entry) + "\n").encode())
@@ -37,6 +37,6 @@ class LedgerFile:
             self._counts[state] += 1
 
     def count(self, state: str) -> int:
-        """Return how many lines there are of this state."""
+        """Return the number of lines with this state."""
         with self._lock:
             return self._counts[state]

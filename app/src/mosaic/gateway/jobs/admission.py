@@ -1,4 +1,4 @@
-"""Limits how many expensive requests run at once: a flood of them leaves threads and memory for pages."""
+"""Admission control: it limits expensive requests, so that threads and memory are left for pages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mosaic.gateway.errors import ApiError
 
 
 class Admission:
-    """Some requests run, some wait for a moment, the rest are refused."""
+    """Some requests run, some wait, and others are refused."""
 
     def __init__(self, at_once: int, max_waiting: int, seconds: float, reason: str) -> None:
-        """Admit `at_once`; `max_waiting` may wait, `seconds` each; `reason` says why others are refused."""
+        """Admit `at_once` requests; `max_waiting` wait for `seconds`. `reason`: why others are refused."""
         self._places = asyncio.Semaphore(at_once)
         self._max_waiting = max_waiting
         self._seconds = seconds
@@ -22,7 +22,7 @@ class Admission:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place. Raises ApiError 429 when there are too many, or none came free in time."""
+        """Hold a place. Raises ApiError 429 if too many requests wait, or no place is free in time."""
         busy = ApiError(429, f"{self._reason}; try again in a second.", {"Retry-After": "1"})
         if self._waiting >= self._max_waiting:
             raise busy

@@ -10,7 +10,7 @@ from celery import shared_task
 
 from mosaic.config import load_config
 from mosaic.kinds.primes.sieve import Tally, tallies
-from mosaic.ledger import checkpoints, jobs
+from mosaic.ledger import jobs, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product
 from mosaic.tasks.base import LongPartTask, PartTask
@@ -43,7 +43,7 @@ def add_up(part: PartWork) -> Product:
     """Add up the ranges, the seconds of each host, and those that were spent again after an interruption."""
     with transaction() as session:
         found = jobs.part_results(session, part.job_id)
-        again = checkpoints.seconds_again(session, part.job_id)
+        again = work.seconds_again(session, part.job_id)
     seconds: dict[str, float] = {}
     for one in found:
         for host, spent in one["seconds"].items():
