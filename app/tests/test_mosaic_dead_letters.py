@@ -6,7 +6,7 @@ import datetime
 import json
 import uuid
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 import pika.exceptions
 import pytest
@@ -83,7 +83,10 @@ class FakeChannel:
         """Acknowledge one."""
         self.acked.append(self.taken[tag - 1])
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Keep what was not acknowledged."""
         self.is_open = False
         self.broker.messages = [one for one in self.broker.messages if one not in self.acked]

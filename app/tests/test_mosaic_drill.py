@@ -18,8 +18,7 @@ from celery.exceptions import Retry
 from click.testing import CliRunner
 from mosaic.cli import main
 from mosaic.config import Config
-from mosaic.drill.ledger_file import LedgerFile
-from mosaic.drill.load import Load, Plan, Publisher, publishers
+from mosaic.drill.load import LedgerFile, Load, Plan, Publisher, publishers
 from mosaic.drill.units import Hold
 from mosaic.ledger import drills
 from mosaic.ledger.database import transaction

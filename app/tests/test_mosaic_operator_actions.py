@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from mosaic.config import Config
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.jobs.admission import Admission
+from mosaic.gateway.limits import Admission
 from mosaic.kinds import NAMES
 from mosaic.kinds.render import assemble
 from mosaic.ledger import operator_actions, work

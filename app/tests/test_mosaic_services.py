@@ -151,7 +151,7 @@ def test_cursor_file(tmp_path: Path) -> None:
     assert cursors.load() is None
     cursors.save("s=1;i=2")
     assert CursorFile(tmp_path / "log-ship.cursor").load() == "s=1;i=2"
-    cursors.forget()
+    cursors.save("")
     assert cursors.load() is None
 
 

@@ -15,7 +15,6 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +67,7 @@ class _Held:
 
 def listed(connection: BlockingConnection, limit: int) -> tuple[list[Letter], int]:
     """Return up to `limit` letters, and how many there are. Raises pika's errors."""
-    with _channel(connection) as channel:
+    with connection.channel() as channel:
         waiting = channel.queue_declare(topology.DEAD, passive=True).method.message_count
         letters = [held.letter for held in _take(channel, limit)]
     return letters, max(waiting, len(letters))
@@ -76,7 +75,7 @@ def listed(connection: BlockingConnection, limit: int) -> tuple[list[Letter], in
 
 def retry(connection: BlockingConnection, handle: str, prepare: Callable[[Letter], None]) -> Letter:
     """Call `prepare`, then send one letter back and return it. Raises GoneError, and pika's errors."""
-    with _channel(connection) as channel:
+    with connection.channel() as channel:
         held = _find(channel, handle)
         if not held.letter.exchange and not held.letter.routing_key:
             raise GoneError("it does not show where it came from")
@@ -95,7 +94,7 @@ def retry(connection: BlockingConnection, handle: str, prepare: Callable[[Letter
 
 def drop(connection: BlockingConnection, handle: str, prepare: Callable[[Letter], None]) -> Letter:
     """Call `prepare`, then drop one letter and return it. Raises GoneError, and pika's errors."""
-    with _channel(connection) as channel:
+    with connection.channel() as channel:
         held = _find(channel, handle)
         prepare(held.letter)
         channel.basic_ack(held.tag)
@@ -104,22 +103,11 @@ def drop(connection: BlockingConnection, handle: str, prepare: Callable[[Letter]
 
 def drop_all(connection: BlockingConnection, wanted: Callable[[Letter], bool]) -> list[Letter]:
     """Drop every `wanted` letter and return them. Raises pika's errors."""
-    with _channel(connection) as channel:
+    with connection.channel() as channel:
         found = [held for held in _take(channel, sys.maxsize) if wanted(held.letter)]
         for held in found:
             channel.basic_ack(held.tag)
     return [held.letter for held in found]
-
-
-@contextmanager
-def _channel(connection: BlockingConnection) -> Iterator[BlockingChannel]:
-    """Yield a channel. When it closes, unacknowledged messages return to the queue."""
-    channel = connection.channel()
-    try:
-        yield channel
-    finally:
-        if channel.is_open:
-            channel.close()
 
 
 def _take(channel: BlockingChannel, limit: int) -> Iterator[_Held]:

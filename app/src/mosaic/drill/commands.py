@@ -40,8 +40,7 @@ def drill() -> None:
 @click.option("--limit", type=click.FloatRange(1, 86400), default=600.0, help="End after this many seconds.")
 def load(run: str, profile: str, rate: float, seconds: float, limit: float) -> None:
     """Publish units until stdin ends; mosaic.drill.load explains the commands on stdin."""
-    from mosaic.drill.ledger_file import LedgerFile
-    from mosaic.drill.load import Load, Plan, publishers
+    from mosaic.drill.load import LedgerFile, Load, Plan, publishers
 
     configure_logging(logging.WARNING)
     FOLDER.mkdir(parents=True, exist_ok=True)

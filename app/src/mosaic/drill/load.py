@@ -15,11 +15,14 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from amqp.exceptions import AMQPError
@@ -28,7 +31,6 @@ from kombu.exceptions import KombuError
 from sqlalchemy.exc import SQLAlchemyError
 
 from celery_durable import Unconfirmed
-from mosaic.drill.ledger_file import ATTEMPTED, CONFIRMED, UNKNOWN, LedgerFile
 from mosaic.drill.units import Hold
 from mosaic.ledger import drills
 from mosaic.ledger.database import clock, transaction
@@ -42,7 +44,39 @@ COUNT_SECONDS = 0.5
 HOLD_TRIES = 12
 CLOCK_SAMPLES = 5
 BATCH = 5
+ATTEMPTED = "attempted"
+CONFIRMED = "confirmed"
+UNKNOWN = "unknown"
 NOT_KNOWN = (Unconfirmed, AMQPError, KombuError, OSError)
+
+
+class LedgerFile:
+    """Lines {"at", "unit", "kind", "publisher", "state"}; `at` in seconds since 1970, `state` one of three.
+
+    A unit is `attempted` before it is sent. Then it is `confirmed`, or `unknown` without a publisher confirm.
+    If a publisher sends several units together, all are attempted before the first is sent. All are confirmed
+    at the time of the last confirm, or all are unknown if one confirm is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the file. Raises FileExistsError: the ledger of a run is never overwritten."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, at: float, unit: int, kind: str, publisher: str, state: str) -> None:
+        """Append one line and wait until it is on disk."""
+        entry = {"at": round(at, 4), "unit": unit, "kind": kind, "publisher": publisher, "state": state}
+        with self._lock:
+            os.write(self._descriptor, (json.dumps(entry) + "\n").encode())
+            os.fdatasync(self._descriptor)
+            self._counts[state] += 1
+
+    def count(self, state: str) -> int:
+        """Return the number of lines with this state."""
+        with self._lock:
+            return self._counts[state]
 
 
 @dataclass(frozen=True)

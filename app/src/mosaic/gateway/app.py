@@ -6,12 +6,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
-from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,12 +20,11 @@ from mosaic.gateway import charts, dead_letters, errors, logs, pages
 from mosaic.gateway.auth import SESSION_SECONDS, Account, RequireLogin
 from mosaic.gateway.jobs import pictures, submit
 from mosaic.gateway.jobs import routes as jobs
-from mosaic.gateway.jobs.admission import Admission
-from mosaic.gateway.jobs.listing import LatestJobs
+from mosaic.gateway.jobs.routes import LatestJobs
 from mosaic.gateway.jobs.submit import Publish
 from mosaic.gateway.lab import routes as lab
 from mosaic.gateway.lab.watch import LabWatch
-from mosaic.gateway.limits import BodyLimit
+from mosaic.gateway.limits import Admission, BodyLimit
 from mosaic.gateway.sse import Streams
 from mosaic.kinds import KINDS
 
@@ -47,18 +44,8 @@ SECURITY_HEADERS = (
 )
 
 
-class Static(StaticFiles):
-    """Files of the pages. The browser checks each time for a change, as module names have no version."""
-
-    def file_response(self, *arguments: Any, **options: Any) -> Response:
-        """Return the file, or 304."""
-        response = super().file_response(*arguments, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
 class SecurityHeaders:
-    """ASGI middleware: adds headers that forbid everything that the pages do not need."""
+    """ASGI middleware: adds headers that forbid what the pages do not need, and control caching."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Add to every answer of `app`."""
@@ -69,7 +56,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                # The browser checks files of pages for changes each time: names of modules have no version.
+                cache = [(b"cache-control", b"no-cache")] if scope["path"].startswith("/static/") else []
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS, *cache]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
@@ -98,14 +87,14 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     app.state.account = Account(settings)
     app.state.submissions = Admission(8, 64, 1.0, "too many jobs are being submitted at once")
     # The largest picture takes about 100 MB until it is sent.
-    app.state.assemblies = Admission(2, 32, 10.0, "too many pictures are being put together at once")
+    app.state.assemblies = Admission(2, 32, 10.0, "too many pictures are being assembled at once")
     app.state.max_running_jobs = settings.max_running_jobs
     errors.install(app)
     for router in (jobs.stream_router, *(feature.router for feature in FEATURES)):
         app.include_router(router)
     for kind in KINDS.values():
-        app.mount(f"/static/kinds/{kind.name}", Static(directory=kind.static, check_dir=False))
-    app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
+        app.mount(f"/static/kinds/{kind.name}", StaticFiles(directory=kind.static, check_dir=False))
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     # The last one added runs first: headers, session, login, limit. So a body is read only after the login.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20, by_path={"/login": LOGIN_BYTES})
     app.add_middleware(RequireLogin, account=app.state.account)

@@ -151,11 +151,5 @@ async def draw(prometheus: Prometheus, minutes: int) -> ChartList:
 
 
 def _lines(chart: Chart, series: list[Series]) -> list[Line]:
-    lines = [
-        Line(
-            name=one.labels.get(chart.label, chart.title),
-            values=[None if value is None else round(value, 3) for value in one.values],
-        )
-        for one in series
-    ]
+    lines = [Line(name=labels.get(chart.label, chart.title), values=values) for labels, values in series]
     return sorted(lines, key=lambda line: line.name)

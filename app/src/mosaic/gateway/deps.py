@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request
 
@@ -15,27 +15,21 @@ from mosaic.gateway.sse import Streams
 EARLIEST_YEAR = 2000
 
 
-async def get_config(request: Request) -> Config:
-    """Return the configuration of this host."""
-    config: Config = request.app.state.config
-    return config
+def _state(name: str) -> Any:
+    async def get(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(get)
 
 
-async def get_watch(request: Request) -> LabWatch:
-    """Return the gateway's watch of the lab."""
-    watch: LabWatch = request.app.state.watch
-    return watch
+TheConfig = Annotated[Config, _state("config")]
+TheWatch = Annotated[LabWatch, _state("watch")]
+TheStreams = Annotated[Streams, _state("streams")]
 
 
-async def get_streams(request: Request) -> Streams:
-    """Return the gateway's open streams."""
-    streams: Streams = request.app.state.streams
-    return streams
-
-
-async def need_database(request: Request) -> None:
+async def need_database(watch: TheWatch) -> None:
     """Raise ApiError 503 at once while the database is unavailable: a request that waits holds a thread."""
-    if request.app.state.watch.database_is_away:
+    if watch.database_is_away:
         raise Unavailable(NO_DATABASE)
 
 
@@ -60,7 +54,4 @@ async def latest_seen(
     return parse_time(last_event_id or after)
 
 
-TheConfig = Annotated[Config, Depends(get_config)]
-TheWatch = Annotated[LabWatch, Depends(get_watch)]
-TheStreams = Annotated[Streams, Depends(get_streams)]
 LatestSeen = Annotated[datetime.datetime | None, Depends(latest_seen)]

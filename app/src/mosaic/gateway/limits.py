@@ -1,13 +1,15 @@
-"""A limit on the size of a request's body, with and without a Content-Length."""
+"""Limits of requests: the size of a body, and admission control for expensive requests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mosaic.gateway.errors import error_response
+from mosaic.gateway.errors import ApiError, error_response
 
 
 class BodyTooLargeError(Exception):
@@ -59,3 +61,34 @@ class BodyLimit:
             size = f"{max_bytes // 2**10} KiB" if max_bytes < 2**20 else f"{max_bytes / 2**20:g} MiB"
             refusal = error_response(413, f"the body is larger than {size}.", {"Connection": "close"})
             await refusal(scope, receive, send)
+
+
+class Admission:
+    """Admission control: some requests run, some wait, others are refused, so pages still load."""
+
+    def __init__(self, at_once: int, max_waiting: int, seconds: float, reason: str) -> None:
+        """Admit `at_once` requests; `max_waiting` wait for `seconds`. `reason`: why others are refused."""
+        self._places = asyncio.Semaphore(at_once)
+        self._max_waiting = max_waiting
+        self._seconds = seconds
+        self._reason = reason
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold a place. Raises ApiError 429 if too many requests wait, or no place is free in time."""
+        busy = ApiError(429, f"{self._reason}; try again in a second.", {"Retry-After": "1"})
+        if self._waiting >= self._max_waiting:
+            raise busy
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise busy from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()

@@ -29,12 +29,8 @@ class Alert:
     since: datetime.datetime | None
 
 
-@dataclass(frozen=True)
-class Series:
-    """One line: its labels, and a value for each time of the range, or None."""
-
-    labels: dict[str, str]
-    values: list[float | None]
+#: One line of a chart: its labels, and a value for each time of the range, or None.
+Series = tuple[dict[str, str], list[float | None]]
 
 
 class Prometheus:
@@ -82,7 +78,7 @@ class Prometheus:
         data = await self._ask(
             "api/v1/query_range", {"query": query, "start": times[0], "end": times[-1], "step": step}
         )
-        return [Series(result["metric"], _values(result["values"], times)) for result in data["result"]]
+        return [(result["metric"], _values(result["values"], times)) for result in data["result"]]
 
     async def _ask(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -96,9 +92,8 @@ class Prometheus:
 
 
 def _values(pairs: list[list[Any]], times: list[int]) -> list[float | None]:
-    known = {round(float(at)): float(value) for at, value in pairs}
-    found = [known.get(at) for at in times]
-    return [value if value is None or math.isfinite(value) else None for value in found]
+    values = {round(float(at)): round(float(value), 3) for at, value in pairs if math.isfinite(float(value))}
+    return [values.get(at) for at in times]
 
 
 def _time(text: object) -> datetime.datetime | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from celery_durable.settings import POSTGRESQL_CONNECT_ARGUMENTS
 from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy import ColumnElement, Engine, Float, create_engine, event, func, select
 from sqlalchemy.engine import ExceptionContext
@@ -17,14 +18,6 @@ from sqlalchemy.orm import Session
 
 from mosaic.config import load_config
 
-# With these a lost database host is detected within 15 s. In seconds; the last one in milliseconds.
-CONNECT_ARGUMENTS: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15000,
-}
 # The database is unavailable or has ended the session. The statement itself is correct.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
@@ -37,7 +30,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         max_overflow=10,
         pool_timeout=5,
         pool_pre_ping=True,
-        connect_args=CONNECT_ARGUMENTS,
+        connect_args=POSTGRESQL_CONNECT_ARGUMENTS,
     )
     event.listen(made, "handle_error", _name_ended_session, retval=True)
     return made

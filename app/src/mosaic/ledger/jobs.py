@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.database import clock
@@ -218,6 +219,11 @@ def _summary(
 def blob(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> Blob | None:
     """Return one blob of a job, or None."""
     return session.get(Blob, (job_id, role, index))
+
+
+def add_blob(session: Session, job_id: uuid.UUID, blob: PlannedBlob) -> None:
+    """Store a blob of a job, unless there is one for this role and index."""
+    session.execute(upsert(Blob).values(job_id=job_id, **vars(blob)).on_conflict_do_nothing())
 
 
 def part_picture(session: Session, job_id: uuid.UUID, index: int) -> bytes | None:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import case, exists, func, insert, null, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.database import clock
+from mosaic.ledger.jobs import PlannedBlob, add_blob
 from mosaic.ledger.models import (
     CANCELLED,
     DISCARDED,
@@ -30,7 +30,6 @@ from mosaic.ledger.models import (
     LOST,
     RUNNING,
     Attempt,
-    Blob,
     Job,
     Part,
 )
@@ -175,16 +174,8 @@ def finish(session: Session, work: PartWork, runner: Runner, product: Product) -
         end_attempt(session, work.attempt, DUPLICATE)
         return ()
     if product.role is not None:
-        session.execute(
-            upsert(Blob)
-            .values(
-                job_id=work.job_id,
-                role=product.role,
-                index=work.index,
-                content_type=product.content_type,
-                data=product.data,
-            )
-            .on_conflict_do_nothing()
+        add_blob(
+            session, work.job_id, PlannedBlob(product.role, work.index, product.content_type, product.data)
         )
     end_attempt(session, work.attempt, DONE)
     return _advance(session, work.job_id)
@@ -244,11 +235,7 @@ def begin_attempt(
 ) -> int:
     """Store the start of an attempt, which has ended already if it has an outcome; return its id."""
     statement = insert(Attempt).values(
-        task_id=runner.task_id,
-        task=runner.task,
-        host=runner.host,
-        pid=runner.pid,
-        redelivered=runner.redelivered,
+        **vars(runner),
         job_id=job_id,
         index=index,
         number=number,

@@ -68,14 +68,10 @@ class CursorFile:
             return None
 
     def save(self, cursor: str) -> None:
-        """Replace the cursor. A crash leaves either the old or the new one."""
+        """Replace the cursor; an empty one is none. A crash leaves either the old or the new one."""
         draft = self._path.with_suffix(".new")
         draft.write_text(cursor + "\n", encoding="ascii")
         draft.replace(self._path)
-
-    def forget(self) -> None:
-        """Delete the cursor, e.g. because the journal was replaced."""
-        self._path.unlink(missing_ok=True)
 
 
 def to_entry(fields: dict[str, Any], host: str) -> Entry:

@@ -73,7 +73,7 @@ class LogShipper(Service):
             # journalctl ends at once if its journal no longer has the cursor.
             if cursor is not None and cursor == self._cursors.load():
                 logger.warning("%s: starting with the latest entries", error)
-                self._cursors.forget()
+                self._cursors.save("")
             raise OSError(str(error)) from error
         finally:
             journal.close()

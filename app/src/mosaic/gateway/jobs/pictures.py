@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
-from sqlalchemy.dialects.postgresql import insert as upsert
 from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.deps import TheWatch, need_database
@@ -19,7 +18,8 @@ from mosaic.gateway.tints import host_tints
 from mosaic.kinds import kind_of
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
-from mosaic.ledger.models import DONE, MAX_INDEX, Blob, Job
+from mosaic.ledger.jobs import PlannedBlob
+from mosaic.ledger.models import DONE, MAX_INDEX, Job
 
 router = APIRouter(prefix="/api/jobs/{job}", dependencies=[Depends(need_database)])
 
@@ -97,9 +97,6 @@ def _make_thumbnail(job_id: uuid.UUID) -> bytes | None:
     # Outside of a transaction, as this takes a while.
     small: bytes | None = kind.load(kind.picture).thumbnail(params, blobs, THUMBNAIL_EDGE)
     if small is not None:
-        row = upsert(Blob).values(
-            job_id=job_id, role=THUMBNAIL, index=0, content_type="image/png", data=small
-        )
         with transaction() as session:
-            session.execute(row.on_conflict_do_nothing())
+            jobs.add_blob(session, job_id, PlannedBlob(THUMBNAIL, 0, "image/png", small))
     return small

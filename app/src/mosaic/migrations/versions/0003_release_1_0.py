@@ -31,20 +31,19 @@ def upgrade() -> None:
 def _create_jobs() -> None:
     op.create_table(
         "job",
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("params", postgresql.JSONB(), nullable=False),
         sa.Column("error", sa.Text()),
         sa.Column("created_at", TIME, server_default=NOW, nullable=False),
         sa.Column("finished_at", TIME),
-        sa.PrimaryKeyConstraint("id", name="pk_job"),
     )
     op.create_index("ix_job_created_at", "job", ["created_at"])
     op.create_table(
         "part",
-        sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), sa.ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("index", sa.Integer(), primary_key=True),
         sa.Column("task", sa.Text(), nullable=False),
         sa.Column("joins", sa.Boolean(), nullable=False),
         sa.Column("params", postgresql.JSONB(), nullable=False),
@@ -57,13 +56,11 @@ def _create_jobs() -> None:
         sa.Column("ended_at", TIME),
         sa.Column("error", sa.Text()),
         sa.Column("result", postgresql.JSONB()),
-        sa.PrimaryKeyConstraint("job_id", "index", name="pk_part"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_part_job", ondelete="CASCADE"),
     )
     op.create_index("ix_part_state_published_at", "part", ["state", "published_at"])
     op.create_table(
         "attempt",
-        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(), primary_key=True),
         sa.Column("task_id", sa.Text(), nullable=False),
         sa.Column("task", sa.Text(), nullable=False),
         sa.Column("job_id", sa.Uuid()),
@@ -76,7 +73,6 @@ def _create_jobs() -> None:
         sa.Column("ended_at", TIME),
         sa.Column("outcome", sa.Text()),
         sa.Column("error", sa.Text()),
-        sa.PrimaryKeyConstraint("id", name="pk_attempt"),
         sa.ForeignKeyConstraint(
             ["job_id", "index"], ["part.job_id", "part.index"], name="fk_attempt_part", ondelete="CASCADE"
         ),
@@ -86,13 +82,11 @@ def _create_jobs() -> None:
     op.create_index("ix_attempt_started_at", "attempt", ["started_at"])
     op.create_table(
         "blob",
-        sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), sa.ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("role", sa.Text(), primary_key=True),
+        sa.Column("index", sa.Integer(), primary_key=True),
         sa.Column("content_type", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("job_id", "role", "index", name="pk_blob"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_blob_job", ondelete="CASCADE"),
     )
     # PNG and JPEG data does not become smaller. Without this, PostgreSQL spends a core on trying.
     op.execute("ALTER TABLE blob ALTER COLUMN data SET STORAGE EXTERNAL")
@@ -101,16 +95,14 @@ def _create_jobs() -> None:
 def _create_log_records() -> None:
     op.create_table(
         "log_record",
-        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(), primary_key=True),
+        sa.Column("message_id", sa.Text(), nullable=False, unique=True),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("severity", sa.SmallInteger(), nullable=False),
         sa.Column("unit", sa.Text(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("logged_at", TIME, nullable=False),
         sa.Column("stored_at", TIME, server_default=NOW, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_log_record"),
-        sa.UniqueConstraint("message_id", name="uq_log_record_message_id"),
     )
     op.create_index("ix_log_record_logged_at", "log_record", ["logged_at"])
     op.create_index("ix_log_record_host_logged_at", "log_record", ["host", "logged_at"])
@@ -119,7 +111,7 @@ def _create_log_records() -> None:
 def _create_drills() -> None:
     op.create_table(
         "drill_attempt",
-        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(), primary_key=True),
         sa.Column("run", sa.Text(), nullable=False),
         sa.Column("unit", sa.Integer(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -130,16 +122,14 @@ def _create_drills() -> None:
         sa.Column("started_at", TIME, server_default=NOW, nullable=False),
         sa.Column("ended_at", TIME),
         sa.Column("outcome", sa.Text()),
-        sa.PrimaryKeyConstraint("id", name="pk_drill_attempt"),
     )
     op.create_index("ix_drill_attempt_run_unit", "drill_attempt", ["run", "unit"])
     op.create_index("ix_drill_attempt_started_at", "drill_attempt", ["started_at"])
     op.create_table(
         "drill_effect",
-        sa.Column("run", sa.Text(), nullable=False),
-        sa.Column("unit", sa.Integer(), nullable=False),
+        sa.Column("run", sa.Text(), primary_key=True),
+        sa.Column("unit", sa.Integer(), primary_key=True),
         sa.Column("attempt", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("run", "unit", name="pk_drill_effect"),
         sa.ForeignKeyConstraint(
             ["attempt"],
             ["drill_attempt.id"],
@@ -152,7 +142,7 @@ def _create_drills() -> None:
 def _create_console() -> None:
     op.create_table(
         "heartbeat",
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
@@ -160,13 +150,12 @@ def _create_console() -> None:
         sa.Column("seen_at", TIME, nullable=False),
         sa.Column("stopped_at", TIME),
         sa.Column("details", postgresql.JSONB(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_heartbeat"),
     )
     # Each row changes every second. With free space on its page an update needs no new index entry.
     op.execute("ALTER TABLE heartbeat SET (fillfactor = 20)")
     op.create_table(
         "periodic_run",
-        sa.Column("task", sa.Text(), nullable=False),
+        sa.Column("task", sa.Text(), primary_key=True),
         sa.Column("task_id", sa.Text(), nullable=False),
         sa.Column("beat_host", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
@@ -175,6 +164,5 @@ def _create_console() -> None:
         sa.Column("ended_at", TIME),
         sa.Column("outcome", sa.Text()),
         sa.Column("error", sa.Text()),
-        sa.PrimaryKeyConstraint("task", name="pk_periodic_run"),
     )
     op.create_index("ix_job_running", "job", ["state"], postgresql_where=sa.text("state = 'running'"))
