@@ -17,7 +17,7 @@ from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
 from mosaic.config import Upkeep
 from mosaic.gateway.jobs.stream import JobFollower
-from mosaic.ledger import jobs, operator_actions, upkeep, work
+from mosaic.ledger import jobs, upkeep, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 from mosaic.ledger.models import Attempt, Job, Part
@@ -188,7 +188,7 @@ def test_part_that_was_revived_is_no_longer_that_of_its_old_attempt(job: uuid.UU
     with pytest.raises(AttemptOverError):
         report(old, 0.6)
     with transaction() as session:
-        operator_actions.revive(session, job, 0)
+        work.revive(session, job, 0)
     fresh = begin(job)
     assert fresh.checkpoint == {"at": 0.5}
     with pytest.raises(AttemptOverError):
@@ -323,7 +323,7 @@ def test_long_parts_leave_the_processors_to_short_work(
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr("os.setpriority", lambda _which, who, nice: asked.append((who, nice)))
     with transaction() as session:
-        operator_actions.cancel(session, job)
+        work.cancel(session, job)
     app.tasks[COUNT].apply(args=(str(job), 0))
     assert asked == [], "not outside a pool process: that may be a web server"
     monkeypatch.setattr("mosaic.tasks.base.is_pool_process", lambda: True)

@@ -19,7 +19,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.limits import Admission
 from mosaic.kinds import NAMES
 from mosaic.kinds.render import assemble
-from mosaic.ledger import operator_actions, work
+from mosaic.ledger import work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
 from PIL import Image
@@ -126,15 +126,15 @@ def test_failed_part_gets_another_chance(client: TestClient, app: Celery) -> Non
         work.give_up(session, uuid.UUID(job), 2, "dropped")
     assert client.get(f"/api/jobs/{job}").json()["error"] == "part 2: dropped"
     with transaction() as session:
-        operator_actions.revive(session, uuid.UUID(job), 2)
+        work.revive(session, uuid.UUID(job), 2)
     shown = client.get(f"/api/jobs/{job}").json()
     assert (shown["state"], shown["error"], shown["parts"][2]["state"]) == ("running", None, "accepted")
     for index in range(6):
         app.tasks["mosaic.render.tile"].apply(args=(job, index))
     assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
     with transaction() as session:
-        operator_actions.revive(session, uuid.UUID(job), 2)
-        operator_actions.revive(session, uuid.UUID(int=5), 0)
+        work.revive(session, uuid.UUID(job), 2)
+        work.revive(session, uuid.UUID(int=5), 0)
     assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
 
 

@@ -17,7 +17,7 @@ from mosaic.gateway import logs
 from mosaic.gateway.deps import parse_time
 from mosaic.gateway.jobs.stream import JobFollower
 from mosaic.gateway.sse import Event, changes
-from mosaic.ledger import log_records, operator_actions
+from mosaic.ledger import log_records, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
 from mosaic.logs.pattern import check_pattern, matches
@@ -122,7 +122,7 @@ def test_jobs_stream_tells_of_new_jobs(browser: httpx.Client) -> None:
         job = browser.post("/api/jobs/render", json=VIEW).json()["job"]
         assert [one["job"] for one in next(stream).data] == [job]
         with transaction() as session:
-            operator_actions.cancel(session, uuid.UUID(job))
+            work.cancel(session, uuid.UUID(job))
         assert [one["state"] for one in next(stream).data] == ["cancelled"]
 
 

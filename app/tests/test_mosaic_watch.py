@@ -18,6 +18,7 @@ from mosaic.config import Config
 from mosaic.gateway.lab.brokers import BrokerCheck
 from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.queues import queue_list
+from mosaic.gateway.lab.reasons import reason
 from mosaic.gateway.lab.schemas import Work
 from mosaic.gateway.lab.states import (
     Rates,
@@ -25,7 +26,6 @@ from mosaic.gateway.lab.states import (
     broker_states,
     gateway_state,
     proxy_servers,
-    reason,
     worker_states,
 )
 from mosaic.ledger import heartbeats

@@ -15,7 +15,7 @@ from mosaic import dead_letters
 from mosaic.dead_letters import GoneError, Letter
 from mosaic.gateway.deps import TheConfig
 from mosaic.gateway.errors import ApiError, Unavailable
-from mosaic.ledger import operator_actions, work
+from mosaic.ledger import work
 from mosaic.ledger.database import transaction
 from mosaic.service import connect
 
@@ -59,7 +59,7 @@ def drop_dead_letter(config: TheConfig, handle: Handle) -> Letter:
 def _revive(letter: Letter) -> None:
     if letter.part is not None:
         with transaction() as session:
-            operator_actions.revive(session, *letter.part)
+            work.revive(session, *letter.part)
 
 
 def _give_up(letter: Letter) -> None:

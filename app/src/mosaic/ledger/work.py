@@ -1,4 +1,4 @@
-"""The life of an attempt: it begins, reports its progress, and ends as done, failed, retried or duplicate.
+"""Work on parts: attempts begin, report and end; operators cancel jobs, and retry or give up parts.
 
 An attempt that ends locks the job's row. If two parts end at the same time, the second one sees the first,
 and so the end of the job is found. The attempt that marks the part as done has the effect; any other attempt
@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from mosaic.ledger.database import clock
 from mosaic.ledger.jobs import PlannedBlob, add_blob
 from mosaic.ledger.models import (
+    ACCEPTED,
     CANCELLED,
     DISCARDED,
     DONE,
@@ -200,6 +201,37 @@ def give_up(session: Session, job_id: uuid.UUID, index: int, error: str) -> None
     if marked is not None:
         reason = f"part {index}: {error}"[:ERROR_LENGTH]
         _end_job(session, job_id, state=FAILED, error=reason)
+
+
+def cancel(session: Session, job_id: uuid.UUID) -> str | None:
+    """Cancel a running job; return its state after that, or None if there is no such job.
+
+    Done parts stay. Each worker that receives a message of another part finds the cancellation in the ledger
+    and discards the message, so no worker has to be contacted.
+    """
+    job = session.get(Job, job_id, with_for_update={"key_share": True})
+    if job is None or job.state != RUNNING:
+        return job.state if job else None
+    session.execute(
+        update(Part)
+        .where(Part.job_id == job_id, Part.state.in_((ACCEPTED, RUNNING)))
+        .values(state=CANCELLED, ended_at=func.clock_timestamp())
+    )
+    job.state = CANCELLED
+    job.finished_at = clock(session)
+    return CANCELLED
+
+
+def revive(session: Session, job_id: uuid.UUID, index: int) -> None:
+    """Accept a failed part again and set its job to running. Other parts do not change."""
+    job = session.get(Job, job_id, with_for_update={"key_share": True})
+    part = session.get(Part, (job_id, index), with_for_update=True)
+    if job is None or part is None or part.state not in (FAILED, RUNNING):
+        return
+    part.state, part.error, part.attempts, part.ended_at = ACCEPTED, None, 0, None
+    part.published_at = clock(session)
+    if job.state == FAILED:
+        job.state, job.error, job.finished_at = RUNNING, None, None
 
 
 def _end_job(session: Session, job_id: uuid.UUID, **values: str) -> None:

@@ -17,7 +17,7 @@ from mosaic.gateway.jobs.lookup import find, job_id, missing, unknown
 from mosaic.gateway.jobs.stream import JobFollower, follow
 from mosaic.gateway.sse import changes
 from mosaic.kinds import kind_of
-from mosaic.ledger import jobs, operator_actions, progress
+from mosaic.ledger import jobs, progress, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobSummary, JobView
 from mosaic.ledger.models import CANCELLED, DONE, MAX_INDEX
@@ -111,7 +111,7 @@ def show_job(job: str) -> JobView:
 def cancel(job: str) -> Cancelled:
     """Cancel a running job: done parts stay, other parts do not start any more."""
     with transaction() as session:
-        state = operator_actions.cancel(session, job_id(job))
+        state = work.cancel(session, job_id(job))
     if state is None:
         raise unknown(job)
     return Cancelled(job=job_id(job), state=state)

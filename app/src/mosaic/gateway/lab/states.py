@@ -9,6 +9,7 @@ from typing import Any
 
 from mosaic.gateway.lab.brokers import BrokerCheck
 from mosaic.gateway.lab.ledger import LedgerReading
+from mosaic.gateway.lab.reasons import reason
 from mosaic.gateway.lab.schemas import (
     BeatState,
     BrokerState,
@@ -25,24 +26,6 @@ from mosaic.ledger.periodic import TICK
 SILENT_SECONDS = 2.25
 TICK_LATE_SECONDS = 45.0
 RATE_SECONDS = 5.0
-
-# The same sentences as in `./lab status` and in the alerts; a test compares them.
-SENTENCES = {
-    "BrokerDown": "The broker on {host} does not answer.",
-    "ClusterPartitioned": "The cluster is partitioned: brokers that run do not reach each other.",
-    "MemoryAlarm": "{host} is above its memory limit, so all brokers block publishers.",
-    "DiskAlarm": "{host} has too little free disk space, so all brokers block publishers.",
-    "WorkersNotConsuming": "The workers on {host} do not consume all of their queues.",
-    "ProxyFindsNoBroker": "The proxy on {host} finds no healthy broker.",
-    "BeatSilent": "The ticks of beat do not reach the database.",
-    "DatabaseDown": "The database on {host} does not answer.",
-}
-
-
-def reason(condition: str, detail: str = "", **values: str) -> str:
-    """Return the sentence of a condition, with `detail` in parentheses before its full stop."""
-    sentence = SENTENCES[condition].format(**values)
-    return f"{sentence[:-1]} ({detail})." if detail else sentence
 
 
 class Rates:

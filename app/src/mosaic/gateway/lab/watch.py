@@ -17,6 +17,7 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.lab.brokers import BrokerWatch, trust
 from mosaic.gateway.lab.ledger import LedgerWatch
 from mosaic.gateway.lab.queues import QueueList, queue_list
+from mosaic.gateway.lab.reasons import reason
 from mosaic.gateway.lab.schemas import DatabaseState, LabState, ProxyServer, Work
 from mosaic.gateway.lab.states import (
     Rates,
@@ -24,7 +25,6 @@ from mosaic.gateway.lab.states import (
     broker_states,
     gateway_state,
     proxy_servers,
-    reason,
     worker_states,
 )
 from mosaic.gateway.prometheus import Prometheus
