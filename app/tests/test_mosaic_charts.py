@@ -1,4 +1,4 @@
-"""The monitor behind the console: asked for charts and alerts, and missed with a sentence."""
+"""Charts and alerts of the monitor, and the sentence when it does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress inside a part: reported, resumed, cancelled, and of two attempts at once the latest counts."""
+"""Progress inside a part: reported, resumed, cancelled; of two simultaneous attempts the latest counts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def begin(job: uuid.UUID, host: str = "worker-1") -> PartWork:
 
 
 def report(part: PartWork, fraction: float) -> None:
-    """Report a fraction and a checkpoint that says the same."""
+    """Report a fraction, and a checkpoint with the same value."""
     with transaction() as session:
         work.report(session, part, fraction, {"at": fraction})
 

@@ -1,4 +1,4 @@
-"""The configuration file: what is right passes, what is wrong gets one sentence."""
+"""The configuration file: an error is one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters: told apart, sent back once, and never lost when something fails in between."""
+"""Dead letters: distinguished, sent back once, and never lost after a failure in between."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class FakeChannel:
     def basic_publish(
         self, exchange: str, key: str, content: bytes, props: BasicProperties, **_: bool
     ) -> None:
-        """Publish, or fail as told."""
+        """Publish, or raise the configured failure."""
         if self.broker.failure:
             raise self.broker.failure
         self.broker.published.append((exchange, key, content, props))

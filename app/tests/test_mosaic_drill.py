@@ -1,4 +1,4 @@
-"""Tasks and load of drills, the ledger being real: attempts, effects, the publisher's file, dead letters."""
+"""Tasks and load of drills, with a real ledger: attempts, effects, the producer's file, dead letters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def outcomes() -> list[tuple[int, int, str | None]]:
 
 
 def do(app: Celery, name: str, *arguments: Any) -> Any:
-    """Run a task here and now."""
+    """Run a task in this process."""
     return app.tasks[f"mosaic.drill.{name}"].apply(args=(RUN, *arguments))
 
 

@@ -1,4 +1,4 @@
-"""Requests made from the API's own schema: whatever is asked, the answer is never a 5xx."""
+"""Random requests from the API's schema: the answer is never a 5xx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person does to jobs: cancel, look at attempts, fill the lab up; and pages for people."""
+"""Actions on jobs: cancelling, listing attempts, reaching the limits; and the pages of the console."""
 
 from __future__ import annotations
 

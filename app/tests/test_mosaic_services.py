@@ -1,4 +1,4 @@
-"""Log shipping and storing, sd_notify, and the publisher's patience; no broker needed."""
+"""Log shipping and storing, sd_notify, and the publisher's timeout, without a broker."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_every_line_of_a_log_record_has_its_priority() -> None:
 
 @pytest.fixture
 def silent_broker() -> Iterator[int]:
-    """Yield the port of a broker that accepts connections and says nothing, as a frozen one does."""
+    """Yield the port of a broker that accepts connections and sends nothing, like a frozen broker."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(20)

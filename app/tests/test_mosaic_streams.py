@@ -1,4 +1,4 @@
-"""Event streams: what comes at once, what comes later, and what comes again after a cut."""
+"""Event streams: first events, later events, and events after an interruption."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_what_is_no_pattern(browser: httpx.Client, pattern: str) -> None:
 
 
 class FakeTail:
-    """A tail that is live at once and brings what it is told to."""
+    """A tail that is ready at once and passes on the records of the test."""
 
     def __init__(self, patterns: object, take: object) -> None:
         self.patterns, self.take, self.stopped = patterns, take, False

@@ -1,4 +1,4 @@
-"""What runs in the lab: heartbeats, and the states that follow from them."""
+"""Heartbeats, and the states of the lab that result from them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_without_the_database_a_worker_is_unknown() -> None:
 
 
 def test_silence_goes_on_while_the_database_is_asked_again() -> None:
-    """A reading of two seconds ago says nothing about now."""
+    """A reading that is two seconds old does not show the present state."""
     old = LedgerReading(time.monotonic() - 2, 0.01, [process("render@worker-1", age=0.5)], {}, Work(), 1)
     (worker,) = worker_states(("worker-1",), old, "", Rates())
     assert worker.state == "down"
