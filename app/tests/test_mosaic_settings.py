@@ -1,4 +1,4 @@
-"""Topology and settings: what makes tasks survive, and the same everywhere."""
+"""Topology and settings: they prevent lost tasks, and are the same everywhere."""
 
 from __future__ import annotations
 

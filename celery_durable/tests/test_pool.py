@@ -1,4 +1,4 @@
-"""Pool processes that die: the worker's check for them, and the signal that ends them for sure."""
+"""Pool processes that die: the worker's check for them, and the signal that ends them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ConfirmWindow against a scripted broker: whatever it does, each task is confirmed or reported."""
+"""ConfirmWindow with a scripted broker: each task is confirmed or reported."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_confirms_are_counted_while_there_is_room(app: Celery, broker: Broker) -
 
 
 def test_nothing_is_done_as_long_as_something_is_refused(app: Celery, broker: Broker) -> None:
-    """A refusal that something else read, as a result backend that declares its queue."""
+    """A refusal that other code read, e.g. a result backend that declares its queue."""
     broker.answer = lambda connection, tag, _: connection.nack(tag)
     with ConfirmWindow(app, timeout=5) as window:
         publish(app, window, IDS[:1])
@@ -334,7 +334,7 @@ def test_a_block_may_go_on_after_an_interrupt(app: Celery, broker: Broker) -> No
 
 
 def in_the_way(queue: str) -> PreconditionFailed:
-    """What RabbitMQ 4.0 says of a classic queue."""
+    """RabbitMQ 4.0's error for a classic queue."""
     words = f"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue '{queue}' in vhost '/'"
     return PreconditionFailed(words, (50, 10))
 

@@ -14,7 +14,7 @@ DELAYS = "celery_delayed_"
 
 
 class QueueState(BaseModel):
-    """A queue; rates in messages a second. `missing` are members of a quorum queue that are not online."""
+    """A queue; rates in messages a second. `missing` are the members of a quorum queue that are offline."""
 
     name: str
     type: str
@@ -29,7 +29,7 @@ class QueueState(BaseModel):
 
 
 class QueueList(BaseModel):
-    """All queues but those of delays and of log tails, which are counted; `reason` why the list is old."""
+    """The queues; those of delayed delivery and log tails are only counted. `reason`: why it is old."""
 
     queues: list[QueueState]
     delays: int = 0
@@ -40,7 +40,7 @@ class QueueList(BaseModel):
 
 
 def queue_list(documents: Iterable[dict[str, Any]], reason: str) -> QueueList:
-    """Return the queues from the management API's documents."""
+    """Return the queues from the management API's answer."""
     found = QueueList(queues=[], reason=reason)
     for document in sorted(documents, key=lambda one: str(one["name"])):
         name = str(document["name"])
