@@ -215,7 +215,7 @@ def test_pages_link_to_the_guarded_pages_that_there_are(
     monkeypatch.setattr(application.state, "config", config.model_copy(update={"lab": lab}))
     page = client.get("/", headers=HTML).text
     assert 'href="/rabbitmq/"' in page
-    assert [f'href="/{door}/"' in page for door in ("flower", "prometheus")] == [bool(monitor)] * 2
+    assert [f'href="/{name}/"' in page for name in ("flower", "prometheus")] == [bool(monitor)] * 2
 
 
 def test_files_of_the_pages_are_there_and_asked_for_each_time(client: TestClient) -> None:

@@ -187,11 +187,11 @@ def test_queues_that_are_nobodys_work_are_counted() -> None:
                 "messages_ready": 4,
                 "leader": "rabbit@broker-2",
                 "members": ["rabbit@broker-1", "rabbit@broker-2"],
-                "online": ["rabbit@broker-2"],
                 "message_stats": {"publish_details": {"rate": 1.26}},
             },
         ],
         "",
+        {"broker-2"},
     )
     assert (found.delays, found.delayed, found.tails, found.dead) == (1, 2, 1, 4)
     (dead,) = found.queues

@@ -317,7 +317,7 @@ def test_an_interrupt_does_not_wait(app: Celery, broker: Broker, kind: type[Base
 
 
 def test_a_block_may_go_on_after_an_interrupt(app: Celery, broker: Broker) -> None:
-    """Half of a message may have been sent: the connection is of no use, the message is still to be sent."""
+    """Half of a message may have been sent: the connection is unusable, and the message must be sent again."""
 
     def answer(connection: Connection, tag: int, task_id: str) -> None:
         if connection.number == 0:
@@ -538,7 +538,7 @@ def test_a_flush_waits_for_its_own_thread_alone(app: Celery, broker: Broker) -> 
     window.flush()
     assert time.monotonic() - begun < 1.5
     window._confirms.release()
-    assert broker.connections[-1].closed == "dropped", "it is of no use to the next window"
+    assert broker.connections[-1].closed == "dropped", "the next window cannot use it"
 
 
 def test_a_flush_ends_while_another_thread_goes_on_publishing(app: Celery, broker: Broker) -> None:

@@ -28,7 +28,7 @@ CLUSTER_SECONDS = 2.0
 # Longer than net_ticktime: a broker that waits for a frozen node answers late.
 TIMEOUT_SECONDS = 4.0
 QUEUE_COLUMNS = (
-    "name,type,node,leader,members,online,consumers,messages,messages_ready,messages_unacknowledged,"
+    "name,type,node,leader,members,consumers,messages,messages_ready,messages_unacknowledged,"
     "message_stats.publish_details.rate,message_stats.deliver_get_details.rate"
 )
 NODE_COLUMNS = "name,running,partitions,mem_alarm,disk_free_alarm,mem_used"

@@ -111,7 +111,9 @@ class LabWatch:
         known = None if away else reading
         brokers = self.brokers
         if brokers is not None:
-            self.queues = queue_list(brokers.queues, brokers.cluster_error)
+            self.queues = queue_list(
+                brokers.queues, brokers.cluster_error, {c.name for c in brokers.checks.values() if c.up}
+            )
         self.state = LabState(
             brokers=broker_states(brokers.checks.values(), brokers.nodes, brokers.queues) if brokers else [],
             cluster_reason=brokers.cluster_error if brokers else "",
