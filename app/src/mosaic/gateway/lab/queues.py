@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +14,7 @@ DELAYS = "celery_delayed_"
 
 
 class QueueState(BaseModel):
-    """A queue; rates in messages a second. `missing` are members of a quorum queue on brokers that are down."""
+    """A queue; rates in messages a second. `missing`: members of a quorum queue on brokers that are down."""
 
     name: str
     type: str
@@ -39,7 +39,7 @@ class QueueList(BaseModel):
     reason: str = ""
 
 
-def queue_list(documents: Iterable[dict[str, Any]], reason: str, brokers: Set[str]) -> QueueList:
+def queue_list(documents: Iterable[dict[str, Any]], reason: str, brokers: AbstractSet[str]) -> QueueList:
     """Return the queues from the management API's answer; `brokers` are those that are up."""
     found = QueueList(queues=[], reason=reason)
     for document in sorted(documents, key=lambda one: str(one["name"])):
@@ -56,7 +56,7 @@ def queue_list(documents: Iterable[dict[str, Any]], reason: str, brokers: Set[st
     return found
 
 
-def _state(name: str, document: dict[str, Any], brokers: Set[str]) -> QueueState:
+def _state(name: str, document: dict[str, Any], brokers: AbstractSet[str]) -> QueueState:
     members = [_host(member) for member in document.get("members") or []]
     return QueueState(
         name=name,
