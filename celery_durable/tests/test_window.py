@@ -317,7 +317,7 @@ def test_an_interrupt_does_not_wait(app: Celery, broker: Broker, kind: type[Base
 
 
 def test_a_block_may_go_on_after_an_interrupt(app: Celery, broker: Broker) -> None:
-    """Half of a message may have been sent: the connection is unusable, and the message must be sent again."""
+    """A part of a message may be sent: the connection is unusable, and the message must be sent again."""
 
     def answer(connection: Connection, tag: int, task_id: str) -> None:
         if connection.number == 0:
