@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from mosaic import service
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
 from mosaic.ledger.jobs import TaskCall
@@ -33,6 +34,14 @@ FIELDS = {
     "_SYSTEMD_UNIT": "demo.service",
     "MESSAGE": "hello",
 }
+
+
+def test_a_broker_that_does_not_answer_is_an_error_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "HANDSHAKE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(AMQPConnectionError):
+            service.connect(f"amqp://127.0.0.1:{port}", 10, "test")
 
 
 def test_journal_entry_becomes_the_same_record_on_the_other_side() -> None:

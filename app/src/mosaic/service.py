@@ -12,6 +12,7 @@ from types import FrameType
 
 import pika
 import pika.exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from celery_durable import systemd
 from mosaic.config import Broker
@@ -19,19 +20,23 @@ from mosaic.config import Broker
 logger = logging.getLogger(__name__)
 
 CALM_SECONDS = 30.0
+HANDSHAKE_SECONDS = 8.0
 
 
 def connect(url: str, heartbeat: int, name: str, attempts: int = 1) -> pika.BlockingConnection:
-    """Connect; the management page shows `name`. Raises pika's and socket errors."""
+    """Connect; the management page shows `name`. Raises AMQPError and OSError."""
     parameters = pika.URLParameters(url)
     parameters.connection_attempts = attempts
     parameters.retry_delay = 1
     parameters.heartbeat = heartbeat
     parameters.socket_timeout = 4
-    parameters.stack_timeout = 8
+    parameters.stack_timeout = HANDSHAKE_SECONDS
     parameters.blocked_connection_timeout = 30
     parameters.client_properties = {"connection_name": name}
-    return pika.BlockingConnection(parameters)
+    try:
+        return pika.BlockingConnection(parameters)
+    except AMQPConnectorException as error:  # a broker that accepts and does not answer; not an AMQPError
+        raise pika.exceptions.AMQPConnectionError(str(error)) from error
 
 
 def on_stop_signal(stop: Callable[[], None]) -> None:
