@@ -1,4 +1,4 @@
-"""Wrong requests: a 4xx with one sentence, nothing entered, nothing published."""
+"""Wrong requests: the answer is a 4xx with one sentence, and nothing is stored or published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The monitor behind the console: asked for charts and alerts, and missed with a sentence."""
+"""Charts and alerts of the monitor, and the sentence when it does not answer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from mosaic.config import Lab
-from mosaic.gateway.charts import queries
-from mosaic.gateway.charts.prometheus import Prometheus, PrometheusError
+from mosaic.gateway import charts
+from mosaic.gateway.errors import ApiError
+from mosaic.gateway.prometheus import Prometheus
 
 LAB = Lab(prometheus_url="https://monitor-1:9090/prometheus")
 
@@ -30,7 +31,7 @@ def success(data: Any) -> httpx.Response:
 
 
 def test_times_are_even_and_few() -> None:
-    times = queries.times(60, now=1_000_007.0)
+    times = charts.times(60, now=1_000_007.0)
     steps = {later - earlier for earlier, later in itertools.pairwise(times)}
     assert steps == {20}
     assert times[-1] == 1_000_000
@@ -49,7 +50,7 @@ def test_charts_have_a_line_for_each_label_and_gaps_where_nothing_was() -> None:
             ]
         return success({"resultType": "matrix", "result": series})
 
-    drawn = asyncio.run(queries.draw(prometheus(handle), 60))
+    drawn = asyncio.run(charts.draw(prometheus(handle), 60))
     assert drawn.monitored
     cpu = next(chart for chart in drawn.charts if chart.id == "cpu")
     assert [line.name for line in cpu.lines] == ["worker-1", "worker-2"]
@@ -92,7 +93,7 @@ def test_monitor_that_does_not_answer(answer: httpx.Response | Exception) -> Non
             raise answer
         return answer
 
-    with pytest.raises(PrometheusError, match=r"^the monitor"):
+    with pytest.raises(ApiError, match=r"^the monitor"):
         asyncio.run(prometheus(handle).alerts())
 
 
@@ -105,7 +106,7 @@ def test_lab_whose_monitor_is_away(client: TestClient) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    client.app.state.prometheus = prometheus(refuse)  # type: ignore[attr-defined]
+    client.app.state.watch.prometheus = prometheus(refuse)  # type: ignore[attr-defined]
     for path in ("/api/charts", "/api/alerts"):
         answer = client.get(path)
         assert (answer.status_code, answer.json()["error"][:27]) == (503, "the monitor does not answer")

@@ -1,4 +1,4 @@
-"""Progress inside a part: reported, resumed, cancelled, and of two attempts at once the latest counts."""
+"""Progress inside a part: reported, resumed, cancelled; of two simultaneous attempts the latest counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
 from mosaic.config import Upkeep
 from mosaic.gateway.jobs.stream import JobFollower
-from mosaic.ledger import checkpoints, jobs, operator_actions, upkeep, work
-from mosaic.ledger.checkpoints import AttemptOverError
+from mosaic.ledger import jobs, upkeep, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 from mosaic.ledger.models import Attempt, Job, Part
-from mosaic.ledger.work import PartWork, Product, Runner
+from mosaic.ledger.work import AttemptOverError, PartWork, Product, Runner
 from mosaic.tasks.base import NICE, LongPartTask
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
@@ -63,9 +62,9 @@ def begin(job: uuid.UUID, host: str = "worker-1") -> PartWork:
 
 
 def report(part: PartWork, fraction: float) -> None:
-    """Report a fraction and a checkpoint that says the same."""
+    """Report a fraction, and a checkpoint with the same value."""
     with transaction() as session:
-        checkpoints.report(session, part, fraction, {"at": fraction})
+        work.report(session, part, fraction, {"at": fraction})
 
 
 def stored(job: uuid.UUID) -> Part:
@@ -95,11 +94,11 @@ def test_progress_is_in_the_api_and_in_the_stream(job: uuid.UUID, client: TestCl
     started_long_ago()
     before = follower.read()
     assert before is not None
-    assert before[0].data[0]["progress"] is None
+    assert before[0].data[0].progress is None
     report(part, 0.5)
     parts, summary = follower.read() or []
-    assert [(one["part"], one["progress"]) for one in parts.data] == [(0, 0.5)]
-    assert (summary.kind, summary.data["progress"], summary.data["done"]) == ("job", 0.25, 0)
+    assert [(one.part, one.progress) for one in parts.data] == [(0, 0.5)]
+    assert (summary.kind, summary.data.progress, summary.data.done) == ("job", 0.25, 0)
     shown = client.get(f"/api/jobs/{job}").json()
     assert (shown["progress"], shown["parts"][0]["progress"], shown["parts"][1]["progress"]) == (
         0.25,
@@ -113,7 +112,7 @@ def test_progress_is_in_the_api_and_in_the_stream(job: uuid.UUID, client: TestCl
     shown = client.get(f"/api/jobs/{job}").json()
     assert (shown["progress"], shown["parts"][0]["progress"], shown["done"]) == (0.5, 1.0, 1)
     assert client.get("/api/jobs").json()["jobs"][0]["progress"] == 0.5
-    assert stored(job).checkpoint is None, "of no use any more"
+    assert stored(job).checkpoint is None, "a done part needs none"
 
 
 def test_stream_after_a_cut_has_what_was_reported_meanwhile(job: uuid.UUID) -> None:
@@ -124,7 +123,7 @@ def test_stream_after_a_cut_has_what_was_reported_meanwhile(job: uuid.UUID) -> N
     report(part, 0.5)
     again = JobFollower(job, datetime.datetime.fromisoformat(str(start[-1].id))).read()
     assert again is not None
-    assert 0 in [one["part"] for one in again[0].data]
+    assert 0 in [one.part for one in again[0].data]
 
 
 def test_next_attempt_resumes_and_says_how_much_it_computes_again(job: uuid.UUID, client: TestClient) -> None:
@@ -185,11 +184,11 @@ def test_part_that_was_revived_is_no_longer_that_of_its_old_attempt(job: uuid.UU
     old = begin(job)
     report(old, 0.5)
     with transaction() as session:
-        operator_actions.give_up(session, job, 0, "dropped")
+        work.give_up(session, job, 0, "dropped")
     with pytest.raises(AttemptOverError):
         report(old, 0.6)
     with transaction() as session:
-        operator_actions.revive(session, job, 0)
+        work.revive(session, job, 0)
     fresh = begin(job)
     assert fresh.checkpoint == {"at": 0.5}
     with pytest.raises(AttemptOverError):
@@ -241,13 +240,13 @@ def test_sweep_leaves_a_part_alone_for_as_long_as_it_reports(job: uuid.UUID) -> 
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return a list that collects the fractions that reach the ledger."""
     found: list[float] = []
-    keep = checkpoints.report
+    keep = work.report
 
     def note(session: Any, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
         found.append(fraction)
         keep(session, part, fraction, state)
 
-    monkeypatch.setattr("mosaic.ledger.checkpoints.report", note)
+    monkeypatch.setattr("mosaic.ledger.work.report", note)
     return found
 
 
@@ -299,14 +298,14 @@ def test_attempt_that_another_took_over_ends_by_itself(job: uuid.UUID, running: 
 def test_absent_database_and_time_limit_interrupt_a_part_which_then_resumes(
     app: Celery, job: uuid.UUID, monkeypatch: pytest.MonkeyPatch, cause: Exception
 ) -> None:
-    keep, fractions = checkpoints.report, iter((1, 0))
+    keep, fractions = work.report, iter((1, 0))
 
     def interrupted_once(*arguments: Any) -> None:
         if next(fractions, 1) == 0:
             raise cause
         keep(*arguments)
 
-    monkeypatch.setattr("mosaic.ledger.checkpoints.report", interrupted_once)
+    monkeypatch.setattr("mosaic.ledger.work.report", interrupted_once)
     task = app.tasks[COUNT]
     monkeypatch.setattr(task, "retry", lambda exc, **_: Retry(exc=exc))
     task.push_request(id="x", retries=0, delivery_info={})
@@ -324,7 +323,7 @@ def test_long_parts_leave_the_processors_to_short_work(
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr("os.setpriority", lambda _which, who, nice: asked.append((who, nice)))
     with transaction() as session:
-        operator_actions.cancel(session, job)
+        work.cancel(session, job)
     app.tasks[COUNT].apply(args=(str(job), 0))
     assert asked == [], "not outside a pool process: that may be a web server"
     monkeypatch.setattr("mosaic.tasks.base.is_pool_process", lambda: True)

@@ -1,4 +1,4 @@
-"""The configuration file: what is right passes, what is wrong gets one sentence."""
+"""The configuration file: an error is one sentence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_secrets_are_not_in_the_representation() -> None:
     [
         ({"host": ""}, "host must have at least 1 character"),
         ({"host": 3}, "host must be a valid string"),
-        ({"colour": "red"}, "unknown key 'colour'; known are broker, database,"),
+        ({"colour": "red"}, "unknown key 'colour'; known keys are broker, database,"),
         ({"a\nb": "red"}, "unknown key 'a\\nb'"),
         ({"broker": {}}, "broker.url is missing"),
         ({"broker": {"url": 5}}, "broker.url must be a valid string"),
@@ -50,7 +50,7 @@ def test_secrets_are_not_in_the_representation() -> None:
         ({"broker": {"url": "amqp://a", "heartbeat": True}}, "broker.heartbeat must be a valid integer"),
         (
             {"broker": {"url": "amqp://a", "port": 1}},
-            "unknown key 'broker.port'; known are heartbeat, logs_url",
+            "unknown key 'broker.port'; known keys are heartbeat, logs_url",
         ),
         ({"database": {"url": "sqlite:///x"}}, "postgresql+psycopg://"),
         ({"database": "x"}, "the table [database] is missing"),

@@ -1,4 +1,4 @@
-"""The database: what counts as away."""
+"""The database: which errors count as unavailable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("config")
 
 
 def test_session_that_the_server_ended_counts_as_a_database_that_is_away() -> None:
-    # As when a host stands still in the middle of a transaction.
+    # As when a host is frozen during a transaction.
     with transaction() as session:
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
         time.sleep(0.3)

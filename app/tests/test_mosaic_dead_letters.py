@@ -1,19 +1,20 @@
-"""Dead letters: told apart, sent back once, and never lost when something fails in between."""
+"""Dead letters: distinguished, sent back once, and never lost after a failure in between."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import uuid
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, Self
 
 import pika.exceptions
 import pytest
 from fastapi.testclient import TestClient
 from mosaic import dead_letters
 from mosaic.dead_letters import GoneError, letter_of
-from mosaic.gateway.queues import dead_letters as routes
-from mosaic.ledger import operator_actions
+from mosaic.gateway import dead_letters as routes
+from mosaic.ledger import work
 from mosaic.ledger.database import transaction
 from pika import BasicProperties
 from test_mosaic_gateway import VIEW
@@ -73,7 +74,7 @@ class FakeChannel:
     def basic_publish(
         self, exchange: str, key: str, content: bytes, props: BasicProperties, **_: bool
     ) -> None:
-        """Publish, or fail as told."""
+        """Publish, or raise the configured failure."""
         if self.broker.failure:
             raise self.broker.failure
         self.broker.published.append((exchange, key, content, props))
@@ -82,7 +83,10 @@ class FakeChannel:
         """Acknowledge one."""
         self.acked.append(self.taken[tag - 1])
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Keep what was not acknowledged."""
         self.is_open = False
         self.broker.messages = [one for one in self.broker.messages if one not in self.acked]
@@ -116,7 +120,7 @@ def test_letter_says_what_and_why() -> None:
         "mosaic.render",
         5,
     )
-    assert (letter.exchange, letter.routing_key, letter.at) == ("mosaic.tasks", "render", DIED.timestamp())
+    assert (letter.exchange, letter.routing_key, letter.at) == ("mosaic.tasks", "render", DIED)
     assert letter.part == (job, 3)
 
 
@@ -177,10 +181,10 @@ def test_letter_stays_when_the_ledger_fails() -> None:
     broker = FakeBroker((properties(), body()))
 
     def fail(_: object) -> None:
-        raise OSError("the database is away")
+        raise OSError("the database does not answer")
 
     for act in (dead_letters.retry, dead_letters.drop):
-        with pytest.raises(OSError, match="away"):
+        with pytest.raises(OSError, match="does not answer"):
             act(broker, handles(broker)[0], fail)  # type: ignore[arg-type]
     assert (len(broker.messages), broker.published) == (1, [])
 
@@ -196,14 +200,14 @@ def test_letter_without_a_past_stays() -> None:
 def broker(monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
     """Put a broker behind the API."""
     fake = FakeBroker()
-    monkeypatch.setattr(routes, "connect", lambda *_: fake)
+    monkeypatch.setattr(routes, "connect", lambda *_: nullcontext(fake))
     return fake
 
 
 def test_retry_from_the_page_gives_the_part_another_chance(client: TestClient, broker: FakeBroker) -> None:
     job = client.post("/api/jobs/render", json=VIEW).json()["job"]
     with transaction() as session:
-        operator_actions.give_up(session, uuid.UUID(job), 3, "five deaths")
+        work.give_up(session, uuid.UUID(job), 3, "five deaths")
     broker.messages = [(properties(), body(job))]
     listed = client.get("/api/dead-letters").json()
     assert (listed["total"], listed["letters"][0]["reason"]) == (1, "delivery_limit")

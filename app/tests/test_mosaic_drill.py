@@ -1,4 +1,4 @@
-"""Tasks and load of drills, the ledger being real: attempts, effects, the publisher's file, dead letters."""
+"""Tasks and load of drills, with a real ledger: attempts, effects, the producer's file, dead letters."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from celery.exceptions import Retry
 from click.testing import CliRunner
 from mosaic.cli import main
 from mosaic.config import Config
-from mosaic.drill.hold import Hold
-from mosaic.drill.ledger_file import LedgerFile
-from mosaic.drill.load import Load, Plan
-from mosaic.drill.publishers import Publisher, window_publisher
+from mosaic.drill.load import LedgerFile, Load, Plan, Publisher, publishers
+from mosaic.drill.units import Hold
 from mosaic.ledger import drills
 from mosaic.ledger.database import transaction
 from mosaic.ledger.drills import Unit
@@ -36,11 +34,11 @@ RUN = "some-drill"
 def outcomes() -> list[tuple[int, int, str | None]]:
     """Unit, number and outcome of every attempt."""
     with transaction() as session:
-        return [(row.unit, row.number, row.outcome) for row in drills.attempts(session, RUN)]
+        return [(row["unit"], row["number"], row["outcome"]) for row in drills.attempts(session, RUN)]
 
 
 def do(app: Celery, name: str, *arguments: Any) -> Any:
-    """Run a task here and now."""
+    """Run a task in this process."""
     return app.tasks[f"mosaic.drill.{name}"].apply(args=(RUN, *arguments))
 
 
@@ -104,7 +102,7 @@ def test_a_held_unit_is_held_for_so_long_at_most_and_only_once(app: Celery) -> N
 
 def test_hog_is_slow_only_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("mosaic.drill.tasks.time.sleep", slept.append)
+    monkeypatch.setattr("mosaic.drill.units.time.sleep", slept.append)
     with transaction() as session:
         drills.begin(session, Unit(RUN, 1), Runner("id", "mosaic.drill.hog", "worker-2", 77))
     do(app, "hog", 1, 90.0)
@@ -114,7 +112,7 @@ def test_hog_is_slow_only_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_poison_kills_its_process(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     killed: list[tuple[int, int]] = []
-    monkeypatch.setattr("mosaic.drill.tasks.os.kill", lambda pid, number: killed.append((pid, number)))
+    monkeypatch.setattr("mosaic.drill.units.os.kill", lambda pid, number: killed.append((pid, number)))
     do(app, "poison", 1)
     assert killed == [(os.getpid(), signal.SIGKILL)]
 
@@ -220,8 +218,8 @@ def test_a_batch_is_attempted_before_it_is_sent_and_confirmed_when_the_last_one_
 
 def test_the_window_sends_a_batch_as_one(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[Sequence[TaskCall]] = []
-    monkeypatch.setattr("mosaic.drill.publishers.publish", lambda _app, calls: published.append(calls))
-    publisher = window_publisher(app)
+    monkeypatch.setattr("mosaic.drill.load.publish", lambda _app, calls: published.append(calls))
+    publisher = publishers("lab")["window"]
     assert publisher.batch > 1
     calls = [TaskCall("mosaic.drill.work", (RUN, unit, 0.0), f"{RUN}-{unit}") for unit in (1, 2)]
     publisher.send(calls)
@@ -232,7 +230,7 @@ def test_only_the_runs_own_dead_letters_are_taken(config: Config, monkeypatch: p
     foreign = ["another-drill-3", "0f8fad5b-d9cb-469f-a165-70867728950e", f"{RUN}-more-4"]
     ids = [f"{RUN}-12", *foreign, f"{RUN}-13"]
     broker = FakeBroker(*((properties(own_id, queue="mosaic.drill", count=1), b"") for own_id in ids))
-    monkeypatch.setattr("mosaic.logs.service.connect", lambda *_, **__: nullcontext(broker))
+    monkeypatch.setattr("mosaic.service.connect", lambda *_, **__: nullcontext(broker))
     result = CliRunner().invoke(main, ["drill", "dead", RUN])
     assert result.exit_code == 0, result.output
     died = {"reason": "delivery_limit", "queue": "mosaic.drill", "count": 1}

@@ -31,7 +31,7 @@ VIEW = {
 
 
 def run_all(app: Celery, publisher: RecordingPublisher) -> None:
-    """Run everything that was published, here and now."""
+    """Run all published tasks in this process."""
     for call in publisher.calls:
         app.tasks[call.task].apply(args=call.args)
 

@@ -1,4 +1,4 @@
-"""The registry of kinds: what each of them has to bring, and what importing it costs."""
+"""The registry of kinds: the files of each kind, and the modules that it imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Login: who gets in, who does not, and who is kept waiting."""
+"""Login: accepted, refused and blocked clients."""
 
 from __future__ import annotations
 

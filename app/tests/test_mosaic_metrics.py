@@ -1,4 +1,4 @@
-"""Metrics: the ledger is followed without counting twice or missing, and publishing is measured."""
+"""Metrics: every attempt in the ledger is counted exactly once."""
 
 from __future__ import annotations
 

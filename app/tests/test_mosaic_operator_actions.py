@@ -1,4 +1,4 @@
-"""What a person does to jobs: cancel, look at attempts, fill the lab up; and pages for people."""
+"""Actions on jobs: cancelling, listing attempts, reaching the limits; and the pages of the console."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from mosaic.config import Config
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.jobs.admission import Admission
+from mosaic.gateway.limits import Admission
 from mosaic.kinds import NAMES
 from mosaic.kinds.render import assemble
-from mosaic.ledger import operator_actions
+from mosaic.ledger import work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Attempt, Blob, Job, Part
 from PIL import Image
@@ -123,18 +123,18 @@ def test_making_a_small_picture_needs_a_place_as_a_large_one_does(
 def test_failed_part_gets_another_chance(client: TestClient, app: Celery) -> None:
     job = submit(client)
     with transaction() as session:
-        operator_actions.give_up(session, uuid.UUID(job), 2, "dropped")
+        work.give_up(session, uuid.UUID(job), 2, "dropped")
     assert client.get(f"/api/jobs/{job}").json()["error"] == "part 2: dropped"
     with transaction() as session:
-        operator_actions.revive(session, uuid.UUID(job), 2)
+        work.revive(session, uuid.UUID(job), 2)
     shown = client.get(f"/api/jobs/{job}").json()
     assert (shown["state"], shown["error"], shown["parts"][2]["state"]) == ("running", None, "accepted")
     for index in range(6):
         app.tasks["mosaic.render.tile"].apply(args=(job, index))
     assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
     with transaction() as session:
-        operator_actions.revive(session, uuid.UUID(job), 2)
-        operator_actions.revive(session, uuid.UUID(int=5), 0)
+        work.revive(session, uuid.UUID(job), 2)
+        work.revive(session, uuid.UUID(int=5), 0)
     assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
 
 
@@ -215,7 +215,7 @@ def test_pages_link_to_the_guarded_pages_that_there_are(
     monkeypatch.setattr(application.state, "config", config.model_copy(update={"lab": lab}))
     page = client.get("/", headers=HTML).text
     assert 'href="/rabbitmq/"' in page
-    assert [f'href="/{door}/"' in page for door in ("flower", "prometheus")] == [bool(monitor)] * 2
+    assert [f'href="/{name}/"' in page for name in ("flower", "prometheus")] == [bool(monitor)] * 2
 
 
 def test_files_of_the_pages_are_there_and_asked_for_each_time(client: TestClient) -> None:

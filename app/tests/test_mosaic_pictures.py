@@ -1,4 +1,4 @@
-"""Uploaded pictures: what is refused before decoding, and what scaling makes of odd formats."""
+"""Uploaded pictures: which are refused before decoding, and the results of scaling unusual formats."""
 
 from __future__ import annotations
 

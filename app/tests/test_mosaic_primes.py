@@ -1,4 +1,4 @@
-"""Counting primes: known counts, resuming at any checkpoint, and what may be asked for."""
+"""Counting primes: known counts, resuming at any checkpoint, and the limits of a request."""
 
 from __future__ import annotations
 

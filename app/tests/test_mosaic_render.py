@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from mosaic.gateway.tints import TINTS, host_tints
 from mosaic.kinds.png import to_png
+from mosaic.kinds.render import PRESETS
 from mosaic.kinds.render.assemble import picture, thumbnail
 from mosaic.kinds.render.mandelbrot import PALETTE_SIZE, colour, escape_times, make_palette, render_png
-from mosaic.kinds.render.presets import PRESETS
 from mosaic.kinds.render.view import Tile, View
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Log shipping and storing, sd_notify, and the publisher's patience; no broker needed."""
+"""Log shipping and storing, sd_notify, and the publisher's timeout, without a broker."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from mosaic import service
 from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
 from mosaic.ledger.jobs import TaskCall
 from mosaic.logging_setup import JournalFormatter
-from mosaic.logs import service
 from mosaic.logs.journal import CursorFile, Journal, to_entry
-from mosaic.logs.service import Stop, run_for_ever
 from mosaic.logs.ship import message_of
-from mosaic.logs.store import BadRecordError, entry_of
+from mosaic.logs.store import entry_of
 from mosaic.publish import publish
+from mosaic.service import Service
 from pika.exceptions import AMQPConnectionError
 
 from celery_durable import Unconfirmed, systemd
@@ -33,6 +34,14 @@ FIELDS = {
     "_SYSTEMD_UNIT": "demo.service",
     "MESSAGE": "hello",
 }
+
+
+def test_a_broker_that_does_not_answer_is_an_error_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "HANDSHAKE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(AMQPConnectionError):
+            service.connect(f"amqp://127.0.0.1:{port}", 10, "test")
 
 
 def test_journal_entry_becomes_the_same_record_on_the_other_side() -> None:
@@ -86,7 +95,7 @@ GOOD = {"host": "h", "severity": 6, "unit": "u", "message": "m", "logged_at": "2
     ],
 )
 def test_other_messages_are_no_records(body: bytes, message_id: str | None) -> None:
-    with pytest.raises(BadRecordError):
+    with pytest.raises(ValueError, match="not a log record"):
         entry_of(body, message_id)
 
 
@@ -151,27 +160,31 @@ def test_cursor_file(tmp_path: Path) -> None:
     assert cursors.load() is None
     cursors.save("s=1;i=2")
     assert CursorFile(tmp_path / "log-ship.cursor").load() == "s=1;i=2"
-    cursors.forget()
+    cursors.save("")
     assert cursors.load() is None
 
 
-def test_service_reconnects_until_stopped() -> None:
-    outcomes: Iterator[Exception] = iter(
-        [
-            ConnectionRefusedError("no"),
-            AMQPConnectionError(),
-            OSError("gone"),
-            Stop(),
-        ]
-    )
-    pauses: list[float] = []
+class Failing(Service):
+    """A service whose broker fails three times; then it is stopped."""
 
-    def work() -> None:
-        raise next(outcomes)
+    def __init__(self) -> None:
+        super().__init__(Broker(url="amqp://u:p@127.0.0.1:1/mosaic"), "worker-1")
+        self.errors: list[Exception] = [ConnectionRefusedError("no"), AMQPConnectionError(), OSError("gone")]
+        self.pauses: list[float] = []
+        self._stop.wait = self.pauses.append  # type: ignore[assignment,method-assign]
 
-    run_for_ever(work, "test", pauses.append)
-    assert len(pauses) == 3
-    assert pauses[0] < pauses[2] <= service.MAX_PAUSE_SECONDS
+    def work(self, _connection: object) -> None:
+        if not self.errors:
+            return self.stop()
+        raise self.errors.pop(0)
+
+
+def test_service_reconnects_until_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic.service.connect", lambda *_: nullcontext())
+    service = Failing()
+    service.run()
+    assert len(service.pauses) == 3
+    assert service.pauses[0] < service.pauses[2] <= service.max_pause_seconds
 
 
 def test_notify_tells_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +208,7 @@ def test_every_line_of_a_log_record_has_its_priority() -> None:
 
 @pytest.fixture
 def silent_broker() -> Iterator[int]:
-    """Yield the port of a broker that accepts connections and says nothing, as a frozen one does."""
+    """Yield the port of a broker that accepts connections and sends nothing, like a frozen broker."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(20)

@@ -1,4 +1,4 @@
-"""Topology and settings: what makes tasks survive, and the same everywhere."""
+"""Topology and settings: they prevent lost tasks, and are the same everywhere."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_task_queue_is_consumed_by_one_instance_of_each_worker_host() -> N
     consumed = [queue.replace("%H", "worker-1") for instance in instances for queue in instance["queues"]]
     assert sorted(consumed) == sorted(queue.name for queue in topology.task_queues("worker-1"))
     long = next(instance for instance in instances if "mosaic.long" in instance["queues"])
-    assert long["queues"] == ["mosaic.long"], "it would stand in front of other work for minutes"
+    assert long["queues"] == ["mosaic.long"], "it would delay other work for minutes"
     assert (long["concurrency"], long["prefetch"]) == (1, 1)
 
 

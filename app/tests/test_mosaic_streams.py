@@ -1,4 +1,4 @@
-"""Event streams: what comes at once, what comes later, and what comes again after a cut."""
+"""Event streams: first events, later events, and events after an interruption."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import pytest
 from celery import Celery
 from conftest import RecordingPublisher
 from mosaic.config import Config
+from mosaic.gateway import logs
 from mosaic.gateway.deps import parse_time
-from mosaic.gateway.feed import Feed
 from mosaic.gateway.jobs.stream import JobFollower
-from mosaic.gateway.logs import stream
-from mosaic.gateway.sse import Event
-from mosaic.ledger import log_records, operator_actions
+from mosaic.gateway.sse import Event, changes
+from mosaic.ledger import log_records, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.log_records import Entry
 from mosaic.logs.pattern import check_pattern, matches
@@ -71,10 +70,10 @@ def test_cut_job_stream_goes_on_where_it_was(config: Config, client: httpx.Clien
         app.tasks["mosaic.render.tile"].apply(args=(str(job), index))
     again = JobFollower(job, parse_time(cut)).read()
     assert again is not None
-    parts = {part["part"] for event in again if event.kind == "parts" for part in event.data}
+    parts = {part.part for event in again if event.kind == "parts" for part in event.data}
     assert {0, 1} <= parts
-    assert again[-1].data["done"] == 2
-    assert again[-1].data["by_host"] == {"worker-1": 2}
+    assert again[-1].data.done == 2
+    assert again[-1].data.by_host == {"worker-1": 2}
 
 
 def test_tiles_come_ahead_of_their_parts(config: Config, client: httpx.Client, app: Celery) -> None:
@@ -123,22 +122,23 @@ def test_jobs_stream_tells_of_new_jobs(browser: httpx.Client) -> None:
         job = browser.post("/api/jobs/render", json=VIEW).json()["job"]
         assert [one["job"] for one in next(stream).data] == [job]
         with transaction() as session:
-            operator_actions.cancel(session, uuid.UUID(job))
+            work.cancel(session, uuid.UUID(job))
         assert [one["state"] for one in next(stream).data] == ["cancelled"]
 
 
-def test_slow_reader_of_a_feed_gets_the_latest() -> None:
+def test_slow_client_gets_the_latest_value_only() -> None:
+    values = [1]
+
+    async def read() -> int:
+        return values[-1]
+
     async def scene() -> list[int]:
-        feed: Feed[int] = Feed()
-        feed.set(1)
         heard = []
-        async for value in feed.values():
-            heard.append(value)
-            if value == 1:
-                for new in (2, 3, 3):
-                    feed.set(new)
-            else:
+        async for event in changes(read, "number", 0):
+            heard.append(event.data)
+            if event.data == 3:
                 break
+            values.extend([2, 3, 3])
         return heard
 
     assert asyncio.run(scene()) == [1, 3]
@@ -178,7 +178,7 @@ def test_what_is_no_pattern(browser: httpx.Client, pattern: str) -> None:
 
 
 class FakeTail:
-    """A tail that is live at once and brings what it is told to."""
+    """A tail that is ready at once and passes on the records of the test."""
 
     def __init__(self, patterns: object, take: object) -> None:
         self.patterns, self.take, self.stopped = patterns, take, False
@@ -210,13 +210,13 @@ def test_log_stream_is_stored_records_then_new_ones_then_the_rest_after_a_cut(co
         return tails[-1]
 
     async def scene() -> None:
-        records = stream.follow(open_tail, ["worker-1.info"], None)  # type: ignore[arg-type]
+        records = logs.follow(open_tail, ["worker-1.info"], None)  # type: ignore[arg-type]
         assert (await anext(records)).data == {"patterns": ["worker-1.info"], "live": True}
         stored = await anext(records)
-        assert [record["message"] for record in stored.data] == ["old"]
+        assert [record.message for record in stored.data] == ["old"]
         tails[0].take(entry("new", second=5))  # type: ignore[operator]
         fresh = await anext(records)
-        assert [record["message"] for record in fresh.data] == ["new"]
+        assert [record.message for record in fresh.data] == ["new"]
         assert fresh.id == "2026-11-01T12:00:05+00:00"
         await records.aclose()
         assert tails[0].stopped
@@ -226,9 +226,9 @@ def test_log_stream_is_stored_records_then_new_ones_then_the_rest_after_a_cut(co
         log_records.store(session, [entry("meanwhile", second=9), entry("long ago", second=0)])
 
     async def again() -> None:
-        records = stream.follow(open_tail, ["#"], entry("", second=12).logged_at)  # type: ignore[arg-type]
+        records = logs.follow(open_tail, ["#"], entry("seen", second=12).logged_at)  # type: ignore[arg-type]
         await anext(records)
-        assert [record["message"] for record in (await anext(records)).data] == ["meanwhile"]
+        assert [record.message for record in (await anext(records)).data] == ["meanwhile"]
         await records.aclose()
 
     asyncio.run(again())

@@ -1,4 +1,4 @@
-"""Tasks run in this process, the ledger being real: outcomes, retries, joins."""
+"""Tasks in this process, with a real ledger: outcomes, retries, joins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def enter(plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
 
 
 def run(app: Celery, call: TaskCall) -> Any:
-    """Run a task here and now."""
+    """Run a task in this process."""
     return app.tasks[call.task].apply(args=call.args)
 
 

@@ -1,4 +1,4 @@
-"""What runs in the lab: heartbeats, and the states that follow from them."""
+"""Heartbeats, and the states of the lab that result from them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from mosaic import proxy_state
 from mosaic.config import Config
 from mosaic.gateway.lab.brokers import BrokerCheck
 from mosaic.gateway.lab.ledger import LedgerReading
-from mosaic.gateway.lab.rates import Rates
+from mosaic.gateway.lab.queues import queue_list
 from mosaic.gateway.lab.reasons import reason
+from mosaic.gateway.lab.schemas import Work
 from mosaic.gateway.lab.states import (
+    Rates,
     beat_state,
     broker_states,
     gateway_state,
     proxy_servers,
     worker_states,
 )
-from mosaic.gateway.queues.states import queue_list
 from mosaic.ledger import heartbeats
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT, WORKER, Process, Source
@@ -48,7 +49,8 @@ def process(
 
 def reading(*processes: Process, tick: Run | None = None) -> LedgerReading:
     """Return a reading of this moment."""
-    return LedgerReading(time.monotonic(), 0.004, list(processes), {TICK: tick} if tick else {}, 0, 0, 0, 3)
+    runs = {TICK: tick} if tick else {}
+    return LedgerReading(time.monotonic(), 0.004, list(processes), runs, Work(), 3)
 
 
 def states(
@@ -97,8 +99,8 @@ def test_without_the_database_a_worker_is_unknown() -> None:
 
 
 def test_silence_goes_on_while_the_database_is_asked_again() -> None:
-    """A reading of two seconds ago says nothing about now."""
-    old = LedgerReading(time.monotonic() - 2, 0.01, [process("render@worker-1", age=0.5)], {}, 0, 0, 0, 1)
+    """A reading that is two seconds old does not show the present state."""
+    old = LedgerReading(time.monotonic() - 2, 0.01, [process("render@worker-1", age=0.5)], {}, Work(), 1)
     (worker,) = worker_states(("worker-1",), old, "", Rates())
     assert worker.state == "down"
 
@@ -119,9 +121,10 @@ def test_rate_is_over_some_seconds_and_survives_a_restart() -> None:
 
 def test_broker_by_its_check_and_the_cluster() -> None:
     up, down = BrokerCheck("broker-1"), BrokerCheck("broker-2")
-    assert up.record(True)
-    assert not up.record(True)
-    assert down.record(False, "its host does not answer")
+    up.take("up")
+    down.take(None)
+    assert down.up is None, "one late answer means nothing"
+    down.take(None)
     nodes = [
         {"name": "rabbit@broker-1", "mem_alarm": True, "partitions": ["rabbit@broker-2"], "mem_used": 2**27},
         {"name": "rabbit@broker-2", "running": False},
@@ -184,11 +187,11 @@ def test_queues_that_are_nobodys_work_are_counted() -> None:
                 "messages_ready": 4,
                 "leader": "rabbit@broker-2",
                 "members": ["rabbit@broker-1", "rabbit@broker-2"],
-                "online": ["rabbit@broker-2"],
                 "message_stats": {"publish_details": {"rate": 1.26}},
             },
         ],
         "",
+        {"broker-2"},
     )
     assert (found.delays, found.delayed, found.tails, found.dead) == (1, 2, 1, 4)
     (dead,) = found.queues

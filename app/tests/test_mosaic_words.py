@@ -1,4 +1,4 @@
-"""Word counts: sharding changes nothing."""
+"""Word counts: the shards do not change the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures: an application, and a broker for its windows of which the test says what it does."""
+"""Fixtures: an application, and a broker for its windows that behaves as the test specifies."""
 
 from __future__ import annotations
 

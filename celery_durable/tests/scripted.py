@@ -1,4 +1,4 @@
-"""A broker of which a test says what it does with each message."""
+"""A broker that treats each message as the test specifies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def say_nothing(connection: Connection, tag: int, task_id: str) -> None:
 
 
 class Broker:
-    """Connections to it are made in place of kombu's."""
+    """Its connections replace kombu's."""
 
     def __init__(self) -> None:
         self.answer: Answer = confirm

@@ -1,4 +1,4 @@
-"""Results in a database: what somebody else wrote into a row does not run."""
+"""Results in a database: foreign data in a row is never executed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(before, "psycopg" in sys.modules)
 
 
 class Touch:
-    """An object that makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +55,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Celery:
 
 @pytest.fixture
 def evil(tmp_path: Path) -> bytes:
-    """A value of a column that would make the file `harm`."""
+    """A value of a column that would create the file `harm`."""
     found = pickle.dumps(Touch(tmp_path / "harm"))
     assert found.startswith(b"\x80")
     return found

@@ -1,4 +1,4 @@
-"""make_durable in applications of every kind: what they set stays, what they leave open is durable."""
+"""make_durable in many kinds of applications: their own settings stay, the others are durable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's consumer: when it declares the queues of delayed delivery, and what ends it."""
+"""The worker's consumer: when it declares the queues of delayed delivery, and when it ends."""
 
 from __future__ import annotations
 

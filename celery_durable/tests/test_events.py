@@ -1,4 +1,4 @@
-"""Events go out beside the work: nothing that happens to them makes a worker wait."""
+"""Events are sent beside the work: no failure of theirs delays a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections between two windows: kept, used again, and closed in order when nobody needs them."""
+"""Connections between two windows: kept, used again, and closed when they are not needed."""
 
 from __future__ import annotations
 

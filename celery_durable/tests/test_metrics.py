@@ -1,4 +1,4 @@
-"""How long the broker takes to confirm, and how often it does not: in Prometheus's words."""
+"""Prometheus metrics of publisher confirms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the library is from outside: few names, each explained, and nothing but Celery beneath."""
+"""The public interface: few names, each explained, and no dependency except Celery."""
 
 from __future__ import annotations
 

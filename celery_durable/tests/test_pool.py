@@ -1,4 +1,4 @@
-"""Pool processes that die: the worker's check for them, and the signal that ends them for sure."""
+"""Pool processes that die: the worker's check for them, and the signal that ends them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def work():
     try:
         print(os.getpid(), flush=True)
         time.sleep(20)
-    except BaseException:  # a database driver in the middle of a transaction
+    except BaseException:  # a database driver during a transaction
         print("alive", flush=True)
         time.sleep(20)
 

@@ -1,4 +1,4 @@
-"""An application's queues: quorum queues on topic exchanges, where they can be, and nobody else's."""
+"""An application's queues: quorum queues on topic exchanges where possible, and only its own queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a durable application does at Celery's signals, which are global to a process."""
+"""Celery's signals, which are global in a process, with durable and other applications."""
 
 from __future__ import annotations
 

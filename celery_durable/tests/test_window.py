@@ -1,4 +1,4 @@
-"""ConfirmWindow against a scripted broker: whatever it does, each task is confirmed or reported."""
+"""ConfirmWindow with a scripted broker: each task is confirmed or reported."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_confirms_are_counted_while_there_is_room(app: Celery, broker: Broker) -
 
 
 def test_nothing_is_done_as_long_as_something_is_refused(app: Celery, broker: Broker) -> None:
-    """A refusal that something else read, as a result backend that declares its queue."""
+    """A refusal that other code read, e.g. a result backend that declares its queue."""
     broker.answer = lambda connection, tag, _: connection.nack(tag)
     with ConfirmWindow(app, timeout=5) as window:
         publish(app, window, IDS[:1])
@@ -317,7 +317,7 @@ def test_an_interrupt_does_not_wait(app: Celery, broker: Broker, kind: type[Base
 
 
 def test_a_block_may_go_on_after_an_interrupt(app: Celery, broker: Broker) -> None:
-    """Half of a message may have been sent: the connection is of no use, the message is still to be sent."""
+    """A part of a message may be sent: the connection is unusable, and the message must be sent again."""
 
     def answer(connection: Connection, tag: int, task_id: str) -> None:
         if connection.number == 0:
@@ -334,7 +334,7 @@ def test_a_block_may_go_on_after_an_interrupt(app: Celery, broker: Broker) -> No
 
 
 def in_the_way(queue: str) -> PreconditionFailed:
-    """What RabbitMQ 4.0 says of a classic queue."""
+    """RabbitMQ 4.0's error for a classic queue."""
     words = f"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue '{queue}' in vhost '/'"
     return PreconditionFailed(words, (50, 10))
 
@@ -538,7 +538,7 @@ def test_a_flush_waits_for_its_own_thread_alone(app: Celery, broker: Broker) -> 
     window.flush()
     assert time.monotonic() - begun < 1.5
     window._confirms.release()
-    assert broker.connections[-1].closed == "dropped", "it is of no use to the next window"
+    assert broker.connections[-1].closed == "dropped", "the next window cannot use it"
 
 
 def test_a_flush_ends_while_another_thread_goes_on_publishing(app: Celery, broker: Broker) -> None:

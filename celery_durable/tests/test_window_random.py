@@ -1,4 +1,4 @@
-"""ConfirmWindow against brokers that do anything: no confirmed message is sent again, none is forgotten."""
+"""ConfirmWindow with random brokers: no confirmed message is sent again, and none is forgotten."""
 
 from __future__ import annotations
 

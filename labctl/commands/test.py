@@ -1,7 +1,5 @@
 """test: every check of the project, and at the end their sum on one line."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The little Markdown that the generated pages need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 

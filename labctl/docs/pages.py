@@ -1,7 +1,5 @@
 """All generated pages. Each begins with text that a person writes; what follows the marker is generated."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

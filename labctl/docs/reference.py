@@ -1,7 +1,5 @@
 """Pages of docs/reference: commands, topology, ports, queues, alerts and drills."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

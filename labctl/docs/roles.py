@@ -1,7 +1,5 @@
 """README.md of each role and docs/reference/inventory.md, from the roles' argument specs and site.yml."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any

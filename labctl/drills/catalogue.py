@@ -1,7 +1,5 @@
 """The drills: what each breaks, under which load, and what must be true afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,7 +19,7 @@ _ONE_WORKER_LESS = {**_PUBLISHING, "execution": Limit(1, 3)}
 
 
 def _silent(name: str, breaks: str, fault: MakeFault, *, control: bool = False) -> Drill:
-    """A broker is of no use for 10 s, and does not say so."""
+    """A broker does not answer for 10 s, and its connections stay open."""
     return Drill(name, breaks, fault, _SILENT, duration=10, control=control, needs=_CLUSTER)
 
 
@@ -43,7 +41,7 @@ DRILLS = (
     ),
     _silent(
         "power-off-broker-leader",
-        "the leader's host loses its power, without a word to its peers",
+        "the leader's host loses its power; its peers get no message",
         at_leader(faults.power_off),
         control=True,
     ),
@@ -126,7 +124,7 @@ DRILLS = (
     ),
     Drill(
         "kill-pool-child",
-        "the process that runs a task is killed in the middle of it",
+        "the process that runs a task is killed during the task",
         faults.kill_child,
         {"rerun": Limit(2, 4), **_PUBLISHING},
         interrupts=True,
@@ -134,7 +132,7 @@ DRILLS = (
     ),
     Drill(
         "kill-worker",
-        "a worker is killed with all its processes in the middle of a task",
+        "a worker is killed with all its processes during a task",
         faults.kill_worker,
         {"rerun": Limit(2, 4), **_ONE_WORKER_LESS},
         interrupts=True,
@@ -143,7 +141,7 @@ DRILLS = (
     ),
     Drill(
         "power-off-worker",
-        "a worker host loses its power in the middle of a task",
+        "a worker host loses its power during a task",
         faults.power_off_worker,
         {"rerun": Limit(10, 12), "wait": Limit(10, 12), **_ONE_WORKER_LESS},
         duration=14,
@@ -153,7 +151,7 @@ DRILLS = (
     ),
     Drill(
         "freeze-worker",
-        "a worker stops in the middle of a task, and goes on when others have done its work",
+        "a worker is frozen during a task, and continues when others have done its work",
         faults.freeze_worker,
         {"rerun": Limit(12, 15), **_ONE_WORKER_LESS},
         duration=18,
@@ -162,7 +160,7 @@ DRILLS = (
     ),
     Drill(
         "stop-database",
-        "the database is away for 30 s",
+        "the database is unavailable for 30 s",
         faults.stop_database,
         {**_PUBLISHING, "execution": Limit(40, 50)},
         duration=30,

@@ -1,7 +1,5 @@
 """Whether a drill showed what was expected."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 
@@ -13,7 +11,7 @@ from labctl.drills.result import Check, Result
 STALL_S = 10.0  # what a person calls a long stall
 MEDIAN_OF = 3  # rounds from which on a median says something
 ANSWER_S = 10.0  # of a submission: a broker that does not confirm is given up after 3.5 s
-JOB_S = 150.0  # with a database that is away, and two sweeps for what was lost with it
+JOB_S = 150.0  # with an unavailable database, and two sweeps for what was lost with it
 
 
 def judge(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> list[Check]:
@@ -86,7 +84,7 @@ def _dead_letters(due: set[int], dead: Sequence[DeadLetter], drills: Sequence[Dr
     found = {letter.unit: letter.reason for letter in dead if letter.unit in due}
     right = found.keys() == due and set(found.values()) <= reasons
     return Check(
-        f"{len(due)} of the culprits are dead letters, by {', '.join(sorted(reasons))}",
+        f"{len(due)} of the poison tasks are dead letters, by {', '.join(sorted(reasons))}",
         right,
         ", ".join(f"{unit}: {reason}" for unit, reason in sorted(found.items())) or "none",
     )

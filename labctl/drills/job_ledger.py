@@ -1,6 +1,4 @@
-"""The record of a load of jobs: what the gateway answered, and what became of each job that it accepted."""
-
-from __future__ import annotations
+"""The record of a load of jobs: the answers of the gateway, and the end of each job that it accepted."""
 
 import re
 from collections import Counter
@@ -40,7 +38,7 @@ class Answer:
 
     @property
     def bad(self) -> bool:
-        """Neither accepted nor a refusal that tells users what to do."""
+        """Neither accepted nor a refusal with a sentence for users."""
         return not self.accepted and (self.status not in REFUSALS or not self.error.endswith("."))
 
     def __str__(self) -> str:

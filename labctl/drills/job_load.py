@@ -1,7 +1,5 @@
 """A load of jobs: renders and scales submitted to the gateway's API at a steady rate, as users do."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import threading
@@ -11,8 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import httpx
 
@@ -20,7 +17,7 @@ from labctl.console_api import Console
 from labctl.drills import job_products
 from labctl.drills.definition import SingleTask
 from labctl.drills.job_ledger import RUNNING, Answer, JobLedger, first_units, parse_jobs
-from labctl.drills.load import Counts, NotHeldError
+from labctl.drills.load import Counts, Load, NotHeldError
 from labctl.drills.targets import Held
 from labctl.errors import LabError
 
@@ -35,7 +32,7 @@ POLL_S = 0.1
 READERS = 4
 
 
-class JobLoad:
+class JobLoad(Load):
     """A running load of jobs, from this machine to the console's address."""
 
     queue = "mosaic.render"
@@ -65,7 +62,7 @@ class JobLoad:
     def _begin(self) -> None:
         first = self._submit("render")
         if not first.accepted:
-            raise LabError(f"The console did not take the first job ({first}); ./lab status tells why.")
+            raise LabError(f"The console did not take the first job ({first}); ./lab status shows why.")
         asked = time.time()
         job = self._console.get(f"/api/jobs/{first.job}").json()
         answered = time.time()
@@ -75,14 +72,6 @@ class JobLoad:
         self._answers[0] = replace(first, at=first.at + self._offset)
         self._submitting.start()
         threading.Thread(target=self._look_steadily, name="look", daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def counts(self) -> Counts:
@@ -103,10 +92,10 @@ class JobLoad:
         return time.time() + self._offset
 
     def hold(self, host: str) -> Held:  # noqa: ARG002 - which host takes it is the broker's choice
-        """Have a tile that takes seconds at work on some host; raises NotHeldError when none takes it."""
+        """Submit a tile that takes seconds, and wait until some host begins it; raises NotHeldError."""
         answer = self._submit("long render")
         if not answer.accepted:
-            raise NotHeldError(f"The console did not take a long render ({answer}); ./lab status tells why.")
+            raise NotHeldError(f"The console did not take a long render ({answer}); ./lab status shows why.")
         with self._lock:
             unit = first_units(self._answers)[answer.job]
         deadline = time.monotonic() + HOLD_S * self._patience
@@ -115,7 +104,7 @@ class JobLoad:
             if part["state"] == RUNNING:
                 return Held(unit, part["host"], part["pid"])
             time.sleep(POLL_S)
-        raise NotHeldError("No worker began a long render in time; ./lab status tells which workers consume.")
+        raise NotHeldError("No worker began a long render in time; ./lab status shows which workers consume.")
 
     def publish(self, single: SingleTask) -> NoReturn:
         """Users publish no tasks."""

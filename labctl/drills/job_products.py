@@ -1,7 +1,5 @@
 """What drills submit as jobs, and whether all is there that such a job makes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +12,7 @@ from labctl.errors import LabError
 # 64 tiles of some 60 ms each, on one core of 2026; none is of one colour.
 _VIEW = {"center_x": -0.743643887, "center_y": 0.131825904, "width_units": 0.01}
 RENDER = {**_VIEW, "width": 384, "height": 384, "tile": 48, "iterations": 20_000}
-# One tile, as costly as the gateway takes: some 6 s, so that a fault can find it at work.
+# One tile with the highest cost that the gateway accepts: about 6 s, so that a fault can interrupt it.
 LONG_RENDER = {
     "center_x": -0.1225,
     "center_y": 0.745,

@@ -1,7 +1,5 @@
 """Runs a drill: load, fault, heal, drain, and the ledger read back."""
 
-from __future__ import annotations
-
 import random
 import time
 from dataclasses import dataclass
@@ -142,7 +140,7 @@ class _Execution:
         while load.counts.executed == 0:
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"No task of the load was executed within {limit:.0f} s; ./lab status tells who consumes."
+                    f"No task of the load was executed within {limit:.0f} s; ./lab status shows the workers."
                 )
             self._watch(load, POLL_S, "wait for the first execution")
 
@@ -171,7 +169,7 @@ class _Execution:
             self._queues = nodes.read(self._context)["queues"]
         found = self._queues.get(queue)
         if not found or not found["leader"]:
-            raise LabError(f"Queue {queue} has no leader; ./lab status tells how the brokers are.")
+            raise LabError(f"Queue {queue} has no leader; ./lab status shows the brokers.")
         return str(found["leader"])
 
     def _problems_after(self, seconds: float, doing: str, load: Load | None = None) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """Results as rows of a table."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -42,7 +42,7 @@ def _acquire(paths: LabPaths, *, wait: bool) -> int:
             os.close(descriptor)
             by = f"`./lab {holder[1]}` (process {holder[0]})" if len(holder) >= 2 else "another ./lab"
             raise UsageError(
-                f"{by} is at work on lab {paths.name}; wait until it is done, then try again."
+                f"{by} is working on lab {paths.name}; wait until it is done, then try again."
             ) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):

@@ -1,7 +1,5 @@
 """Runs pytest suites with live progress, a log and a JUnit report each."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -117,7 +115,7 @@ def run(
     if suite.status == NO_TESTS:
         suite.failures.append(FailedTest(name, "no test was found"))
     elif suite.status != 0 and not suite.failures:
-        suite.failures.append(FailedTest(name, _last_words(suite.log)))
+        suite.failures.append(FailedTest(name, _ending(suite.log)))
     step.ok, step.result = suite.ok, suite.sentence()
     return suite
 
@@ -162,6 +160,6 @@ class _Reader:
         self._step.update(f"{done}/{self._total}{failed} · {self._running}")
 
 
-def _last_words(log: Path) -> str:
+def _ending(log: Path) -> str:
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return "\n".join(lines[-8:]) or "pytest stopped without a word"
+    return "\n".join(lines[-8:]) or "pytest ended without output"

@@ -1,7 +1,5 @@
 """A lab of containers beside the user's, used end to end."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from labctl.commands import down, up, verify

@@ -1,7 +1,5 @@
 """A lab made to be tested: made, made again without a change, checked, used, removed."""
 
-from __future__ import annotations
-
 import os
 import time
 from abc import ABC, abstractmethod

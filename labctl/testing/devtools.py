@@ -1,7 +1,5 @@
 """What the tests need beyond ./lab: packages in .venv, PostgreSQL's programs, a browser, promtool."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess
@@ -95,7 +93,7 @@ def ensure_promtool(screen: Screen) -> None:
     """Bring promtool, which tests the alerts, into the cache: its package's service is not wanted here.
 
     A package of its own in Debian 13, a part of Prometheus's before. Where this is not Debian, or the
-    registry is away, the tests say what they miss.
+    registry is unavailable, the tests say what they miss.
     """
     if shutil.which("promtool") is not None or PROMTOOL.exists() or not root.is_debian_like():
         return
@@ -111,7 +109,7 @@ def ensure_promtool(screen: Screen) -> None:
             PROMTOOL.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(f"{scratch}/unpacked/usr/bin/promtool", PROMTOOL)
         step.ok = PROMTOOL.exists()
-        step.result = "in .lab/cache" if step.ok else "not to be had"
+        step.result = "in .lab/cache" if step.ok else "not available"
 
 
 def _downloaded(folder: Path, *packages: str) -> Path | None:

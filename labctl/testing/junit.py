@@ -1,10 +1,9 @@
 """JUnit reports of checks that are not pytest's, and sums over reports."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Self
 from xml.etree import ElementTree
 
 
@@ -25,8 +24,8 @@ class Totals:
     failed: int = 0
     skipped: int = 0
 
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __str__(self) -> str:
         skipped = f", {self.skipped} skipped" if self.skipped else ""

@@ -1,7 +1,5 @@
 """Linter: every link of a Markdown page to a file, a heading or an image of this project leads somewhere."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """The linters, each as one check; the same commands run before a commit (.pre-commit-config.yaml)."""
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

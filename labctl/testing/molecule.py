@@ -1,7 +1,5 @@
 """Runs the scenarios of molecule/, two at a time, with a log and a case of the report each."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys
@@ -74,7 +72,7 @@ class Run:
         return f"{self._step} · {task['task']}" if task else ""
 
     def end(self, now: float) -> None:
-        """The step at work is over."""
+        """End the running step."""
         if self._step:
             self.steps[self._step] = self.steps.get(self._step, 0.0) + now - self._since
         self._step = ""

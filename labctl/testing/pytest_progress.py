@@ -1,7 +1,5 @@
 """Pytest plugin: one JSON line per test on the real stdout, as labctl.testing.checks reads it."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -13,7 +11,7 @@ _out = os.fdopen(os.dup(sys.__stdout__.fileno() if sys.__stdout__ else 1), "w", 
 
 
 def _event(event: str, **fields: object) -> None:
-    # pytest may be in the middle of a line of its own
+    # pytest may have written a part of a line
     _out.write(f"\n{json.dumps({'event': event, **fields})}\n")
 
 

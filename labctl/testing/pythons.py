@@ -4,8 +4,6 @@ requirements.txt takes another Ansible from Python 3.12 on. `./lab` runs on one 
 need no lab run on the other side too, where this machine has such a Python.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -64,8 +62,8 @@ def other(cache: Path, screen: Screen) -> Python | None:
 def find(minors: tuple[int, ...]) -> tuple[Path, int] | None:
     """The first of these minor versions that works here, with its interpreter.
 
-    A version manager's shim may exist and fail, and Debian splits venv and ensurepip off: only a trial run
-    tells.
+    Only a trial run shows this: a version manager's shim may exist and fail, and Debian splits venv and
+    ensurepip off.
     """
     for minor in minors:
         for program in _candidates(minor):

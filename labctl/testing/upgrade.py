@@ -1,7 +1,5 @@
 """A lab that the last release made, updated by this checkout under load."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -14,6 +12,7 @@ from labctl import console_api
 from labctl.context import Context
 from labctl.drills.job_load import JobLoad
 from labctl.errors import LabError
+from labctl.lab.files import make_private
 from labctl.machine import engine
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
@@ -80,6 +79,7 @@ class UpgradeCycle(Cycle):
             self._lab("./lab up of this version, under load", "up")
             load.stop()
             self._wait_until_all_ended(load)
+            make_private(self.reports)
             found = load.read_back(self.reports / "upgrade-jobs.json")
         wrong = [*found.bad_answers, *found.not_done, *found.miscounted, *found.incomplete]
         if wrong or not found.jobs:

@@ -1,7 +1,5 @@
 """The smallest lab by `vagrant up --provider=docker`, beside any other: made, verified, destroyed."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

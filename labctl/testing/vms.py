@@ -1,7 +1,5 @@
 """The smallest lab on three VMs of this machine, reached by SSH only: booted, made, verified, removed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Linter: finds words to avoid, and shows what to write instead. .config/words-to-avoid.txt lists both."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

@@ -90,6 +90,11 @@ class UserLab:
         found: dict[str, Any] = self.run("status", "--json").json()
         return found
 
+    def wait_until_healthy(self, seconds: float) -> None:
+        """Wait until `./lab status` reports a healthy lab."""
+        # Each call costs CPU on every node, which recovers later for it.
+        wait_for("a healthy lab", seconds, lambda: self.run("status").status == 0, poll=3)
+
     def python(self, node: str, source: str, *arguments: str) -> Any:
         """Run a program with the application's Python on a node; returns its stdout's JSON."""
         done = self.run("shell", node, "/opt/mosaic/venv/bin/python", "-c", source, *arguments)

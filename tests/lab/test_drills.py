@@ -85,7 +85,7 @@ def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130, process.communicate()[0]
     # The members of queues on the resumed broker catch up before the lab counts as healthy.
-    wait_for("a healthy lab", 120, lambda: spare_lab.run("status").status == 0)
+    spare_lab.wait_until_healthy(120)
     load = spare_lab.run("shell", "gateway-1", "systemctl", "is-active", "lab-drill-load.service")
     assert load.out.strip() != "active"
 

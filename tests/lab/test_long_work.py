@@ -92,7 +92,7 @@ def test_other_hosts_resume_parts_of_a_host_without_power_and_of_a_restarted_wor
         assert job(console, name)["error"] is None
     finally:
         docker("start", f"{spare_lab.name}-{off}")
-        wait_for("a healthy lab", 180, lambda: spare_lab.run("status").status == 0)
+        spare_lab.wait_until_healthy(180)
 
 
 def running(console: httpx.Client, name: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ def test_one_login_is_enough_for_every_proxy(chromium: Browser, lab: UserLab, ur
     context = web.new_context(chromium, url)
     page = context.new_page()
     web.log_in(page, lab.password)
-    menu = page.get_by_role("list", name="Pages of others")
+    menu = page.get_by_role("list", name="Other pages")
     assert path.startswith(
         str(menu.get_by_role("link", name=re.compile(proxy, re.IGNORECASE)).get_attribute("href"))
     )

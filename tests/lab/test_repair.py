@@ -143,7 +143,7 @@ def test_up_repairs_nodes_and_finishes_what_was_interrupted(
     no_process_is_left(spare_lab)
 
     assert_up(spare_lab.up())
-    wait_for("a healthy lab", 90, lambda: spare_lab.run("status").status == 0)
+    spare_lab.wait_until_healthy(90)
     assert console.get(f"/api/jobs/{job}").json()["state"] == "done"
     now = spare_lab.status()
     queue = now["queues"][QUEUE]
@@ -154,7 +154,7 @@ def test_up_repairs_nodes_and_finishes_what_was_interrupted(
 def test_broker_with_kept_data_becomes_a_member_again(spare_lab: UserLab) -> None:
     docker("rm", "--force", f"{spare_lab.name}-broker-3")
     assert_up(spare_lab.up())
-    wait_for("a healthy lab", 90, lambda: spare_lab.run("status").status == 0)
+    spare_lab.wait_until_healthy(90)
     verify = spare_lab.run("verify", "--json")
     assert verify.status == 0, str(verify)
     assert changed(spare_lab.up()) == 0

@@ -30,6 +30,7 @@ FOUND_ON_HOSTS = {"__postgresql_found": {"matched": 1, "files": [{"path": "/etc/
 # Path of a `File` that holds which units a role asks about, as JSON.
 UNIT_STATE = "lab-unit-state"
 
+DEBUG = "ansible.builtin.debug"
 _KEPT = ("loop", "loop_control", "vars", "with_items")
 
 
@@ -110,7 +111,11 @@ def _mirror(role: Path, mirror: Path) -> None:
     for part in role.iterdir():
         if part.name not in ("tasks", "handlers"):
             (mirror / part.name).symlink_to(part)
-    tasks = [shown for file in sorted((role / "tasks").glob("*.yml")) for shown in _shown(file)]
+    shown = [task for file in sorted((role / "tasks").glob("*.yml")) for task in _shown(file)]
+    plain = [task[DEBUG]["msg"] for task in shown if set(task) == {"name", DEBUG}]
+    # One task for all of them: for each task, Ansible starts a process for each host.
+    tasks = [{"name": f"Files of {role.name}", DEBUG: {"msg": plain}}] if plain else []
+    tasks += [task for task in shown if set(task) != {"name", DEBUG}]
     (mirror / "tasks" / "main.yml").write_text(json.dumps(tasks))
 
 
@@ -120,7 +125,7 @@ def _shown(file: Path) -> Iterator[dict[str, Any]]:
         if content is None:
             continue
         kept = {key: task[key] for key in _KEPT if key in task}
-        yield {"name": task["name"], "ansible.builtin.debug": {"msg": content}, **kept}
+        yield {"name": task["name"], DEBUG: {"msg": content}, **kept}
 
 
 def _flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -166,8 +171,9 @@ def _collect(report: dict[str, Any]) -> Iterator[File]:
             for host, result in task["hosts"].items():
                 for item in result.get("results", [result]):
                     shown = item.get("msg")
-                    if isinstance(shown, dict) and "path" in shown:
-                        yield File(host, **{"template": "", **shown})
+                    for file in shown if isinstance(shown, list) else [shown]:
+                        if isinstance(file, dict) and "path" in file:
+                            yield File(host, **{"template": "", **file})
 
 
 def hosts_of(rendered: Rendered, prefix: str) -> list[str]:

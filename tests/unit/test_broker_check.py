@@ -96,7 +96,7 @@ class Broker:
 
 
 class Check:
-    """The program at work on 127.0.0.1; its peers are listeners at 127.0.0.2 and 127.0.0.3."""
+    """The program, running on 127.0.0.1; its peers are listeners at 127.0.0.2 and 127.0.0.3."""
 
     def __init__(self, folder: Path, broker: Broker) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

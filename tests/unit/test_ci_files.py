@@ -16,7 +16,13 @@ GITHUB: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.ym
 GITLAB: dict[str, Any] = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
 KEYWORDS = ("default", "stages", "variables")
 #: The jobs of both, with what each gives to ./lab test.
-JOBS = {"lint": ["--lint"], "unit": ["--unit"], "roles": ["--role", "NAME"], "lab": ["--lab"]}
+JOBS = {
+    "lint": ["--lint"],
+    "unit": ["--unit"],
+    "roles": ["--role", "NAME"],
+    "lab": ["--lab"],
+    "upgrade": ["--upgrade"],
+}
 
 
 def github() -> Iterator[tuple[str, list[str], dict[str, list[str]]]]:

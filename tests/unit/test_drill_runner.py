@@ -1,4 +1,4 @@
-"""The runner: which load it starts, whom it hits, and how often it looks at the lab."""
+"""The runner: which load it starts, which hosts it hits, and how often it checks the lab."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_a_second_command_names_the_one_at_work(paths: LabPaths) -> None:
     try:
         assert held.wait(20)
         with (
-            pytest.raises(UsageError, match=rf"`\./lab up` \(process {holder.pid}\) is at work on lab x"),
+            pytest.raises(UsageError, match=rf"`\./lab up` \(process {holder.pid}\) is working on lab x"),
             exclusive(paths, "down"),
         ):
             pass

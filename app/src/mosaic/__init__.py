@@ -1,3 +1,3 @@
-"""Mosaic: work cut into parts that run on many hosts, each part entered in a ledger."""
+"""Warren's sample application: jobs with parts that run on many hosts, and a ledger of these parts."""
 
 __version__ = "1.0.0"

@@ -18,7 +18,7 @@ from mosaic.worker import report
 
 
 def create_app(config: Config) -> Celery:
-    """Return a Celery application for `config`; it connects when it is used."""
+    """Return a Celery application for `config`; it connects on first use."""
     app = Celery("mosaic", set_as_current=True, include=TASK_MODULES)
     app.conf.update(celery_settings(config))
     return make_durable(app)
@@ -26,7 +26,7 @@ def create_app(config: Config) -> Celery:
 
 @cache
 def current_app() -> Celery:
-    """Return this process's application, made from its configuration file on first use."""
+    """Return this process's application; the first call creates it from the configuration file."""
     return create_app(load_config())
 
 
@@ -44,8 +44,8 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 
 @signals.celeryd_after_setup.connect
 def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
-    # An instance binds every queue it knows to delayed delivery; the host's own queue exists only once the
-    # instance that consumes it has declared it.
+    # A worker binds every queue that it knows to delayed delivery. The host's own queue exists only after the
+    # worker that consumes it has declared it.
     queues = instance.app.amqp.queues
     own = topology.host_queue(load_config().host).name
     if own in queues and own not in queues.consume_from:

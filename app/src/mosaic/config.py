@@ -16,7 +16,7 @@ PATH_VARIABLE = "MOSAIC_CONFIG"
 
 
 class ConfigError(Exception):
-    """The configuration is missing or wrong; the message is one sentence with its remedy."""
+    """The configuration is missing or wrong; the message is one sentence with cause and remedy."""
 
 
 def _address(*starts: str) -> AfterValidator:
@@ -24,13 +24,13 @@ def _address(*starts: str) -> AfterValidator:
         if url and not url.startswith(starts):
             raise ValueError(f"must start with {' or '.join(starts)}")
         if url.startswith("amqp:") and ";" in url:
-            raise ValueError("must be one address; fail-over is the proxy's")
+            raise ValueError("must be one address; the proxy does the fail-over")
         return url
 
     return AfterValidator(check)
 
 
-# The proxy on this host speaks TLS for it.
+# Without TLS: the proxy on this host adds it.
 _AMQP = _address("amqp://")
 Text = Annotated[str, Field(min_length=1)]
 Secret = Annotated[str, Field(repr=False)]
@@ -42,10 +42,10 @@ class _Table(BaseModel):
 
 
 class Broker(_Table):
-    """Where RabbitMQ is reached, and as whom. Without `logs_url` this host ships no log records.
+    """Address and user of RabbitMQ. Without `logs_url` this host does not publish its log.
 
-    `heartbeat` is in seconds. `proxy_socket` is the statistics socket of this host's proxy; empty: the
-    console does not show it.
+    `heartbeat` is in seconds. `proxy_socket` is the statistics socket of this host's proxy. If it is empty,
+    the console does not show the proxy.
     """
 
     url: Annotated[Text, Field(repr=False), _AMQP]
@@ -55,13 +55,13 @@ class Broker(_Table):
 
 
 class Database(_Table):
-    """Where PostgreSQL is reached: a SQLAlchemy URL of the psycopg driver."""
+    """Address of PostgreSQL: a SQLAlchemy URL with the psycopg driver."""
 
     url: Annotated[Text, Field(repr=False), _address("postgresql+psycopg://")]
 
 
 class Gateway(_Table):
-    """Login, session signing and socket of the HTTP gateway."""
+    """Account, session key, socket and limits of the HTTP gateway."""
 
     username: Text
     password: Annotated[Text, Field(repr=False)]
@@ -72,10 +72,10 @@ class Gateway(_Table):
 
 
 class Lab(_Table):
-    """What the console watches: the hosts by name, and how a gateway reaches brokers and the monitor.
+    """The hosts that the console watches, and how it reaches brokers and the monitor.
 
-    `monitor_user` may read the brokers' management API and change nothing. `prometheus_url` is empty where
-    no monitor is set up.
+    `monitor_user` may read the brokers' management API and change nothing. `prometheus_url` is empty in a lab
+    without a monitor.
     """
 
     brokers: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -92,9 +92,9 @@ class Lab(_Table):
 class Upkeep(_Table):
     """When the sweep publishes a part again, and how long records are kept.
 
-    `accepted_seconds`: accepted and not started, its queue empty. `running_seconds`: started, or reported
-    last, and neither done nor failed; above the hard time limit of a task that does not report.
-    `max_attempts`: starts after which a part fails.
+    `accepted_seconds`: since it was published, if it has not started and its queue is empty.
+    `running_seconds`: since its start or last report; longer than the hard time limit of a task that does not
+    report. `max_attempts`: after so many starts the part fails.
     """
 
     accepted_seconds: AtLeastOne = 20
@@ -104,7 +104,7 @@ class Upkeep(_Table):
 
 
 class Config(_Table):
-    """All of the file; `gateway` is absent on hosts that serve no HTTP."""
+    """The whole file; `gateway` is missing on hosts without the gateway."""
 
     host: Text
     broker: Broker
@@ -115,7 +115,7 @@ class Config(_Table):
 
 
 def config_path() -> Path:
-    """Return the path named by MOSAIC_CONFIG, else the default."""
+    """Return the path in MOSAIC_CONFIG, or the default."""
     return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
 
 
@@ -130,11 +130,11 @@ def read_config(path: Path) -> Config:
     try:
         return parse_config(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist: write it, or name another with {PATH_VARIABLE}.") from None
+        raise ConfigError(f"{path} does not exist: create it, or set {PATH_VARIABLE}.") from None
     except PermissionError:
-        raise ConfigError(f"{path} may not be read by this user: run as root or in group mosaic.") from None
+        raise ConfigError(f"{path} cannot be read by this user: use root or the group mosaic.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): replace it by a UTF-8 text file.") from error
+        raise ConfigError(f"{path} cannot be read ({error}): replace it with a UTF-8 text file.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     except ConfigError as error:
@@ -155,11 +155,11 @@ def _sentence(error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         kinds = {kind.__name__.lower(): kind for kind in _Table.__subclasses__()}
         table = kinds[tables[0] if tables else "config"]
-        return f"unknown key {name!r}; known are {', '.join(sorted(table.model_fields))}."
+        return f"unknown key {name!r}; known keys are {', '.join(sorted(table.model_fields))}."
     if not tables and key != "host":
         return f"the table [{key}] is missing."
     if error["type"] == "missing":
         return f"{name} is missing."
-    # Pydantic begins with what it speaks of: Input, String or Value error.
+    # Pydantic's message starts with "Input", "String" or "Value error".
     message = re.sub(r"^(\w+ should |Value error, must )", "must ", error["msg"])
     return f"{name} {message.replace('valid tuple', 'list')}."

@@ -1,9 +1,9 @@
-"""Dead letters: listed, sent back to where they came from, or dropped.
+"""Dead letters: listed, sent back to their exchange, or dropped.
 
-A letter is taken with an acknowledgement that is owed, and acknowledged only when its copy is confirmed by
-the broker: whoever dies in between leaves it where it was. It may then exist twice, which the application's
-tasks bear (their effects are idempotent); it is never lost. Listing takes the letters and gives them back, so
-the queue must not count deliveries (policy `mosaic-dead`).
+A message is acknowledged only after the broker has confirmed its copy. If the process dies in between, the
+message stays in the queue. It may then exist twice, but it is never lost; the effects of the application's
+tasks are idempotent. Listing consumes the messages without acknowledgement and so returns them. Therefore the
+queue must not count deliveries (policy `mosaic-dead`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ from mosaic.ledger.models import MAX_INDEX
 
 MAX_SEARCHED = 2000
 PREVIEW = 300
-# What the broker writes into a letter; a copy starts without its past.
+# Headers that the broker adds; a copy is sent without them.
 DEATH_HEADERS = ("x-death", "x-delivery-count", "x-acquired-count", "x-opt-rabbitmq-delivery-time")
 DEATH_PREFIXES = ("x-first-death-", "x-last-death-")
 
@@ -40,9 +39,9 @@ class GoneError(Exception):
 class Letter:
     """A message that no consumer could finish.
 
-    `handle` tells it from others; `id` is the task's or the message's own; `reason` is RabbitMQ's word;
-    `count` how often it died for it in `queue`; `at` in seconds since 1970; `exchange` and `routing_key` are
-    where it was published to; `part` is (job, index) of a job's task.
+    `handle` identifies it; `id` is the id of the task or message; `reason` is RabbitMQ's reason, `count` how
+    often it was dead-lettered for it in `queue`, and `at` the time. It was published to `exchange` with
+    `routing_key`. `part` is (job, index) for the task of a part.
     """
 
     handle: str
@@ -51,7 +50,7 @@ class Letter:
     reason: str
     queue: str
     count: int
-    at: float | None
+    at: datetime.datetime | None
     exchange: str
     routing_key: str
     part: tuple[uuid.UUID, int] | None
@@ -68,18 +67,18 @@ class _Held:
 
 def listed(connection: BlockingConnection, limit: int) -> tuple[list[Letter], int]:
     """Return up to `limit` letters, and how many there are. Raises pika's errors."""
-    with _channel(connection) as channel:
+    with connection.channel() as channel:
         waiting = channel.queue_declare(topology.DEAD, passive=True).method.message_count
         letters = [held.letter for held in _take(channel, limit)]
     return letters, max(waiting, len(letters))
 
 
 def retry(connection: BlockingConnection, handle: str, prepare: Callable[[Letter], None]) -> Letter:
-    """Send one letter back and return it; `prepare` runs before. Raises GoneError, and pika's errors."""
-    with _channel(connection) as channel:
+    """Call `prepare`, then send one letter back and return it. Raises GoneError, and pika's errors."""
+    with connection.channel() as channel:
         held = _find(channel, handle)
         if not held.letter.exchange and not held.letter.routing_key:
-            raise GoneError("it does not say where it came from")
+            raise GoneError("it does not show where it came from")
         prepare(held.letter)
         channel.confirm_delivery()
         channel.basic_publish(
@@ -94,8 +93,8 @@ def retry(connection: BlockingConnection, handle: str, prepare: Callable[[Letter
 
 
 def drop(connection: BlockingConnection, handle: str, prepare: Callable[[Letter], None]) -> Letter:
-    """Drop one letter and return it; `prepare` runs before. Raises GoneError, and pika's errors."""
-    with _channel(connection) as channel:
+    """Call `prepare`, then drop one letter and return it. Raises GoneError, and pika's errors."""
+    with connection.channel() as channel:
         held = _find(channel, handle)
         prepare(held.letter)
         channel.basic_ack(held.tag)
@@ -103,23 +102,12 @@ def drop(connection: BlockingConnection, handle: str, prepare: Callable[[Letter]
 
 
 def drop_all(connection: BlockingConnection, wanted: Callable[[Letter], bool]) -> list[Letter]:
-    """Drop every letter that is wanted and return them. Raises pika's errors."""
-    with _channel(connection) as channel:
+    """Drop every `wanted` letter and return them. Raises pika's errors."""
+    with connection.channel() as channel:
         found = [held for held in _take(channel, sys.maxsize) if wanted(held.letter)]
         for held in found:
             channel.basic_ack(held.tag)
     return [held.letter for held in found]
-
-
-@contextmanager
-def _channel(connection: BlockingConnection) -> Iterator[BlockingChannel]:
-    """Yield a channel; what it holds unacknowledged goes back when it closes."""
-    channel = connection.channel()
-    try:
-        yield channel
-    finally:
-        if channel.is_open:
-            channel.close()
 
 
 def _take(channel: BlockingChannel, limit: int) -> Iterator[_Held]:
@@ -139,7 +127,7 @@ def _find(channel: BlockingChannel, handle: str) -> _Held:
 
 
 def letter_of(properties: BasicProperties, body: bytes) -> Letter:
-    """Return what a message of the dead letters' queue says of itself."""
+    """Return the letter of a message in the queue of dead letters."""
     headers: dict[str, Any] = dict(properties.headers or {})
     deaths = headers.get("x-death")
     latest = deaths[0] if isinstance(deaths, list) and deaths else None
@@ -154,7 +142,7 @@ def letter_of(properties: BasicProperties, body: bytes) -> Letter:
         reason=str(death.get("reason", "unknown")),
         queue=str(death.get("queue", "")),
         count=int(death.get("count", 0)),
-        at=at.timestamp() if isinstance(at, datetime.datetime) else None,
+        at=at if isinstance(at, datetime.datetime) else None,
         exchange=str(death.get("exchange", "")),
         routing_key=str(keys[0]),
         part=_part_of(headers, body),
@@ -163,7 +151,7 @@ def letter_of(properties: BasicProperties, body: bytes) -> Letter:
 
 
 def _handle(own_id: str, death: dict[str, Any], body: bytes) -> str:
-    """Tell letters apart. Two that are alike in all of this are alike: either may stand for the other."""
+    """Return a text that identifies a letter. Letters with equal content are interchangeable."""
     facts = [own_id, *(str(death.get(key)) for key in ("queue", "reason", "time"))]
     return hashlib.sha256("\0".join(facts).encode() + body).hexdigest()[:24]
 
@@ -186,7 +174,7 @@ def _without_death(properties: BasicProperties) -> BasicProperties:
         for key, value in (properties.headers or {}).items()
         if key not in DEATH_HEADERS and not key.startswith(DEATH_PREFIXES)
     }
-    # What it expired by would let it expire again at once.
+    # Otherwise an expired message would expire again at once.
     fresh.expiration = None
     fresh.delivery_mode = 2
     return fresh

@@ -1,4 +1,4 @@
-"""Logging to standard error, with the priority prefix by which the journal tells severities apart."""
+"""Logging to standard error, with a prefix from which the journal reads the severity."""
 
 from __future__ import annotations
 
@@ -11,19 +11,12 @@ SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "deb
 
 def syslog_priority(level: int) -> int:
     """Return the syslog priority (0 emerg .. 7 debug) of a Python logging level."""
-    if level >= logging.CRITICAL:
-        return 2
-    if level >= logging.ERROR:
-        return 3
-    if level >= logging.WARNING:
-        return 4
-    if level >= logging.INFO:
-        return 6
-    return 7
+    priorities = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+    return next((priority for least, priority in priorities if level >= least), 7)
 
 
 class JournalFormatter(logging.Formatter):
-    """Prefixes each line with `<priority>`, as sd-daemon(3) describes."""
+    """Adds `<priority>` to the start of each line, see sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's lines, each with its prefix."""
@@ -32,7 +25,7 @@ class JournalFormatter(logging.Formatter):
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """Send the root logger to standard error: prefixed under systemd, with the time elsewhere."""
+    """Log to standard error: with priorities under systemd, with times elsewhere."""
     handler = logging.StreamHandler(sys.stderr)
     if os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(JournalFormatter("%(name)s: %(message)s"))
@@ -41,10 +34,10 @@ def configure_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Two lines a task would be more log than work; the ledger records every attempt.
+    # Two lines for each task would be too much. The ledger has every attempt.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    # pika reports each step of a connection attempt; our own line for it says the same in one sentence.
+    # pika logs each step of a connection attempt; mosaic.service logs the result in one line.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    # The gateway asks a broker every second or two, which its log would show as a line each.
+    # The gateway sends a request to a broker every two seconds; each would be a line in the log.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))

@@ -1,4 +1,4 @@
-"""Bringing the schema to the newest version."""
+"""Upgrading the database schema."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MIGRATE_LOCK = 0x6D6F74
 
 
 def migrate(engine: Engine) -> tuple[str, bool]:
-    """Upgrade to the newest version; return it and whether anything changed.
+    """Upgrade to the newest version; return it, and whether anything changed.
 
-    The engine's role must own the schema. A second call at the same time waits for the first.
+    The engine's role must own the schema. A simultaneous second call waits for the first.
     """
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATE_LOCK})

@@ -1,11 +1,11 @@
-"""Asking named hosts to execute one task each."""
+"""Probes: each named host has to execute one task."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from celery import Celery
 
@@ -16,18 +16,11 @@ from mosaic.ledger.database import transaction
 POLL_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class ProbeAnswer:
-    """The attempt by which a host answered; `seconds` from publishing to its end."""
+def probe_hosts(app: Celery, hosts: Sequence[str], timeout: float) -> list[dict[str, Any]]:
+    """Publish a probe to each host's own queue and return the answers, in the order of `hosts`.
 
-    host: str
-    pid: int
-    task_id: str
-    seconds: float
-
-
-def probe_hosts(app: Celery, hosts: Sequence[str], timeout: float) -> list[ProbeAnswer]:
-    """Publish a probe to each host's own queue; return the answers in time, in the order of `hosts`."""
+    An answer is the attempt: host, pid, task_id, and `seconds` from publishing to its end.
+    """
     deadline = time.monotonic() + timeout
     sent: dict[str, tuple[str, float]] = {}
     for host in hosts:
@@ -41,16 +34,18 @@ def probe_hosts(app: Celery, hosts: Sequence[str], timeout: float) -> list[Probe
             expires=timeout,
             retry_policy={"max_retries": 3},
         )
-    answers: dict[str, ProbeAnswer] = {}
+    answers: dict[str, dict[str, Any]] = {}
     while len(answers) < len(sent) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
         with transaction() as session:
             for attempt in jobs.finished_attempts(session, list(sent)):
                 host, published = sent[attempt.task_id]
                 ended = attempt.ended_at.timestamp() if attempt.ended_at else time.time()
                 if attempt.host == host:
-                    answers[attempt.task_id] = ProbeAnswer(
-                        attempt.host, attempt.pid, attempt.task_id, round(ended - published, 3)
-                    )
-        if len(answers) < len(sent):
-            time.sleep(POLL_SECONDS)
+                    answers[attempt.task_id] = {
+                        "host": host,
+                        "pid": attempt.pid,
+                        "task_id": attempt.task_id,
+                        "seconds": round(ended - published, 3),
+                    }
     return [answers[task_id] for task_id in sent if task_id in answers]

@@ -1,4 +1,4 @@
-"""What this host's proxy thinks of the brokers, read from its statistics socket (HAProxy, level `user`)."""
+"""The brokers as this host's proxy sees them, from its statistics socket (HAProxy, level `user`)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import io
 import socket
 
 BACKEND = "brokers"
-# All proxies, objects of type 4 (servers), all of them.
+# All proxies, type 4 (servers), all servers.
 QUESTION = b"show stat -1 4 -1\n"
 TIMEOUT_SECONDS = 0.3
 
 
 def ask(path: str) -> dict[str, dict[str, int | str]] | None:
-    """Return {broker: {"state": "UP" ..., "sessions": n}}, or None when the proxy does not answer."""
+    """Return {broker: {"state": "UP" ..., "sessions": n}}, or None if the proxy does not answer."""
     if not path:
         return None
     try:
@@ -28,7 +28,7 @@ def ask(path: str) -> dict[str, dict[str, int | str]] | None:
 
 
 def parse(text: str) -> dict[str, dict[str, int | str]]:
-    """Return the servers of the brokers' backend from HAProxy's CSV; a row that was cut off is left out."""
+    """Return the servers of the brokers' backend from HAProxy's CSV; an incomplete row is ignored."""
     rows = csv.DictReader(io.StringIO(text.removeprefix("# ").strip()))
     return {
         row["svname"]: {"state": row["status"].split()[0], "sessions": int(row["scur"] or 0)}

@@ -1,4 +1,4 @@
-"""Publishing the tasks of a job, each with its confirm."""
+"""Publishing the tasks of a job with publisher confirms."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from celery_durable import ConfirmWindow
 from mosaic.ledger.jobs import TaskCall
 
 PUBLISH_SECONDS = 40.0
-URGENT = 5  # the lowest of the priorities that quorum queues deliver first
+URGENT = 5  # the lowest priority that quorum queues deliver first
 
 
 def publish(app: Celery, calls: Sequence[TaskCall], seconds: float = PUBLISH_SECONDS) -> None:
-    """Publish every call. Raises Unconfirmed after `seconds`; some calls may then be published."""
+    """Publish all calls. Raises Unconfirmed after `seconds`; some calls may be published nevertheless."""
     with ConfirmWindow(app, timeout=seconds) as window:
         for call in calls:
             options: dict[str, Any] = {"args": call.args, "task_id": call.task_id, "producer": window}

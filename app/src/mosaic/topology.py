@@ -1,15 +1,15 @@
-"""Exchanges, queues and bindings: the one place that names them.
+"""The names of all exchanges, queues and bindings.
 
-    mosaic.tasks (topic)  --render-->  mosaic.render         and so on for the other kinds of short parts
-                          --long-->    mosaic.long           parts of minutes, of whatever kind
+    mosaic.tasks (topic)  --render-->  mosaic.render         and likewise for other kinds of short parts
+                          --long-->    mosaic.long           parts of several minutes, of any kind
                           --upkeep-->  mosaic.upkeep         --drill-->   mosaic.drill
                           --host.<hostname>-->  mosaic.host.<hostname>
     mosaic.logs  (topic)  --#-->  mosaic.logs        routing key <host>.<severity>
-    mosaic.dead  (topic)  --#-->  mosaic.dead        what no consumer could finish
+    mosaic.dead  (topic)  --#-->  mosaic.dead        messages that no consumer could finish
 
-Every queue is a quorum queue. Exchanges are topic exchanges, since native delayed delivery (retries with a
-countdown, chords) does not support direct ones. Dead-lettering, delivery limit and overflow are a policy of
-the broker, so that an operator changes them without declaring a queue anew.
+Every queue is a quorum queue. Every exchange is a topic exchange, because native delayed delivery (retries
+with a countdown, chords) does not support direct exchanges. Dead-lettering, delivery limit and overflow are
+set by a policy of the brokers, so an operator can change them without declaring the queues again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ dead_exchange = Exchange(DEAD, type="topic", durable=True)
 
 
 def host_routing_key(host: str) -> str:
-    """Return the routing key that reaches the workers of `host` and no other."""
+    """Return the routing key that reaches only the workers of `host`."""
     return f"host.{host}"
 
 
 def host_queue(host: str) -> Queue:
-    """Return the queue of one host, removed by the broker an hour after its last consumer left."""
+    """Return the queue of one host. The broker deletes it an hour after its last consumer has left."""
     return quorum_queue(
         f"mosaic.host.{host}", tasks_exchange, host_routing_key(host), HOST_QUEUE_EXPIRES_SECONDS
     )
@@ -56,17 +56,17 @@ def shared_task_queues() -> tuple[Queue, ...]:
 
 
 def task_queues(host: str) -> tuple[Queue, ...]:
-    """Return what Celery on `host` may publish to or consume: the shared queues and the host's own."""
+    """Return the queues of Celery on `host`: the shared queues and its own queue."""
     return (*shared_task_queues(), host_queue(host))
 
 
 def plain_queues() -> tuple[Queue, ...]:
-    """Return the queues that Celery does not know: log records and dead letters."""
+    """Return the queues that Celery does not use: log records and dead letters."""
     return (quorum_queue(LOGS, logs_exchange, "#"), quorum_queue(DEAD, dead_exchange, "#"))
 
 
 def task_routes() -> dict[str, dict[str, str]]:
-    """Return Celery's routes: task name pattern to queue."""
+    """Return Celery's routes: queues by pattern of the task's name."""
     return {
         **{f"mosaic.{kind.name}.*": {"queue": kind.queue} for kind in KINDS.values()},
         "mosaic.upkeep.*": {"queue": UPKEEP_QUEUE},

@@ -1,10 +1,10 @@
-"""What a Celery application on RabbitMQ quorum queues needs so that no accepted task is lost.
+"""Celery on RabbitMQ quorum queues without lost tasks.
 
     app = Celery("shop")
     make_durable(app)
 
-The promise is at least once: nothing that was accepted is lost; a task may run twice, so its effects should
-be idempotent. `celery_durable.metrics` (extra `prometheus`) measures how long the broker takes to confirm.
+The guarantee is "at least once": no accepted task is lost, but a task may run twice, so its effects must be
+idempotent. `celery_durable.metrics` (extra `prometheus`) measures the time until the broker confirms a task.
 """
 
 from celery_durable.amqp import quorum_queue

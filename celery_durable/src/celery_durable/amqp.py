@@ -1,4 +1,4 @@
-"""Queues and messages of an application: quorum queues on topic exchanges, expiry left to the worker."""
+"""Queues and messages of an application: quorum queues on topic exchanges; workers drop expired tasks."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from celery_durable.window import CURRENT, ConfirmWindow, conflict
 
 logger = logging.getLogger("celery_durable")
 
-EX_CONFIG = 78  # sysexits.h: a unit with RestartPreventExitStatus=78 is not started again
+EX_CONFIG = 78  # sysexits.h: systemd does not restart a unit with RestartPreventExitStatus=78
 REFUSED_ARGUMENTS = ("x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator")
 
 
 def quorum_queue(name: str, exchange: Exchange, routing_key: str, expires: float | None = None) -> Queue:
     """Return a durable quorum queue, bound to `exchange` (of type topic) by `routing_key`.
 
-    `expires`: seconds without a consumer after which the broker removes it; None keeps it for ever.
+    `expires`: the broker deletes the queue after this many seconds without a consumer; None: never.
 
-    Prevents: the loss of all waiting tasks with the one broker that holds a classic queue. Shown by the drill
-    `power-off-broker-leader`.
+    Prevents that all waiting tasks are lost with the one broker that has a classic queue. The drill
+    `power-off-broker-leader` shows it.
     """
     return as_quorum(Queue(name, exchange=exchange, routing_key=routing_key, expires=expires))
 
 
 def as_quorum(queue: Queue, kept: Exchange | None = None) -> Queue:
-    """Return a copy of `queue` that is a quorum queue on a topic exchange, where it can be one.
+    """Return a copy of `queue` that is a quorum queue on a topic exchange, if this is possible.
 
-    Queues that are meant to go (exclusive, auto-delete, broadcast) and those that name their type stay as
-    they are, and so does the exchange `kept`.
+    Temporary queues (exclusive, auto-delete, broadcast) and queues with an explicit type do not change, nor
+    does the exchange `kept`.
     """
     arguments = dict(queue.queue_arguments or {})
     kind = arguments.setdefault("x-queue-type", "quorum")
@@ -47,7 +47,7 @@ def as_quorum(queue: Queue, kept: Exchange | None = None) -> Queue:
         logger.warning("the queue %s is classic: its tasks are lost with its broker", queue.name)
     if isinstance(queue, Broadcast) or queue.exclusive or queue.auto_delete or kind != "quorum":
         return queue
-    found: Any = copy(queue)  # celery-types does not know all of it
+    found: Any = copy(queue)  # celery-types is incomplete
     found.on_declared = queue.on_declared
     found.durable = True
     found.max_priority = None
@@ -57,18 +57,18 @@ def as_quorum(queue: Queue, kept: Exchange | None = None) -> Queue:
     if not stays and exchange.type == "direct":
         found.exchange = copy(exchange)
         found.exchange.type = "topic"
-    # Celery publishes past a direct exchange, to the queue; a topic exchange needs a key for each queue.
+    # With a direct exchange Celery publishes to the queue itself. A topic exchange needs a routing key.
     found.routing_key = queue.routing_key or queue.name
     return found  # type: ignore[no-any-return]
 
 
 class QuorumQueues(Queues):
-    """The application's queues, each that it names made a quorum queue.
+    """The application's queues. Each configured queue becomes a quorum queue.
 
-    Queues of `-Q` and of routes are as `task_create_missing_queue_type` and `..._exchange_type` say.
+    `task_create_missing_queue_type` and `..._exchange_type` decide for the queues of `-Q` and of routes.
     """
 
-    # celery-types leaves these out.
+    # Missing in celery-types.
     default_exchange: Exchange
     create_missing: bool
 
@@ -84,7 +84,7 @@ class QuorumQueues(Queues):
         super()._add(queue)  # type: ignore[misc]
         arguments = queue.queue_arguments or {}
         if arguments.get("x-queue-type") == "quorum":
-            arguments.pop("x-max-priority", None)  # of task_queue_max_priority; the broker refuses it
+            arguments.pop("x-max-priority", None)  # from task_queue_max_priority; the broker refuses it
         for other in self.values():
             shared = (other.exchange, other.routing_key) == (queue.exchange, queue.routing_key)
             if shared and other.name != queue.name and queue.exchange.type == "topic":
@@ -97,7 +97,7 @@ class QuorumQueues(Queues):
 
 
 class _Durable:
-    """What is added to an application's `app.amqp`, whatever its class."""
+    """The behaviour that is added to an application's `app.amqp`."""
 
     app: Any
     default_exchange: Any
@@ -125,14 +125,13 @@ class _Durable:
         send = super()._create_task_sender()  # type: ignore[misc]
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
-            # A message that the broker lets expire becomes a dead letter. The worker drops by the header
-            # `expires` what comes too late.
+            # The broker would dead-letter an expired message. The worker drops it by the header `expires`.
             options.pop("expiration", None)
             queue = options.get("queue")
             if isinstance(queue, Queue) and "x-queue-type" not in (queue.queue_arguments or {}):
                 options["queue"] = as_quorum(queue)
             window = CURRENT.get()
-            if window is not None and window.is_for(self.app):
+            if window is not None and window.app is self.app:
                 producer = window
             if isinstance(producer, ConfirmWindow):
                 return send(producer, name, message, **options)
@@ -141,7 +140,7 @@ class _Durable:
         return send_task_message
 
     def _send_and_measure(self, send: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Publish one message as Celery does, which waits for its confirm."""
+        """Publish one message as Celery does, and wait for its publisher confirm."""
         begun = time.monotonic()
         try:
             sent = send(*args, **options)
@@ -155,20 +154,20 @@ class _Durable:
 
 
 def refused(error: PreconditionFailed) -> WorkerShutdown:
-    """Log what is in the way, and return what ends the worker: to connect again would not help."""
+    """Log the conflict, and return the exception that ends the worker: reconnecting would not help."""
     logger.critical("%s", conflict(error).reply_text)
     return WorkerShutdown(EX_CONFIG)
 
 
 class DurableAMQP(_Durable, AMQP):
-    """`app.amqp` of most applications; it has a name, so that they can be pickled."""
+    """`app.amqp` of most applications, a named class so that applications can be pickled."""
 
     queues_cls = QuorumQueues
 
 
 @cache
 def durable_amqp(base: type[AMQP]) -> type[AMQP]:
-    """Return the class of `app.amqp` that adds this module's behaviour to `base`."""
+    """Return a subclass of `base` with the behaviour of this module."""
     if base is AMQP:
         return DurableAMQP
     queues: Any = type("DurableQueues", (QuorumQueues, base.queues_cls), {})

@@ -1,8 +1,8 @@
 """The database result backend without pickle.
 
-Celery 5.7 falls back to `pickle.loads` for a stored value that begins with 0x80, whatever
-`result_accept_content` says; Celery 5.6 pickles every result. Who can write one row can then run code on
-every host that reads it.
+Celery 5.7 calls `pickle.loads` for a stored value that begins with 0x80, whatever `result_accept_content`
+contains. Celery 5.6 pickles every result. So anyone who can write one row can run code on every host that
+reads it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from kombu.utils.encoding import ensure_bytes
 
 
 class NoPickleDatabaseBackend(DatabaseBackend):
-    """Celery's backend; what `result_accept_content` does not name is an error, not code that runs."""
+    """Celery's backend. A format that is not in `result_accept_content` is an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Raises ImproperlyConfigured with a Celery before 5.7."""
+        """Raise ImproperlyConfigured with Celery before 5.7."""
         if not hasattr(DatabaseBackend, "_decode_stored_result"):
             raise ImproperlyConfigured(
                 "Celery before 5.7 stores the results of a database backend as pickle, which can run code;"

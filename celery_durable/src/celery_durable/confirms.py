@@ -1,4 +1,4 @@
-"""Messages on their way to the broker: sent, confirmed, sent again, given up."""
+"""Messages until their publisher confirm: sent, confirmed, sent again, given up."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from celery_durable.link import LINK_ERRORS, Link, Links, Prepared
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.2
-SLICE_SECONDS = 1.0  # between two heartbeats of a connection that waits
-# How long a broker may take to answer, at first. Doubled each time that no answer came: a broker that is
-# slow, or blocks publishers by an alarm, is not sent the same messages again and again.
+SLICE_SECONDS = 1.0  # the longest wait without sending a heartbeat
+# How long a broker may take to answer at first. This doubles after each timeout, so that a slow broker, or
+# one that blocks publishers by an alarm, does not get the same messages again and again.
 PATIENCE_SECONDS = 1.5
 
 message_confirmed = Signal(name="message_confirmed", providing_args=["seconds"])
@@ -27,22 +27,22 @@ message_unconfirmed = Signal(name="message_unconfirmed")
 
 
 class Confirms:
-    """Sends messages over one connection at a time, with at most `size` of them unconfirmed.
+    """Sends messages over one connection at a time, with at most `size` unconfirmed messages.
 
-    Threads share it: whoever waits does the work of all.
+    Threads share it: the thread that waits sends and confirms for all.
     """
 
     def __init__(self, app: Celery, timeout: float, size: int) -> None:
-        """Each message has `timeout` seconds to be confirmed, however often it is sent."""
+        """Give up a message after `timeout` seconds, however often it was sent."""
         self.link: Link | None = None
-        self.reason: Exception | None = None  # the last thing that went wrong
+        self.reason: Exception | None = None  # the latest error
         self._app = app
         self._timeout = timeout
         self._size = size
         self._lock = threading.RLock()
         self._waiting: deque[Prepared] = deque()
         self._failed: list[Prepared] = []
-        self._open = 0  # messages without an outcome
+        self._open = 0  # messages that are neither confirmed nor given up
         self._patience = PATIENCE_SECONDS
         self._resume_at = self._next_check = 0.0
 
@@ -53,17 +53,17 @@ class Confirms:
             self._waiting.append(prepared)
 
     def is_sent(self) -> bool:
-        """Whether nothing waits for its turn."""
+        """Whether every message has been sent."""
         return not self._waiting
 
     def is_done(self) -> bool:
-        """Whether every message has its outcome."""
+        """Whether every message is confirmed or given up."""
         return not self._open
 
     def run(
         self, enough: Callable[[], bool], seconds: float, mine: Callable[[Prepared], bool] = lambda _: False
     ) -> None:
-        """Send what waits and take in confirms until `enough`; after `seconds` give up what is `mine`."""
+        """Send messages and read confirms until `enough`; after `seconds` give up `mine`."""
         end = time.monotonic() + seconds
         while True:
             with self._lock:
@@ -80,14 +80,14 @@ class Confirms:
             time.sleep(max(0.0, min(PAUSE_SECONDS, end - time.monotonic())))
 
     def take_failed(self, mine: Callable[[Prepared], bool]) -> list[Prepared]:
-        """Return those of the given up messages that are `mine`, and forget them."""
+        """Remove and return the given-up messages that are `mine`."""
         with self._lock:
             found = [prepared for prepared in self._failed if mine(prepared)]
             self._failed = [prepared for prepared in self._failed if not mine(prepared)]
         return found
 
     def release(self) -> None:
-        """Leave the connection to the next window."""
+        """Release the connection for the next window."""
         with self._lock:
             link, self.link = self.link, None
             if link is not None and not self._open:
@@ -106,7 +106,7 @@ class Confirms:
         while self._waiting and self._on_their_way < self._size and time.monotonic() >= self._resume_at:
             if not self._send(link):
                 return
-        self._settle(link)  # sending reads confirms too
+        self._settle(link)  # sending has read confirms too
         if enough():
             return
         now = time.monotonic()
@@ -120,7 +120,7 @@ class Confirms:
             raise TimeoutError(f"no confirm for {self._patience} s")
 
     def _send(self, link: Link) -> bool:
-        """Send the next message; return False when it was given up, and the connection with it."""
+        """Send the next message. False: it was given up, and the connection was dropped."""
         prepared = self._waiting.popleft()
         try:
             link.send(prepared)
@@ -130,14 +130,14 @@ class Confirms:
             if isinstance(error, LINK_ERRORS) and not in_the_way and not isinstance(error, FrameSyntaxError):
                 self._waiting.appendleft(prepared)
                 raise
-            # The message's own fault: a queue in the way, or a header that AMQP cannot carry.
+            # The message causes this error: a conflicting queue, or a header that AMQP cannot encode.
             self._fail(prepared, error)
             self._drop_link()
             return False
         return True
 
     def _settle(self, link: Link) -> None:
-        """Report what was confirmed; what the broker refused waits for a moment and is sent again."""
+        """Report confirmed messages, and queue the refused ones again after a pause."""
         now = time.monotonic()
         for prepared in link.confirmed:
             self._count(prepared, -1)
@@ -160,18 +160,20 @@ class Confirms:
         if any(isinstance(e, TimeoutError) for e in (error, error.__cause__, error.__context__)):
             self._patience *= 2
         if self.link is not None and isinstance(error, PreconditionFailed):
-            # One of these is larger than the broker takes; it does not say which.
+            # One of these messages is too large for the broker, which does not report which one.
             self._settle(self.link)
             for prepared in self.link.unconfirmed.values():
                 self._fail(prepared, error)
             self.link.unconfirmed.clear()
         self._drop_link()
         if repr(error) != repr(self.reason):
-            logger.warning("publishing again after %r: %d messages left", error, len(self._waiting))
+            logger.warning(
+                "publishing again after %r: %d messages are not confirmed", error, len(self._waiting)
+            )
         self.reason = error
 
     def _drop_link(self) -> None:
-        """Give the connection up; what it did not confirm waits again, ahead of the rest."""
+        """Drop the connection; its unconfirmed messages are sent again before the others."""
         link, self.link = self.link, None
         if link is not None:
             self._settle(link)
@@ -179,7 +181,7 @@ class Confirms:
             link.drop()
 
     def _give_up(self, end: float, mine: Callable[[Prepared], bool]) -> bool:
-        """Let go of what has had its time; return whether it is `end`. Late confirms are ignored."""
+        """Give up messages after their timeout, ignoring late confirms; return whether it is `end`."""
         now = time.monotonic()
         if now < min(end, self._next_check):
             return False

@@ -1,4 +1,4 @@
-"""The worker's consumer: delayed delivery is declared when a worker starts, not at each reconnect."""
+"""The worker's consumer: it declares delayed delivery when the worker starts, not at each reconnect."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from celery.worker.consumer.delayed_delivery import DelayedDelivery
 
 from celery_durable.amqp import refused
 
-# A broker that forgot all it knew is not back sooner, and then everything is to be declared again.
+# A broker that lost all its data needs longer than this to restart. Then everything must be declared again.
 REMEMBERED_SECONDS = 60.0
 
 
 class DelayedDeliveryOnce(DelayedDelivery):
-    """Celery's step, which declares 28 queues, left out after a connection was lost for a moment only.
+    """Celery's step that declares 28 queues, skipped after a short loss of the connection.
 
-    The broker asks the leader of each of them how long it is. After a broker froze, those that led none but
-    idle queues have no successor until the node counts as down: the worker, which took tasks again already,
-    stood still in this step for 5 s (read_timeout, a pause of 1 s, read_timeout again).
+    The broker asks the leader of each queue for its length. After a broker froze, idle queues whose leader it
+    was have no new leader until the node counts as down. Meanwhile the worker could already consume, but
+    stopped in this step for 5 s (read_timeout, a pause of 1 s, read_timeout again).
     """
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
@@ -36,7 +36,7 @@ class DelayedDeliveryOnce(DelayedDelivery):
 
     def stop(self, c: Any) -> None:
         super().stop(c)  # type: ignore[misc] # not in celery-types
-        if self._connected:  # attempts to reconnect end here too
+        if self._connected:  # failed attempts to reconnect call this too
             self._lost = time.monotonic()
         self._connected = False
 
@@ -49,29 +49,29 @@ class DelayedDeliveryOnce(DelayedDelivery):
 
 
 class DurableConsumer(Consumer):
-    """Celery's consumer with that step. The setting `worker_consumer` names it."""
+    """Celery's consumer with this step; the setting `worker_consumer`."""
 
-    # celery-types leaves these out.
+    # Missing in celery-types.
     hub: Any
     task_consumer: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         if not options["app"].conf.worker_enable_remote_control:
-            # Workers that look for each other: a second at each connect, in which nobody answers, and
-            # exclusive queues, which a lost connection locks.
+            # Mingle takes a second at each connect, and no worker answers it. Gossip has exclusive queues,
+            # which a lost connection locks.
             options.update(without_mingle=True, without_gossip=True)
         super().__init__(*args, **options)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Celery 5.6 ends a worker whose pool cannot end running tasks: threads. They run on, and again."""
+        """Keep a worker with threads running. Celery 5.6 ends it, as it cannot end the running tasks."""
         with suppress(NotImplementedError):
             super().on_connection_error_after_connected(exc)
 
     def perform_pending_operations(self) -> None:
-        """Called between two waits for messages where there is no event loop: gevent and eventlet.
+        """Check the connection between two waits for messages, without an event loop (gevent and eventlet).
 
-        When an acknowledgement fails there, kombu connects again in silence, and the worker waits for ever
-        on a connection that consumes nothing (celery/celery#3377).
+        When an acknowledgement fails there, kombu reconnects silently, and the worker waits for ever on a
+        connection without a consumer (celery/celery#3377).
         """
         super().perform_pending_operations()
         if self.hub is None and self.task_consumer is not None:
@@ -80,12 +80,12 @@ class DurableConsumer(Consumer):
                 raise RecoverableConnectionError("lost while a task was acknowledged")
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Reject what cannot be decoded, so that it becomes a dead letter; Celery acknowledges it."""
+        """Reject a message that cannot be decoded, so that it is dead-lettered. Celery acknowledges it."""
         message.ack = message.reject
         super().on_decode_error(message, exc)
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc, valid-type] # a plain Any in celery-types
-        """Celery's steps, one replaced."""
+        """Celery's steps with one replaced."""
 
         default_steps = (
             *(step for step in Consumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")),

@@ -1,8 +1,8 @@
-"""Declaring an application's queues before anybody publishes or consumes."""
+"""Declaring an application's queues before tasks are published or consumed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from amqp.exceptions import NotFound, PreconditionFailed
@@ -24,12 +24,12 @@ from celery_durable.window import conflict
 def declare_queues(app: Celery, queues: Iterable[Queue] | None = None, others: Iterable[Queue] = ()) -> int:
     """Declare queues with their exchanges and bindings, and the queues of delayed delivery.
 
-    `queues` are those of tasks; None means all that `app` knows. `others` are queues that Celery does not
+    `queues` are the queues of tasks; None: all queues of `app`. `others` are queues that Celery does not
     consume, without delayed delivery. Returns how many exchanges and queues were missing. Raises amqp's
-    errors, PreconditionFailed where one exists with other properties.
+    errors, e.g. PreconditionFailed if a queue or exchange exists with other properties.
 
-    Prevents: a task with a countdown that is published before the first worker ran is an error (404), and
-    with a window, which tries again, one after 40 s.
+    Prevents an error (404) for a task with a countdown that is published before the first worker has run. A
+    window retries, so its error comes after 40 s.
     """
     known = app.amqp.queues.values() if queues is None else map(as_quorum, queues)
     tasks = [queue for queue in known if not isinstance(queue, Broadcast)]
@@ -57,15 +57,15 @@ def declare_queues(app: Celery, queues: Iterable[Queue] | None = None, others: I
 def _missing(connection: Connection, exchanges: Iterable[Exchange], queues: Iterable[Queue]) -> int:
     channel: Any = connection.channel()
     missing = 0
-    checks: list[Callable[[Any], Any]] = [
-        *(lambda ch, e=e: ch.exchange_declare(e.name, e.type, passive=True) for e in exchanges),
-        *(lambda ch, q=q: ch.queue_declare(q.name, passive=True) for q in queues),
-    ]
-    for check in checks:
+    entities: list[Any] = [*exchanges, *queues]
+    for entity in entities:
         try:
-            check(channel)
+            if isinstance(entity, Exchange):
+                channel.exchange_declare(entity.name, entity.type, passive=True)
+            else:
+                channel.queue_declare(entity.name, passive=True)
         except NotFound:
-            # A passive declaration of something missing closes the channel.
+            # A failed passive declaration closes the channel.
             missing += 1
             channel = connection.channel()
     channel.close()

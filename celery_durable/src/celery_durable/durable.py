@@ -1,4 +1,4 @@
-"""make_durable: all of this package applied to an application."""
+"""make_durable: apply this package to an application."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ NO_PICKLE = dict.fromkeys(
     "celery_durable.backend:NoPickleDatabaseBackend",
 )
 CELERY_EVENTS = "celery.app.events:Events"
-_apps: WeakKeyDictionary[Celery, set[str]] = WeakKeyDictionary()  # with what was warned of
+_apps: WeakKeyDictionary[Celery, set[str]] = WeakKeyDictionary()  # with the logged warnings
 
 
 def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
-    """Have `app` lose no accepted task on RabbitMQ; return it.
+    """Configure `app` so that it loses no accepted task on RabbitMQ; return it.
 
-    Call it where the application is made, before or after `config_from_object`, in producers, beat and
-    workers alike: the publisher decides by its own queues how a delayed task travels. What the application
-    sets itself stays, and is a warning where it loses tasks. `remote_control` keeps `celery inspect` and
-    `celery control`.
+    Call it where the application is created, before or after `config_from_object`, in producers, beat and
+    workers: the producer's queues decide how a delayed task is delivered. The application's own settings
+    stay, with a warning if they lose tasks. `remote_control` keeps `celery inspect` and `celery control`.
 
-    Prevents what the table in the README lists, a line for each setting; beside them: a pool process that
-    lives on after it was told to end (`kill-pool-child`), a worker that waits for events or delayed queues of
-    a broker that is away (`freeze-broker-follower`), expired messages that become dead letters, stored
-    results that run code. A queue that exists as a classic one is an error with its remedy, and the worker
-    exits with status 78.
+    The table in the README shows what each setting prevents. Prevents also: a pool process that
+    continues after SIGTERM (`kill-pool-child`), a worker that waits for events or delayed queues
+    of an unavailable broker (`freeze-broker-follower`), expired messages that become dead letters, and stored
+    results that run code. An existing classic queue is an error with its remedy; a worker exits with status
+    78.
     """
     if app in _apps:
         return app
     _apps[app] = set()
-    own: Any = app  # celery-types does not know all of it
+    own: Any = app  # celery-types is incomplete
     own.amqp_cls = durable_amqp(symbol_by_name(own.amqp_cls))
     if own.events_cls == CELERY_EVENTS:
         own.events_cls = "celery_durable.events:BackgroundEvents"
-    # Both are made anew from these classes, should the application have used them already.
+    # If the application has used them already, they are created again from these classes.
     for name in ("amqp", "events"):
         own.__dict__.pop(name, None)
     app.loader.override_backends = {**NO_PICKLE, **app.loader.override_backends}
@@ -65,7 +64,7 @@ def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
 
 
 def warn(app: Celery, sentences: Iterable[str]) -> None:
-    """Log each sentence, once for each application."""
+    """Log each sentence once for each application."""
     for sentence in sentences:
         if sentence not in _apps[app]:
             _apps[app].add(sentence)
@@ -73,13 +72,13 @@ def warn(app: Celery, sentences: Iterable[str]) -> None:
 
 
 class Precheck(bootsteps.Step):
-    """A step of every worker, before its pool starts: what its tasks lose, and drivers loaded in time."""
+    """A step of every worker before its pool starts: warnings, and loading the database driver."""
 
     def create(self, parent: Any) -> None:
         """Warn of options that lose tasks, and load the driver of the result backend.
 
-        A lost connection cancels running tasks, which writes to the result backend. When that had to load the
-        driver first, the worker stood still for 2.7 s in the middle of a fail-over.
+        A lost connection cancels running tasks, which writes to the result backend. Loading the driver then
+        stopped the worker for 2.7 s during a fail-over.
         """
         warn(parent.app, (*losing_settings(parent.app.conf), *losing_tasks(parent.app)))
         if str(parent.app.conf.result_backend).startswith("db+"):
@@ -87,7 +86,7 @@ class Precheck(bootsteps.Step):
             make_url(parent.app.backend.url).get_dialect().import_dbapi()
 
 
-# Celery's signals are global to the process: each receiver acts for durable applications alone.
+# Celery's signals are global in the process. Each receiver acts only for durable applications.
 
 
 @signals.task_prerun.connect
@@ -109,7 +108,7 @@ def _worker_is_stopping(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _send_last_events(sender: Any, **_: Any) -> None:
-    # Among them that this worker goes; readers would learn it from missing heartbeats only.
+    # One of them reports the end of this worker. Otherwise only missing heartbeats show it.
     if sender.app in _apps and hasattr(sender.app.events, "sender"):
         sender.app.events.sender.flush(LAST_EVENTS_SECONDS)
 

@@ -1,8 +1,8 @@
-"""Events of workers and tasks (`celery events`, Flower), published beside the work.
+"""Events of workers and tasks (`celery events`, Flower), published by a thread of their own.
 
-No single event matters, and a worker must never wait for one: Celery publishes them in the worker's loop,
-which then waits for brokers that are away instead of taking tasks. Here a thread with a connection of its own
-publishes them, without confirms; what it cannot send in time is dropped.
+No single event is important, and a worker must never wait for one. Celery publishes events in the worker's
+event loop, which then waits for an unavailable broker instead of consuming tasks. This thread has its own
+connection, uses no publisher confirms, and drops events that it cannot send in time.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from kombu import Connection, Exchange, Producer
 logger = logging.getLogger(__name__)
 
 WAITING = 2000
-# A message for each event costs proxy, broker and reader more than many tasks themselves.
+# One message for each event would be more work for proxy, broker and receiver than many tasks are.
 BATCH_SECONDS = 0.5
 STALE_SECONDS = 10.0
 PAUSE_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
-# Each side of a connection that hangs after a partition notices by them.
+# With them both sides detect a connection that hangs after a network partition.
 HEARTBEAT_SECONDS = 10
 DRAIN_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Outgoing:
-    """What put() was given: events of one group ("task", "worker"), and how they are to be sent."""
+    """Arguments of put(): events of one group ("task", "worker"), and how to send them."""
 
     since: float
     group: str
@@ -46,12 +46,12 @@ class Outgoing:
 
 
 class EventSender:
-    """Publishes what put() is given, in a thread that starts with the first event; put() never waits."""
+    """Publishes events in a thread, which starts with the first event. put() never waits."""
 
     def __init__(self, app: Celery) -> None:
         """Send over a connection of `app`."""
         self._app = app
-        self._pid = os.getpid()
+        self.pid = os.getpid()  # a fork has no thread
         self._waiting: deque[Outgoing] = deque(maxlen=WAITING)
         self._ready = threading.Event()
         self._flush = threading.Event()
@@ -60,12 +60,8 @@ class EventSender:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def is_of_this_process(self) -> bool:
-        """Whether no fork left the thread behind."""
-        return self._pid == os.getpid()
-
     def put(self, routing_key: str, event: Any, exchange: Exchange, options: dict[str, Any]) -> None:
-        """Send an event, or a list of them, soon. The oldest is dropped when too many wait."""
+        """Send an event or a list of events soon. If too many wait, the oldest are dropped."""
         events = list(event) if isinstance(event, list) else [event]  # Celery 5.6 empties its list
         group = routing_key.partition(".")[0]
         self._waiting.append(Outgoing(time.monotonic(), group, events, exchange, options))
@@ -77,7 +73,7 @@ class EventSender:
                 self._thread.start()
 
     def flush(self, seconds: float) -> bool:
-        """Send at once, and wait until all is sent, `seconds` at most; return whether it is."""
+        """Send at once and wait at most `seconds`; return whether all events are sent."""
         self._flush.set()
         return self._idle.wait(seconds)
 
@@ -86,7 +82,7 @@ class EventSender:
             self._ready.wait()
             try:
                 self._send_over_one_connection()
-            except Exception as error:  # noqa: BLE001 - a thread that ends would send nothing for good
+            except Exception as error:  # noqa: BLE001 - the thread must not end
                 logger.debug("events wait for a broker: %s", error)
                 time.sleep(PAUSE_SECONDS)
 
@@ -112,13 +108,13 @@ class EventSender:
 
     @staticmethod
     def _beat(connection: Connection) -> None:
-        """Take the broker's heartbeats, and send one when it is time; raises when none came."""
+        """Receive the broker's heartbeats, and send one if it is due. Raises if the broker sent none."""
         with contextlib.suppress(TimeoutError):
             connection.drain_events(timeout=DRAIN_SECONDS)
         connection.heartbeat_check()
 
     def _publish_waiting(self, producer: Producer) -> None:
-        """Publish all that waits: one message for each group of events, as receivers of Celery take them."""
+        """Publish all waiting events: one message for each group, which Celery's receivers accept."""
         groups: dict[str, list[Outgoing]] = {}
         while self._waiting:
             outgoing = self._waiting.popleft()
@@ -139,20 +135,14 @@ class EventSender:
 class BackgroundDispatcher(EventDispatcher):
     """Hands each event to the application's sender instead of publishing it."""
 
-    # Celery's stubs leave these out.
+    # Missing in celery-types.
     exchange: Exchange
-    serializer: str
-    headers: dict[str, Any]
-    delivery_mode: int
 
     def _publish(self, event: Any, producer: Any, routing_key: str, **_: Any) -> None:
         if producer is None:
             return
-        options = {
-            "serializer": self.serializer,
-            "headers": self.headers,
-            "delivery_mode": self.delivery_mode,
-        }
+        names = ("serializer", "headers", "delivery_mode")
+        options = {name: getattr(self, name) for name in names}
         cast(BackgroundEvents, cast(Celery, self.app).events).sender.put(
             routing_key, event, self.exchange, options
         )
@@ -167,6 +157,6 @@ class BackgroundEvents(Events):
     @property
     def sender(self) -> EventSender:
         """The sender of this process."""
-        if self._sender is None or not self._sender.is_of_this_process():
+        if self._sender is None or self._sender.pid != os.getpid():
             self._sender = EventSender(cast(Celery, self.app))
         return self._sender

@@ -1,4 +1,4 @@
-"""Connections with publisher confirms: one for each open window, kept for the next one when it closes."""
+"""Connections with publisher confirms: one for each open window, kept for the next window."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ IDLE_SECONDS = 60.0
 MOST_IDLE = 4
 CLOSE_SECONDS = 0.5
 
-# Closed, refused or silent connections, closed channels: all are cured by another connection.
+# Closed, refused or silent connections, and closed channels. A new connection solves all of these.
 LINK_ERRORS = (AMQPError, KombuError, OSError)
 
 
 @dataclass(eq=False)
 class Caller:
-    """A thread that publishes through a window; `open` counts its messages without an outcome."""
+    """A thread that publishes through a window; `open` is the number of its unfinished messages."""
 
     open: int = 0
 
 
 @dataclass(eq=False)
 class Prepared:
-    """A message that is ready to be sent, as often as needed: Celery's signals have run, its id is final."""
+    """A message that can be sent repeatedly: Celery's signals have run, and its id is final."""
 
     message: Any
     options: Mapping[str, Any]
@@ -50,16 +50,16 @@ class Prepared:
 
 
 class Link:
-    """A connection and its one channel, on which the broker confirms. Used by one thread at a time."""
+    """A connection with one channel in confirm mode. One thread at a time may use it."""
 
     def __init__(self, app: Celery, seconds: float) -> None:
-        """Connect to the first host that answers, each within `seconds` a step. Raises LINK_ERRORS."""
+        """Connect to the first host that answers; each step may take `seconds`. Raises LINK_ERRORS."""
         self.unconfirmed: dict[int, Prepared] = {}  # by delivery tag, in the order of sending
         self.nacked: list[Prepared] = []
         self.confirmed: list[Prepared] = []
         self.heard_at = self.idle_since = 0.0
         self._sent = 0
-        # Confirms are counted here; with confirm_publish py-amqp would wait for each of them.
+        # This class reads the confirms. With confirm_publish, py-amqp would wait for each of them.
         self._connection: Connection = app.connection_for_write(
             connect_timeout=seconds,
             heartbeat=app.conf.broker_heartbeat,
@@ -80,13 +80,13 @@ class Link:
         self.channel = channel
 
     def limit(self, seconds: float) -> None:
-        """Have whatever is sent or asked for from now on fail after this time. Raises LINK_ERRORS."""
-        if not self._amqp.connected:  # py-amqp would connect again
+        """Set the timeout of all following operations. Raises LINK_ERRORS."""
+        if not self._amqp.connected:  # py-amqp would reconnect
             raise RecoverableConnectionError("connection closed")
         self._amqp.sock.settimeout(seconds)
 
     def send(self, prepared: Prepared) -> None:
-        """Declare what a message needs, and send it. Raises LINK_ERRORS; it may then be on its way."""
+        """Declare what a message needs, and send it. Raises LINK_ERRORS, even if it may be sent."""
         for entity in prepared.declare:
             maybe_declare(entity, self.channel)
         prepared.sent_at = time.monotonic()
@@ -97,27 +97,27 @@ class Link:
         self.channel.basic_publish(prepared.message, **prepared.options)
 
     def forget(self, prepared: Prepared) -> bool:
-        """Ignore a confirm of this message from now on; return whether it was sent."""
+        """Ignore later confirms of this message; return whether it was sent."""
         tags = [tag for tag, other in self.unconfirmed.items() if other is prepared]
         for tag in tags:
             del self.unconfirmed[tag]
         return bool(tags)
 
     def take_confirms(self, seconds: float) -> None:
-        """Wait for confirms, `seconds` at most, and send a heartbeat when it is time. Raises LINK_ERRORS."""
+        """Wait at most `seconds` for confirms, and send a heartbeat if it is due. Raises LINK_ERRORS."""
         with suppress(TimeoutError):
             self._amqp.drain_events(timeout=seconds)
         self._amqp.heartbeat_tick()
 
     def close(self) -> None:
-        """Close the connection in order, which may take a moment."""
+        """Close the connection with a handshake."""
         with suppress(*LINK_ERRORS):
             self.limit(CLOSE_SECONDS)
             self._connection.release()
         self.drop()
 
     def drop(self) -> None:
-        """Forget the connection without a closing handshake, which waits for ever on a frozen broker."""
+        """Drop the connection without a handshake, which would wait for ever on a frozen broker."""
         self._connection.collect(socket_timeout=0.1)
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
@@ -133,12 +133,12 @@ class Link:
 
 
 class Links:
-    """The idle connections of an application: a thread sends heartbeats, and closes them after a minute."""
+    """The idle connections of an application. A thread sends heartbeats and closes them after a minute."""
 
     _of: ClassVar[WeakKeyDictionary[Celery, Links]] = WeakKeyDictionary()
 
     def __init__(self, heartbeat: float) -> None:
-        """Keep none yet; `heartbeat` in seconds."""
+        """Start without connections; `heartbeat` in seconds."""
         self._pid = os.getpid()
         self._pause = max(0.5, heartbeat / 3)
         self._lock = threading.Lock()
@@ -147,7 +147,7 @@ class Links:
 
     @classmethod
     def of(cls, app: Celery) -> Links:
-        """Return those of `app` in this process."""
+        """Return the connections of `app` in this process."""
         links = cls._of.get(app)
         if links is None or links._pid != os.getpid():
             links = cls._of[app] = cls(app.conf.broker_heartbeat or 10)
@@ -161,7 +161,7 @@ class Links:
         return Link(app, seconds)
 
     def give_back(self, link: Link) -> None:
-        """Keep a connection for the next window; one too many is closed."""
+        """Keep a connection for the next window, or close it if enough are idle."""
         link.idle_since = time.monotonic()
         with self._lock:
             if len(self._idle) < MOST_IDLE:
@@ -177,7 +177,7 @@ class Links:
     def _keep_alive(self) -> None:
         while True:
             time.sleep(self._pause)
-            with self._lock:  # nothing in it waits
+            with self._lock:  # none of this waits
                 gone = [link for link in self._idle if not self._is_alive(link)]
                 self._idle = [link for link in self._idle if link not in gone]
                 done = not self._idle

@@ -1,4 +1,4 @@
-"""Pool processes that die: noticed soon, and dead for sure when they were told to die."""
+"""Pool processes: their end is detected soon, and SIGTERM ends them reliably."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ CHECK_SECONDS = 0.5
 
 
 class PoolCheck(bootsteps.StartStopStep):
-    """A step of every worker: its prefork pool is checked each CHECK_SECONDS, not each 5 s.
+    """A step of every worker: it checks its prefork pool every CHECK_SECONDS instead of every 5 s.
 
-    A process that has closed its pipe, and is not quite gone yet, is else found at the next check only.
+    A process that has closed its pipe, but has not ended yet, is only found by the next check.
     """
 
     requires = ("celery.worker.components:Pool",)
 
     def register_with_event_loop(self, worker: Any, hub: Any) -> None:
-        """Called by the worker whenever its event loop begins."""
+        """Add the check to the worker's event loop, whenever it starts."""
         from celery.concurrency.prefork import TaskPool  # not in a producer
 
         if isinstance(worker.pool, TaskPool):
@@ -32,18 +32,19 @@ class PoolCheck(bootsteps.StartStopStep):
 
 
 def exit_on_sigterm() -> None:
-    """Have the worker's signal end this pool process at once, as the worker takes for granted.
+    """Let the worker's signal end this pool process at once, as the worker expects.
 
-    The worker cancels tasks so when its broker connection is lost. billiard makes the signal a SystemExit,
-    which is lost when a database driver in the middle of a transaction raises an error of its own. The
-    process then lives on, counts as terminated, and the task that it runs when it dies later is acknowledged
-    as revoked: a loss. billiard sets its handler after worker_process_init, so that would be too early.
+    The worker sends it to cancel tasks when its broker connection is lost. billiard turns the signal into a
+    SystemExit, which is lost if a database driver raises another error during a transaction. The process then
+    continues but counts as terminated, and the task that it runs when it ends later is acknowledged as
+    revoked, so it is lost. billiard sets its handler after worker_process_init, so that signal would be too
+    early.
 
-    Does nothing outside a pool process: a task may also run in a web server (eager), or in the worker's own
+    Does nothing outside a pool process: a task can also run in a web server (eager), or in the worker's
     process (solo, threads, gevent).
     """
     if is_pool_process() and threading.current_thread() is threading.main_thread():
-        signal.signal(TERM_SIGNAL, _exit)  # SIGTERM, or what REMAP_SIGTERM says
+        signal.signal(TERM_SIGNAL, _exit)  # SIGTERM, or the signal in REMAP_SIGTERM
 
 
 def is_pool_process() -> bool:

@@ -1,4 +1,4 @@
-"""Telling systemd about readiness and state (sd_notify(3)), without a library."""
+"""Notifying systemd (sd_notify(3)) without a library."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import socket
 
 
 def notify(*lines: str) -> bool:
-    """Send `lines`, each NAME=value, to the service manager; return whether one took them.
+    """Send `lines` (NAME=value) to the service manager; return whether they were sent.
 
-    Without NOTIFY_SOCKET in the environment nothing is sent.
+    Does nothing without NOTIFY_SOCKET in the environment.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
@@ -26,10 +26,10 @@ def notify(*lines: str) -> bool:
 
 
 def ready(status: str) -> bool:
-    """Report that start-up is finished: `Type=notify` units count as started from now on."""
+    """Report that the service is ready: a unit with `Type=notify` counts as started."""
     return notify("READY=1", f"STATUS={status}")
 
 
 def stopping(status: str = "stopping") -> bool:
-    """Report that shutdown has begun."""
+    """Report that the service is stopping."""
     return notify("STOPPING=1", f"STATUS={status}")

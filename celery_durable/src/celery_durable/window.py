@@ -1,8 +1,8 @@
-"""Publishing many tasks with publisher confirms, many on their way at once.
+"""Publishing many tasks with publisher confirms, without waiting for each confirm.
 
-Celery's own `confirm_publish` waits for each confirm. In a window publishing is as fast as without them: what
-is left is Celery's own work on each task. A message counts as published when the broker has confirmed it.
-After a lost connection or a nack only what is unconfirmed is sent again: published twice perhaps, never lost.
+Celery's `confirm_publish` waits for each confirm. A window is as fast as publishing without confirms. A
+message counts as published when the broker has confirmed it. After a lost connection or a nack the
+unconfirmed messages are sent again, so a task may be published twice, but it is never lost.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from celery_durable.confirms import Confirms
 from celery_durable.link import Caller, Prepared
 
 
-class Unconfirmed(Exception):  # noqa: N818 - reads as what it says of the tasks
-    """The broker did not confirm these tasks in time: whether they were published is not known.
+class Unconfirmed(Exception):  # noqa: N818 - the state of the tasks
+    """The broker did not confirm these tasks in time, so it is unknown whether they were published.
 
-    Publish them again under the same ids, or tell whoever asked for them. Prevents a caller that takes a lost
-    task for an accepted one; shown by the drill `freeze-broker-leader`.
+    Publish them again with the same ids, or report the failure to the user. Prevents that a caller takes a
+    lost task for an accepted one. The drill `freeze-broker-leader` shows it.
     """
 
     def __init__(self, task_ids: Iterable[str], reason: Exception | None = None) -> None:
-        """`task_ids`: of the tasks that were not confirmed, in the order in which they were given up.
+        """`task_ids`: the unconfirmed tasks, in the order in which they were given up.
 
-        `reason`: the last thing that went wrong.
+        `reason`: the latest error.
         """
         self.task_ids = list(task_ids)
         some = ", ".join(self.task_ids[:3]) + (", ..." if len(self.task_ids) > 3 else "")
@@ -54,24 +54,23 @@ class ConfirmWindow:
             resize.apply_async((image_id,), priority=6, producer=window)
             window.send_many(resize, [(1,), (2,)])
 
-    It is passed as `producer` to `apply_async` and `send_task` of tasks and groups.
-    Leaving the block waits for every confirm and raises Unconfirmed for those that did not come; an exception
-    inside the block is passed on. Threads may share a window: each learns of its own tasks, and whoever
-    leaves the block of all others.
+    Pass it as `producer` to `apply_async` and `send_task` of tasks and groups. The end of the block waits for
+    all confirms and raises Unconfirmed if some are missing. An exception inside the block is raised again.
+    Threads may share a window: each gets the errors of its own tasks, and the thread that leaves the block
+    those of all others.
 
-    Prevents: a task that counts as accepted and is gone with the broker (no confirms), a publisher that hangs
-    on a frozen one, and a quarter of the speed (Celery's confirms). Shown by the drill
-    `freeze-broker-leader`.
+    Prevents that an accepted task is lost with its broker (no confirms), that a producer hangs on a frozen
+    broker, and a quarter of the speed (Celery's confirms). The drill `freeze-broker-leader` shows it.
     """
 
-    serializer = None  # Celery looks for it under task_always_eager
+    serializer = None  # Celery reads it with task_always_eager
 
     def __init__(self, app: Celery, *, timeout: float = 40.0, size: int = 200) -> None:
         """Publish tasks of `app`, with at most `size` messages unconfirmed. Connects on first use.
 
-        `timeout`: seconds in which each message has to be confirmed, however often it is sent.
+        `timeout`: seconds until each message must be confirmed, however often it is sent.
         """
-        self._app = app
+        self.app = app
         self._timeout = timeout
         self._size = size
         self._unopened: Connection | None = None
@@ -79,7 +78,7 @@ class ConfirmWindow:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._confirms = Confirms(self._app, self._timeout, self._size)
+        self._confirms = Confirms(self.app, self._timeout, self._size)
         self._local = threading.local()
 
     def __enter__(self) -> Self:
@@ -89,7 +88,7 @@ class ConfirmWindow:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._caller()
-        patient = error is None or isinstance(error, Exception)  # else it is Ctrl-C
+        patient = error is None or isinstance(error, Exception)  # otherwise it is Ctrl-C
         try:
             self._confirms.run(self._confirms.is_done, self._timeout if patient else 0, lambda _: True)
         finally:
@@ -105,12 +104,12 @@ class ConfirmWindow:
     ) -> list[AsyncResult[Any]]:
         """Publish `task` (a task, a signature, or a name) once for each tuple of positional arguments.
 
-        `options` are those of `apply_async`. Returns the results in order. Raises as `apply_async` does.
-        Chains and chords take the window in this way only: `send_many(chain, [()])`. Celery drops their
-        `producer`, and their tasks are then published with a confirm each.
+        `options` are those of `apply_async`. Returns the results in order. Raises as `apply_async` does. For
+        chains and chords this is the only way to use the window: `send_many(chain, [()])`. Celery ignores
+        their `producer`, and then publishes their tasks with one confirm each.
         """
         options["producer"] = self
-        send = partial(self._app.send_task, task) if isinstance(task, str) else task.apply_async
+        send = partial(self.app.send_task, task) if isinstance(task, str) else task.apply_async
         token = CURRENT.set(self)
         try:
             return [send(args, **options) for args in arguments]
@@ -118,25 +117,23 @@ class ConfirmWindow:
             CURRENT.reset(token)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait for all confirms of what this thread published.
+        """Wait for the confirms of all messages of this thread.
 
-        `timeout`: seconds; None: those of the window.
-
-        Raises Unconfirmed for those that did not come, PreconditionFailed where a queue or an exchange exists
-        with other properties.
+        `timeout`: seconds; None: the window's timeout. Raises Unconfirmed if confirms are missing,
+        PreconditionFailed if a queue or an exchange exists with other properties.
         """
         caller = self._caller()
         seconds = self._timeout if timeout is None else timeout
         self._confirms.run(lambda: not caller.open, seconds, lambda prepared: prepared.caller is caller)
         self._raise_failed(caller)
 
-    # What Celery and kombu ask of a producer.
+    # The interface of a producer for Celery and kombu.
 
     def publish(self, body: Any, *, declare: Iterable[Any] | None = None, **options: Any) -> None:
-        """Send a message as kombu.Producer.publish does, without waiting for its confirm while there is room.
+        """Send a message as kombu.Producer.publish does. Waits for confirms only if the window is full.
 
-        Raises as `flush` does, Unconfirmed when the window stays full for its `timeout`. The options `retry`
-        and `retry_policy` mean nothing here.
+        Raises as `flush` does; Unconfirmed if the window stays full for its `timeout`. The options `retry`
+        and `retry_policy` have no effect.
         """
         options.pop("retry", None)
         options.pop("retry_policy", None)
@@ -147,14 +144,14 @@ class ConfirmWindow:
 
     @property
     def connection(self) -> Connection:
-        """A connection of the application, for the errors that it knows; it is not opened."""
+        """A connection of the application, for its list of errors; it is never opened."""
         if self._unopened is None:
-            self._unopened = self._app.connection_for_write()
+            self._unopened = self.app.connection_for_write()
         return self._unopened
 
     @property
     def channel(self) -> Any:
-        """The window's channel, for a result backend that declares a queue. Raises OperationalError."""
+        """The window's channel, for result backends that declare a queue. Raises OperationalError."""
         self._caller()
         confirms = self._confirms
         confirms.run(lambda: confirms.link is not None, self._timeout)
@@ -162,12 +159,8 @@ class ConfirmWindow:
             raise OperationalError(f"no connection to the broker: {confirms.reason!r}")
         return confirms.link.channel
 
-    def is_for(self, app: Celery) -> bool:
-        """Return whether it publishes tasks of `app`."""
-        return self._app is app
-
     def _caller(self) -> Caller:
-        """Return what stands for this thread; the messages and the connection of a forked parent stay its."""
+        """Return the Caller of this thread. After a fork the window starts without the parent's messages."""
         if self._pid != os.getpid():
             self._begin()
         caller: Caller | None = getattr(self._local, "caller", None)
@@ -194,12 +187,12 @@ class ConfirmWindow:
         return refused
 
 
-# The window of the `send_many` that is under way.
+# The window of the running `send_many`.
 CURRENT: ContextVar[ConfirmWindow | None] = ContextVar("CURRENT", default=None)
 
 
 class _Recorder:
-    """Stands in for a channel: returns the message that kombu's Producer made, instead of sending it."""
+    """Replaces a channel: returns the message of kombu's Producer instead of sending it."""
 
     prepare_message = Channel.prepare_message
 
@@ -217,7 +210,7 @@ def _prepare(caller: Caller, body: Any, declare: Iterable[Any], options: dict[st
 
 
 def conflict(error: PreconditionFailed) -> PreconditionFailed:
-    """Return the error with what to do about it, where something exists with other properties."""
+    """Return the error with its remedy, if a queue or exchange exists with other properties."""
     if "inequivalent arg" not in str(error.reply_text):
         return error
     return PreconditionFailed(

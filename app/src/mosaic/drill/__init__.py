@@ -1,1 +1,1 @@
-"""Load for drills, its ledger, and what is read back: run on a gateway by `mosaic drill ...`."""
+"""Load for drills, and its ledger; `mosaic drill ...` runs them on a gateway."""

@@ -1,12 +1,12 @@
-"""`mosaic drill ...`: what a drill needs of the application, on a host that may publish and read."""
+"""`mosaic drill ...`: commands for drills, on a host that may publish tasks and read the ledger."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,55 +27,45 @@ def _run_name(_context: click.Context, _parameter: click.Parameter, value: str) 
 _run = click.argument("run", callback=_run_name)
 
 
-@click.group()
+@click.group(context_settings={"show_default": True})
 def drill() -> None:
-    """Load with a ledger, for drills that break the lab on purpose."""
+    """Publish load with a ledger, for drills that break the lab on purpose."""
 
 
 @drill.command()
 @_run
-@click.option("--profile", type=click.Choice(["lab", "stock"]), default="lab", show_default=True)
-@click.option(
-    "--rate", type=click.FloatRange(0.1, 1000), default=40.0, show_default=True, help="Units a second."
-)
-@click.option(
-    "--seconds", type=click.FloatRange(0, 60), default=0.03, show_default=True, help="What a unit takes."
-)
-@click.option(
-    "--limit",
-    type=click.FloatRange(1, 86400),
-    default=600.0,
-    show_default=True,
-    help="End after so many seconds.",
-)
+@click.option("--profile", type=click.Choice(["lab", "stock"]), default="lab")
+@click.option("--rate", type=click.FloatRange(0.1, 1000), default=40.0, help="Units a second.")
+@click.option("--seconds", type=click.FloatRange(0, 60), default=0.03, help="Seconds that a unit takes.")
+@click.option("--limit", type=click.FloatRange(1, 86400), default=600.0, help="End after this many seconds.")
 def load(run: str, profile: str, rate: float, seconds: float, limit: float) -> None:
-    """Publish units until stdin ends; see mosaic.drill.load for the commands that it takes there."""
-    from mosaic.drill import load as module
-    from mosaic.drill.publishers import publishers
+    """Publish units until stdin ends; mosaic.drill.load explains the commands on stdin."""
+    from mosaic.drill.load import LedgerFile, Load, Plan, publishers
 
     configure_logging(logging.WARNING)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in sorted(FOLDER.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)[:-KEPT_LEDGERS]:
         old.unlink(missing_ok=True)
-    module.serve(module.Plan(run, rate, seconds, limit), FOLDER, publishers(profile))
+    file = LedgerFile(FOLDER / f"{run}.jsonl")
+    Load(Plan(run, rate, seconds, limit), file, publishers(profile)).serve(sys.stdin)
 
 
 @drill.command()
 @_run
 def ledger(run: str) -> None:
-    """Print what the database and the publisher's file hold of a run, as JSON."""
+    """Print the ledger of a run as JSON: the producer's file, the attempts and the effects."""
     from mosaic.ledger import drills
     from mosaic.ledger.database import transaction
 
     file = FOLDER / f"{run}.jsonl"
     if not file.exists():
-        raise click.UsageError(f"There is no ledger {file}; the run's load was published from another host.")
+        raise click.UsageError(f"{file} does not exist: run this on the host that published the load.")
     entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     with transaction() as session:
         document = {
             "published": entries,
-            "attempts": [_attempt(attempt) for attempt in drills.attempts(session, run)],
-            "effects": {str(unit): attempt for unit, attempt in drills.effects(session, run).items()},
+            "attempts": drills.attempts(session, run),
+            "effects": drills.effects(session, run),
         }
     click.echo(json.dumps(document))
 
@@ -83,9 +73,9 @@ def ledger(run: str) -> None:
 @drill.command()
 @_run
 def dead(run: str) -> None:
-    """Take the run's dead letters out of their queue and print them, as JSON."""
+    """Remove the run's dead letters from their queue and print them as JSON."""
     from mosaic import dead_letters
-    from mosaic.logs.service import connect
+    from mosaic.service import connect
 
     own = re.compile(rf"{run}-\d+")
     broker = load_config().broker
@@ -101,17 +91,3 @@ def dead(run: str) -> None:
         for letter in letters
     ]
     click.echo(json.dumps(answer))
-
-
-def _attempt(attempt: Any) -> dict[str, Any]:
-    return {
-        "id": attempt.id,
-        "unit": attempt.unit,
-        "number": attempt.number,
-        "host": attempt.host,
-        "pid": attempt.pid,
-        "redelivered": attempt.redelivered,
-        "started": attempt.started_at.timestamp(),
-        "ended": attempt.ended_at.timestamp() if attempt.ended_at else None,
-        "outcome": attempt.outcome,
-    }

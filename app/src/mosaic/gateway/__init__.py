@@ -1,1 +1,1 @@
-"""The HTTP gateway: submissions, progress, pictures, logs, and the page that shows them."""
+"""The HTTP gateway: the API and the pages of the console."""

@@ -1,4 +1,4 @@
-"""Putting the gateway together, and serving it on its unix socket."""
+"""The gateway application, and serving it on its Unix socket."""
 
 from __future__ import annotations
 
@@ -6,35 +6,25 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.sessions import SessionMiddleware
-from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from celery_durable import systemd
 from mosaic import __version__
 from mosaic.config import Config, ConfigError
-from mosaic.gateway import auth_request, errors, pages
-from mosaic.gateway.auth import SESSION_SECONDS, Credentials, LoginThrottle, RequireLogin
-from mosaic.gateway.charts import routes as charts
-from mosaic.gateway.charts.prometheus import Prometheus
+from mosaic.gateway import charts, dead_letters, errors, logs, pages
+from mosaic.gateway.auth import SESSION_SECONDS, Account, RequireLogin
 from mosaic.gateway.jobs import pictures, submit
 from mosaic.gateway.jobs import routes as jobs
-from mosaic.gateway.jobs.admission import Admission
-from mosaic.gateway.jobs.listing import LatestJobs
+from mosaic.gateway.jobs.routes import LatestJobs
 from mosaic.gateway.jobs.submit import Publish
 from mosaic.gateway.lab import routes as lab
-from mosaic.gateway.lab.management import trust
 from mosaic.gateway.lab.watch import LabWatch
-from mosaic.gateway.limits import BodyLimit
-from mosaic.gateway.logs import routes as logs
-from mosaic.gateway.periodic import routes as periodic
-from mosaic.gateway.queues import dead_letters
-from mosaic.gateway.queues import routes as queues
+from mosaic.gateway.limits import Admission, BodyLimit
 from mosaic.gateway.sse import Streams
 from mosaic.kinds import KINDS
 
@@ -42,21 +32,9 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# What anybody may send, without a login: a name, a password and where to go.
+# The limit without a login: a user name, a password and the next page.
 LOGIN_BYTES = 16 * 1024
-FEATURES = (
-    lab,
-    submit,
-    jobs,
-    pictures,
-    logs,
-    queues,
-    dead_letters,
-    periodic,
-    charts,
-    auth_request,
-    pages,
-)
+FEATURES = (lab, submit, jobs, pictures, logs, dead_letters, charts, pages)
 SECURITY_HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -66,18 +44,8 @@ SECURITY_HEADERS = (
 )
 
 
-class Static(StaticFiles):
-    """Files of the pages. A browser asks each time whether they are the same: modules name no version."""
-
-    def file_response(self, *arguments: Any, **options: Any) -> Response:
-        """Return the file, or 304."""
-        response = super().file_response(*arguments, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
 class SecurityHeaders:
-    """ASGI middleware: adds the headers that forbid what no page here needs."""
+    """ASGI middleware: adds headers that forbid what the pages do not need, and control caching."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Add to every answer of `app`."""
@@ -88,7 +56,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                # The browser checks files of pages for changes each time: names of modules have no version.
+                cache = [(b"cache-control", b"no-cache")] if scope["path"].startswith("/static/") else []
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS, *cache]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
@@ -100,40 +70,34 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     if settings is None:
         raise ConfigError("the table [gateway] is missing.")
     watch = LabWatch(config)
-    prometheus = make_prometheus(config)
-    watch.prometheus = prometheus
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.streams = Streams()
-        app.state.job_list = LatestJobs()
+        app.state.latest_jobs = LatestJobs()
         watch.start()
-        app.state.prometheus = prometheus
         yield
         systemd.stopping()
         await watch.stop()
-        if prometheus is not None:
-            await prometheus.close()
 
-    app = FastAPI(title="mosaic", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="Warren", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.publish = publish
     app.state.config = config
     app.state.watch = watch
+    app.state.account = Account(settings)
     app.state.submissions = Admission(8, 64, 1.0, "too many jobs are being submitted at once")
-    # The largest picture takes some 100 MB until it is sent.
-    app.state.assemblies = Admission(2, 32, 10.0, "too many pictures are being put together at once")
+    # The largest picture takes about 100 MB until it is sent.
+    app.state.assemblies = Admission(2, 32, 10.0, "too many pictures are being assembled at once")
     app.state.max_running_jobs = settings.max_running_jobs
-    app.state.credentials = Credentials(settings)
-    app.state.throttle = LoginThrottle()
     errors.install(app)
     for router in (jobs.stream_router, *(feature.router for feature in FEATURES)):
         app.include_router(router)
     for kind in KINDS.values():
-        app.mount(f"/static/kinds/{kind.name}", Static(directory=kind.static, check_dir=False))
-    app.mount("/static", Static(directory=Path(__file__).parent / "static"), name="static")
-    # The last one added is the outermost: headers, session, login, limit. A body is read after login only.
+        app.mount(f"/static/kinds/{kind.name}", StaticFiles(directory=kind.static, check_dir=False))
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    # The last one added runs first: headers, session, login, limit. So a body is read only after the login.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20, by_path={"/login": LOGIN_BYTES})
-    app.add_middleware(RequireLogin, credentials=app.state.credentials, throttle=app.state.throttle)
+    app.add_middleware(RequireLogin, account=app.state.account)
     app.add_middleware(
         SessionMiddleware,
         secret_key=settings.session_key,
@@ -146,16 +110,8 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     return app
 
 
-def make_prometheus(config: Config) -> Prometheus | None:
-    """Return the client of the lab's monitor; None where none is set up."""
-    if not config.lab.prometheus_url:
-        return None
-    context = trust(config.lab) if config.lab.prometheus_url.startswith("https:") else None
-    return Prometheus(config.lab, context)
-
-
 class NotifyingServer(uvicorn.Server):
-    """Tells systemd when the socket is open, which is later than the end of the application's start-up."""
+    """Notifies systemd when the socket is open, which is later than the application's start-up."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         """Serve `app`."""
@@ -169,13 +125,13 @@ class NotifyingServer(uvicorn.Server):
             systemd.ready(f"serving {self.config.uds}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the event streams first: the server would wait for them until its patience ends."""
+        """End the event streams first; otherwise the server waits for them until its timeout."""
         self._app.state.streams.close()
         await super().shutdown(sockets=sockets)
 
 
 def serve(config: Config, publish: Publish) -> None:
-    """Serve on the unix socket until SIGTERM; the proxy in front writes the access log."""
+    """Serve on the Unix socket until SIGTERM. The web server in front of it writes the access log."""
     app = create_gateway(config, publish)
     settings = uvicorn.Config(
         app,
@@ -184,7 +140,7 @@ def serve(config: Config, publish: Publish) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=5,
-        # Longer than nginx keeps an idle connection (60 s): a POST on one that just closes is a 502.
+        # Longer than nginx keeps an idle connection (60 s): a POST on a connection that closes is a 502.
         timeout_keep_alive=75,
     )
     NotifyingServer(settings, app).run()

@@ -1,6 +1,6 @@
-"""Login: a session cookie for people, HTTP Basic for scripts; everything else is refused.
+"""Login: a session cookie for people, HTTP Basic for scripts.
 
-Requests from other sites are refused by the cookie's SameSite=Strict and by their Origin.
+The cookie has SameSite=Strict, and requests whose Origin is another site are refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SINCE_KEY = "since"
 SESSION_SECONDS = 12 * 3600
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="mosaic", charset="UTF-8"'}
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="Warren", charset="UTF-8"'}
 
 
 class LoginThrottle:
-    """Counts failed logins by client address: past `failures` within `seconds`, no more are tried."""
+    """Counts failed logins by client address: `failures` within `seconds` block the address."""
 
     def __init__(self, failures: int = 10, seconds: float = 60.0, clients: int = 1000) -> None:
         """Keep at most `clients` addresses."""
@@ -39,7 +39,7 @@ class LoginThrottle:
         self._seen: dict[str, deque[float]] = {}
 
     def blocked(self, client: str) -> bool:
-        """Return whether `client` has to wait."""
+        """Return whether `client` must wait."""
         times = self._seen.get(client)
         if times is None:
             return False
@@ -58,23 +58,30 @@ class LoginThrottle:
         self._seen.pop(client, None)
 
 
-class Credentials:
-    """The one account, compared in constant time."""
+class Account:
+    """The one account, compared in constant time and protected against guessing."""
 
     def __init__(self, settings: Gateway) -> None:
         """Check against the configured account."""
         self._username = settings.username.encode()
         self._password = settings.password.encode()
+        self._throttle = LoginThrottle()
 
-    def match(self, username: str, password: str) -> bool:
-        """Return whether both are right; takes the same time whichever is wrong."""
+    def refuse(self, client: str, username: str, password: str) -> tuple[int, str] | None:
+        """Return HTTP status and sentence for a refused login; None for a correct one."""
+        if self._throttle.blocked(client):
+            return 429, "too many failed logins from this address; wait a minute."
         name_is_right = secrets.compare_digest(username.encode("utf-8", "replace"), self._username)
         password_is_right = secrets.compare_digest(password.encode("utf-8", "replace"), self._password)
-        return name_is_right & password_is_right
+        if name_is_right & password_is_right:
+            self._throttle.succeeded(client)
+            return None
+        self._throttle.failed(client)
+        return 401, "user name or password is wrong."
 
 
 def client_address(scope: Scope) -> str:
-    """Return the client's address: the peer's, or behind the proxy's unix socket the one it names."""
+    """Return the client's address. On the Unix socket the web server sends it in a header."""
     peer = scope.get("client")
     if peer and peer[0]:
         return str(peer[0])
@@ -82,7 +89,7 @@ def client_address(scope: Scope) -> str:
 
 
 def is_cross_site(headers: Headers) -> bool:
-    """Return whether a browser sent this request for another site."""
+    """Return whether another site made a browser send this request."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")
@@ -97,26 +104,22 @@ def log_in(session: dict[str, Any], username: str) -> None:
 
 
 def is_logged_in(session: dict[str, Any]) -> bool:
-    """Return whether the session is one, and not too old: each answer renews the cookie, but not this."""
+    """Return whether the session is logged in and not too old. A renewed cookie keeps the login's time."""
     since = session.get(SINCE_KEY)
     return bool(session.get(SESSION_KEY)) and isinstance(since, int) and since > time.time() - SESSION_SECONDS
 
 
 class RequireLogin:
-    """ASGI middleware: lets a request pass that has a session or right Basic credentials."""
+    """ASGI middleware: passes on requests with a session or with correct Basic credentials."""
 
-    def __init__(self, app: ASGIApp, credentials: Credentials, throttle: LoginThrottle) -> None:
-        """Guard `app`."""
+    def __init__(self, app: ASGIApp, account: Account) -> None:
+        """Protect `app`."""
         self.app = app
-        self.credentials = credentials
-        self.throttle = throttle
+        self.account = account
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401, 403, 429, or a redirect to the login page."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        refusal = self._refusal(scope)
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
         await (refusal or self.app)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
@@ -124,28 +127,19 @@ class RequireLogin:
         if scope["method"] not in SAFE_METHODS and is_cross_site(headers):
             return error_response(403, "this request comes from another site.")
         path = scope["path"]
-        if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN_PATHS):
-            return None
-        if is_logged_in(scope["session"]):
+        is_open = any(
+            path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN_PATHS
+        )
+        if is_open or is_logged_in(scope["session"]):
             return None
         basic = _basic_credentials(headers.get("authorization", ""))
         if basic is not None:
-            return self._check_basic(client_address(scope), *basic)
+            refusal = self.account.refuse(client_address(scope), *basic)
+            hint = CHALLENGE if refusal and refusal[0] == 401 else {"Retry-After": "60"}
+            return error_response(*refusal, hint) if refusal else None
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(f"/login?next={quote(path)}", 303)
         return error_response(401, "login is required: send HTTP Basic credentials or a session.", CHALLENGE)
-
-    def _check_basic(self, client: str, username: str, password: str) -> Response | None:
-        if self.throttle.blocked(client):
-            return error_response(429, TOO_MANY_FAILURES, {"Retry-After": "60"})
-        if self.credentials.match(username, password):
-            self.throttle.succeeded(client)
-            return None
-        self.throttle.failed(client)
-        return error_response(401, "user name or password is wrong.", CHALLENGE)
-
-
-TOO_MANY_FAILURES = "too many failed logins from this address; wait a minute."
 
 
 def _basic_credentials(header: str) -> tuple[str, str] | None:
@@ -160,7 +154,7 @@ def _basic_credentials(header: str) -> tuple[str, str] | None:
 
 
 def safe_next(target: Any) -> str:
-    """Return a path of this site to go to after login, `/` for anything else."""
+    """Return the path to open after login: `target` if it is a path of this site, otherwise `/`."""
     text = str(target or "/")
     is_local = text.startswith("/") and not text.startswith(("//", "/\\")) and "\n" not in text
     return text if is_local else "/"

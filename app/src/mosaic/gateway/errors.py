@@ -1,4 +1,4 @@
-"""Errors of the gateway: always {"error": "<one sentence>"} for programs, a page for people at a form."""
+"""Errors of the gateway: {"error": "<one sentence>"} for programs, a page for browsers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WANT_OBJECT = "the body must be a JSON object, sent as application/json."
 
 
 class ApiError(Exception):
-    """Ends a request with a status and one sentence."""
+    """Ends a request with an HTTP status and one sentence."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
         """Answer `status` with `sentence`."""
@@ -32,22 +32,30 @@ class ApiError(Exception):
         self.headers = headers
 
 
+class Unavailable(ApiError):  # noqa: N818  the lab is unavailable, not wrong
+    """Ends a request with status 503."""
+
+    def __init__(self, sentence: str, retry_seconds: int = 5) -> None:
+        """Answer `sentence`; the client may retry after `retry_seconds`."""
+        super().__init__(503, sentence, {"Retry-After": str(retry_seconds)})
+
+
 def error_response(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Return the one shape of an error."""
+    """Return an error as JSON."""
     return JSONResponse({"error": sentence}, status, headers)
 
 
 def answer(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """Return the error as a page for a person at a browser, as JSON for everybody else."""
+    """Return the error as a page for a browser, as JSON for other clients."""
     if not wants_page(request):
         return error_response(status, sentence, headers)
-    title = {404: "Nothing is here", 503: "One moment"}.get(status, "This did not work")
+    title = {404: "Page not found", 503: "Not available"}.get(status, "Error")
     context = {"title": title, "sentence": sentence, "waits": status == 503}
     return templates.TemplateResponse(request, "error.html", context, status, headers)
 
 
 def sentence_of(text: str) -> str:
-    """Return `text` as an error's sentence: small letter first, full stop last."""
+    """Return `text` as an error's sentence: a small first letter, a full stop at the end."""
     return text[:1].lower() + text[1:].rstrip(".") + "."
 
 
@@ -83,7 +91,7 @@ def http_sentence(request: Request, error: HTTPException) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error in the one shape."""
+    """Let `app` answer every error with one sentence."""
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
@@ -112,4 +120,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         logger.error("unexpected error", exc_info=error)
-        return answer(request, 500, "the gateway failed on this request; its log on this host says why.")
+        return answer(
+            request, 500, "the gateway failed on this request; the reason is in its log on this host."
+        )

@@ -1,23 +1,26 @@
-"""A limit on the size of a request's body, for announced and for streamed bodies alike."""
+"""Limits of requests: the size of a body, and admission control for expensive requests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mosaic.gateway.errors import error_response
+from mosaic.gateway.errors import ApiError, error_response
 
 
 class BodyTooLargeError(Exception):
-    """The client sent more than is taken."""
+    """The client sent more than the limit."""
 
 
 class BodyLimit:
-    """ASGI middleware: answers 413 before, or as soon as, a body exceeds the limit of its path."""
+    """ASGI middleware: answers 413 as soon as a body is known to exceed the limit of its path."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, by_path: Mapping[str, int]) -> None:
-        """Guard `app`: `max_bytes`, but for the paths in `by_path`."""
+        """Limit bodies to `max_bytes`, except for the paths in `by_path`."""
         self.app = app
         self.max_bytes = max_bytes
         self.by_path = by_path
@@ -27,55 +30,65 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        max_bytes = self.by_path.get(scope["path"], self.max_bytes)
-        exchange = _Exchange(receive, send, max_bytes)
-        if _announced_length(scope) <= max_bytes:
-            await exchange.run(self.app, scope)
+        left = max_bytes = self.by_path.get(scope["path"], self.max_bytes)
+        answered = False
+
+        async def counting_receive() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise BodyTooLargeError
+            return message
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal answered
+            # The application may have its own answer to BodyTooLargeError; the 413 replaces it.
+            if answered or left >= 0:
+                answered = True
+                await send(message)
+
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > max_bytes:
+            left = -1
         else:
-            exchange.too_large = True
-        if exchange.too_large and not exchange.answered:
-            sentence = f"the body is larger than {_readable(max_bytes)}."
-            await error_response(413, sentence, {"Connection": "close"})(scope, receive, send)
+            try:
+                await self.app(scope, counting_receive, guarded_send)
+            except Exception:
+                if left >= 0:
+                    raise
+        if left < 0 and not answered:
+            size = f"{max_bytes // 2**10} KiB" if max_bytes < 2**20 else f"{max_bytes / 2**20:g} MiB"
+            refusal = error_response(413, f"the body is larger than {size}.", {"Connection": "close"})
+            await refusal(scope, receive, send)
 
 
-class _Exchange:
-    """One request whose body is counted as it comes."""
+class Admission:
+    """Admission control: some requests run, some wait, others are refused, so pages still load."""
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
-        self._receive = receive
-        self._send = send
-        self._left = max_bytes
-        self.too_large = False
-        self.answered = False
+    def __init__(self, at_once: int, max_waiting: int, seconds: float, reason: str) -> None:
+        """Admit `at_once` requests; `max_waiting` wait for `seconds`. `reason`: why others are refused."""
+        self._places = asyncio.Semaphore(at_once)
+        self._max_waiting = max_waiting
+        self._seconds = seconds
+        self._reason = reason
+        self._waiting = 0
 
-    async def run(self, app: ASGIApp, scope: Scope) -> None:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold a place. Raises ApiError 429 if too many requests wait, or no place is free in time."""
+        busy = ApiError(429, f"{self._reason}; try again in a second.", {"Retry-After": "1"})
+        if self._waiting >= self._max_waiting:
+            raise busy
+        self._waiting += 1
         try:
-            await app(scope, self.receive, self.send)
-        except Exception:
-            if not self.too_large:
-                raise
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            self.too_large = True
-            raise BodyTooLargeError
-        return message
-
-    async def send(self, message: Message) -> None:
-        # The application may have turned BodyTooLargeError into an answer of its own; ours takes its place.
-        if self.answered or not self.too_large:
-            self.answered = True
-            await self._send(message)
-
-
-def _readable(size: int) -> str:
-    return f"{size // 2**10} KiB" if size < 2**20 else f"{size / 2**20:g} MiB"
-
-
-def _announced_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
+            async with asyncio.timeout(self._seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise busy from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()

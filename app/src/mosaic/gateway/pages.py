@@ -1,4 +1,4 @@
-"""Login, and the frame of every page."""
+"""Login, and the pages of the console."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from mosaic.gateway.auth import TOO_MANY_FAILURES, client_address, log_in, safe_next
+from mosaic.gateway.auth import client_address, log_in, safe_next
 from mosaic.gateway.deps import need_database
-from mosaic.gateway.jobs.lookup import job_id, unknown
+from mosaic.gateway.jobs.lookup import find
 from mosaic.gateway.templating import templates
 from mosaic.gateway.tints import TINTS
 from mosaic.kinds import KINDS, kind_of
-from mosaic.ledger import jobs
-from mosaic.ledger.database import transaction
 from mosaic.logging_setup import SEVERITIES
 
 router = APIRouter(include_in_schema=False)
@@ -26,15 +24,24 @@ MENU = (
     ("/periodic", "Periodic"),
     ("/charts", "Charts"),
 )
-#: What the web server opens to who is logged in here, see auth_request.py; the last two are the monitor's.
+#: Other web pages behind the same login. The last two exist only with a monitor.
 GUARDED_PAGES = (("/rabbitmq/", "RabbitMQ"), ("/flower/", "Flower"), ("/prometheus/", "Prometheus"))
 TINT_COLOURS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in TINTS]
 
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Say that the process answers; nothing about what it depends on."""
+    """Answer while the process runs. This checks no other service."""
     return {"status": "ok"}
+
+
+@router.get("/auth")
+async def logged_in() -> Response:
+    """Answer 204 to the web server, which asks before it opens another page behind the login.
+
+    RequireLogin has answered 401 already to a client that is not logged in.
+    """
+    return Response(status_code=204)
 
 
 @router.get("/login")
@@ -50,23 +57,14 @@ def login(
     password: Annotated[str, Form()] = "",
     target: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:
-    """Start a session, or show the form again with what was wrong."""
-    state = request.app.state
-    client = client_address(request.scope)
-    if state.throttle.blocked(client):
-        return _login_again(request, target, 429, TOO_MANY_FAILURES)
-    if not state.credentials.match(username, password):
-        state.throttle.failed(client)
-        return _login_again(request, target, 401, "user name or password is wrong.")
-    state.throttle.succeeded(client)
+    """Start a session, or show the form again with the error."""
+    refusal = request.app.state.account.refuse(client_address(request.scope), username, password)
+    if refusal is not None:
+        status, sentence = refusal
+        context = {"next": safe_next(target), "error": sentence}
+        return templates.TemplateResponse(request, "login.html", context, status_code=status)
     log_in(request.session, username)
     return RedirectResponse(safe_next(target), 303)
-
-
-def _login_again(request: Request, target: str, status: int, sentence: str) -> Response:
-    return templates.TemplateResponse(
-        request, "login.html", {"next": safe_next(target), "error": sentence}, status_code=status
-    )
 
 
 @router.post("/logout")
@@ -77,7 +75,7 @@ def logout(request: Request) -> Response:
 
 
 def shell(request: Request, page: str, title: str, template: str = "", **values: Any) -> Response:
-    """Return the page of script `page`, and template `page` or another, in the frame that all pages share."""
+    """Return a page with the script `page`, from `template` or the template of that name, with the menu."""
     context = {
         "page": page,
         "title": title,
@@ -91,10 +89,16 @@ def shell(request: Request, page: str, title: str, template: str = "", **values:
     return templates.TemplateResponse(request, template or f"{page}.html", context)
 
 
-@router.get("/")
-async def lab(request: Request) -> Response:
-    """Show the lab."""
-    return shell(request, "lab", "The lab")
+def _add_page(path: str, page: str, title: str) -> None:
+    @router.get(path)
+    async def show(request: Request) -> Response:
+        return shell(request, page, title)
+
+
+_add_page("/", "lab", "The lab")
+_add_page("/queues", "queues", "Queues")
+_add_page("/periodic", "periodic", "Periodic tasks")
+_add_page("/charts", "charts", "Alerts and charts")
 
 
 @router.get("/jobs")
@@ -109,36 +113,14 @@ async def jobs_page(request: Request) -> Response:
 @router.get("/jobs/{job}", dependencies=[Depends(need_database)])
 def job_page(request: Request, job: str) -> Response:
     """Show one job."""
-    with transaction() as session:
-        view = jobs.find(session, job_id(job))
-    if view is None:
-        raise unknown(job)
+    view = find(job)
     title = f"{view.kind.capitalize()} of {view.created:%H:%M:%S} UTC"
     kind = kind_of(view.kind)
     return shell(request, "job", title, kind.template("result"), current="/jobs", job=view, kind=kind)
 
 
-@router.get("/queues")
-async def queues_page(request: Request) -> Response:
-    """Show queues and dead letters."""
-    return shell(request, "queues", "Queues")
-
-
 @router.get("/logs")
 async def logs_page(request: Request) -> Response:
-    """Show log records as they come."""
-    config = request.app.state.config
-    hosts = sorted({*request.app.state.watch.hosts, config.host})
+    """Show log records live."""
+    hosts = sorted({*request.app.state.watch.hosts, request.app.state.config.host})
     return shell(request, "logs", "Logs", log_hosts=hosts, severities=SEVERITIES)
-
-
-@router.get("/periodic")
-async def periodic_page(request: Request) -> Response:
-    """Show what beat does."""
-    return shell(request, "periodic", "Periodic work")
-
-
-@router.get("/charts")
-async def charts_page(request: Request) -> Response:
-    """Show alerts and charts."""
-    return shell(request, "charts", "Alerts and charts")

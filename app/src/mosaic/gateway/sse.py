@@ -1,4 +1,4 @@
-"""The text/event-stream answer: events with ids, a keepalive while nothing happens, an orderly end.
+"""Event streams (text/event-stream): events with ids, keep-alive events, and a clean end.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -6,48 +6,63 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
-from mosaic.gateway.errors import ApiError
+from mosaic.gateway.errors import Unavailable
 
 KEEPALIVE_SECONDS = 5.0
-# An event and not a comment: a page that hears nothing at all knows that its stream is dead.
+# An event, not a comment: a page that receives no event at all knows that its stream is dead.
 ALIVE = b"event: alive\ndata: {}\n\n"
-# A browser connects again by itself; its login is looked at then.
+# After this time the browser reconnects, and its login is checked again.
 LONGEST_SECONDS = 1800.0
 MAX_STREAMS = 200
 HEADERS = {
     "Cache-Control": "no-store",
-    # nginx would collect what is small into larger pieces.
+    # nginx would buffer small events.
     "X-Accel-Buffering": "no",
 }
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event: JSON data, its kind, and an id from which a cut stream is taken up again."""
+    """One event: its data (anything that pydantic writes as JSON), its kind, and an id to resume from."""
 
     data: Any
     kind: str = "message"
     id: str | None = None
 
     def encode(self) -> bytes:
-        """Return the event as it goes over the wire."""
-        lines = [] if self.id is None else [f"id: {self.id}"]
-        lines += [f"event: {self.kind}", f"data: {json.dumps(self.data, separators=(',', ':'))}"]
-        return ("\n".join(lines) + "\n\n").encode()
+        """Return the event as it is sent."""
+        first = b"" if self.id is None else f"id: {self.id}\n".encode()
+        return b"%bevent: %b\ndata: %b\n\n" % (first, self.kind.encode(), to_json(self.data))
+
+
+async def changes(
+    read: Callable[[], Awaitable[Any]], kind: str, period: float
+) -> AsyncGenerator[Event, None]:
+    """Yield what `read` returns, now and after each change, unless it is None.
+
+    A slow client gets the latest value only, so nothing queues up for it.
+    """
+    sent = None
+    while True:
+        latest = await read()
+        if latest is not None and latest is not sent and latest != sent:
+            yield Event(latest, kind)
+            sent = latest
+        await asyncio.sleep(period)
 
 
 class Streams:
-    """The open streams of this process: counted, and ended together when the gateway ends."""
+    """The open streams of this process. It limits their number and ends them when the gateway stops."""
 
     def __init__(self) -> None:
-        """Hold none."""
+        """Start without streams."""
         self._open = 0
         self._closing = asyncio.Event()
 
@@ -56,21 +71,21 @@ class Streams:
         self._closing.set()
 
     def answer(self, events: AsyncGenerator[Event, None]) -> StreamingResponse:
-        """Return the answer that carries `events`. Raises ApiError 503 when too many are open."""
+        """Return the response that sends `events`. Raises ApiError 503 if too many streams are open."""
         if self._open >= MAX_STREAMS:
-            raise ApiError(503, f"{MAX_STREAMS} pages are open already; close one.", {"Retry-After": "10"})
+            raise Unavailable(f"{MAX_STREAMS} pages are open already; close one.", 10)
         return StreamingResponse(self._bytes(events), media_type="text/event-stream", headers=HEADERS)
 
     async def _bytes(self, events: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:
         self._open += 1
-        closing = asyncio.create_task(_wait(self._closing))
-        coming: asyncio.Task[Event] | None = None
+        closing = asyncio.create_task(self._closing.wait())
+        coming: asyncio.Future[Event] | None = None
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_SECONDS
         try:
             yield b"retry: 1000\n\n" + ALIVE
             while loop.time() < end:
-                coming = coming or asyncio.create_task(_next(events))
+                coming = coming or asyncio.ensure_future(anext(events))
                 await asyncio.wait(
                     (coming, closing), timeout=KEEPALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -88,16 +103,8 @@ class Streams:
         finally:
             self._open -= 1
             closing.cancel()
-            # A generator that is at work ends by the cancellation, one that waits for its reader by aclose().
+            # A running generator ends by the cancellation, a waiting one by aclose().
             if coming is not None and not coming.done():
                 coming.cancel()
             else:
                 await events.aclose()
-
-
-async def _next(events: AsyncGenerator[Event, None]) -> Event:
-    return await anext(events)
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()

@@ -1,4 +1,4 @@
-"""Templates of pages, and who wants a page rather than JSON."""
+"""Templates of pages, and which requests get a page instead of JSON."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ templates.env.globals["version"] = __version__
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether a person's browser asks for a page."""
+    """Return whether a browser requests a page."""
     is_page = request.method == "GET" and not request.url.path.startswith("/api/")
     return is_page and "text/html" in request.headers.get("accept", "")

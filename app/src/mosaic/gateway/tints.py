@@ -1,10 +1,10 @@
-"""The colours of hosts: the same on every page and in every picture."""
+"""The colours of hosts, the same on every page and in every picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Told apart by colour-blind people too (Okabe and Ito); a ninth host takes the first again.
+# Colour-blind people can distinguish them too (Okabe and Ito). A ninth host gets the first colour again.
 TINTS = (
     (86, 180, 233),
     (230, 159, 0),
@@ -18,5 +18,5 @@ TINTS = (
 
 
 def host_tints(hosts: Iterable[str]) -> dict[str, tuple[int, int, int]]:
-    """Return a tint for each host, by the hosts' alphabetical order."""
+    """Return a colour for each host, in alphabetical order of the hosts."""
     return {host: TINTS[place % len(TINTS)] for place, host in enumerate(sorted(set(hosts)))}

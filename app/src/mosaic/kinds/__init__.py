@@ -1,6 +1,6 @@
-"""The kinds of jobs. A new one is a folder here, see mosaic.kinds.kind, and its name below.
+"""The kinds of jobs. A new kind is a folder here (see mosaic.kinds.kind) and its name below.
 
-Importing this needs neither numpy nor Pillow.
+This module imports neither numpy nor Pillow.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from importlib import import_module
 
 from mosaic.kinds.kind import Kind
 
-# In the order of the Jobs page; the first form is the wide one.
+# In the order of the Jobs page. The first form is wider than the others.
 NAMES = (
     "render",
     "scale",
@@ -20,5 +20,5 @@ KINDS: dict[str, Kind] = {name: import_module(f"{__name__}.{name}").KIND for nam
 
 
 def kind_of(name: str) -> Kind:
-    """Return a kind; also for jobs of one that this version does not have, or not yet."""
+    """Return a kind, also for a job whose kind this version does not have."""
     return KINDS.get(name) or Kind(name, "", "")

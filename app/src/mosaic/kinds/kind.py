@@ -1,4 +1,4 @@
-"""What the rest of the application knows of a kind of job."""
+"""The description of a kind of job for the rest of the application."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 
-#: Bytes of a job: index, content, and the host that did the part.
+#: Bytes of a job: index, content, host that did the part.
 JobBlob = tuple[int, bytes, str | None]
-#: Colours by host: red, green, blue.
+#: Colour (red, green, blue) by host.
 Tints = Mapping[str, tuple[int, int, int]]
 
 
 class RequestError(ValueError):
-    """A request for a job that is refused with an HTTP status and one sentence."""
+    """Refuses the request for a job with an HTTP status and one sentence."""
 
     def __init__(self, sentence: str, status: int = 422) -> None:
         """Refuse with `sentence`."""
@@ -30,25 +30,27 @@ class RequestError(ValueError):
 class Kind:
     """A kind of job: the folder `mosaic/kinds/<name>`, named in the registry beside this module.
 
-    The folder holds, imported only by those who need it, as it may be expensive:
+    The folder contains these files. Python modules are imported only where needed, as their imports are slow.
 
-    - `plan.py`: `plan` is a FastAPI dependency of POST /api/jobs/<name>. It takes from the request what it
-      declares and returns a JobPlan, or raises RequestError.
+    - `plan.py`: `plan` is a FastAPI dependency of POST /api/jobs/<name>. Its parameters declare
+      what it needs of the request. It returns a JobPlan, or raises RequestError.
     - `task.py`: the Celery tasks, named `mosaic.<name>.*`.
-    - `form.html`: a form of the Jobs page; `result.html`, if any: the page of a job (extends `job.html`).
-    - `static/`: what browsers load; `form.js` and `result.js`, if any, belong to those two.
+    - `form.html`: the form on the Jobs page; `result.html` (optional): the page of a job (extends
+      `job.html`).
+    - `static/`: files for browsers; `form.js` and `result.js` (optional) belong to these two pages.
 
-    `summary` is one sentence for the API's schema. Tasks go to the queue `mosaic.<routing_key>`. Those of
-    minutes go to `mosaic.long`, whose workers do nothing else: see mosaic.tasks.base.LongPartTask.
-    `form_values` are for `form.html`. A job has a result when a part joins the others; `has_result` says so.
+    `summary` is one sentence for the API's schema. The tasks go to the queue `mosaic.<routing_key>`. Tasks of
+    several minutes go to `mosaic.long`, which has workers of its own: see mosaic.tasks.base.LongPartTask.
+    `form_values` are for `form.html`. `has_result` is true if one part joins the others and its result is the
+    job's result.
 
-    With `picture`, a module of the folder, a job has a picture, made from its blobs of `picture_role`:
+    `picture` names a module of the folder that makes a job's picture from its blobs of `picture_role`:
 
-    - `picture(params, blobs, tints)` returns a PNG, or None while there is none;
-    - `thumbnail(params, blobs, edge)` returns a PNG within `edge` pixels, or None;
+    - `picture(params, blobs, tints)` returns a PNG, or None if there is none yet;
+    - `thumbnail(params, blobs, edge)` returns a PNG within `edge` pixels, or None.
 
-    where `blobs` are JobBlobs and `tints` Tints, or None. `caption` is shown below the thumbnail: `{key}`
-    stands for a value of the job's parameters.
+    `blobs` are JobBlobs, `tints` Tints or None. `caption` is shown below the thumbnail; `{key}` is replaced
+    by a parameter of the job.
     """
 
     name: str
@@ -72,7 +74,7 @@ class Kind:
 
     @property
     def static(self) -> Path:
-        """The folder of what browsers load; it may be absent."""
+        """The folder of files for browsers; it is optional."""
         return FOLDER / self.name / "static"
 
     def load(self, module: str) -> ModuleType:
@@ -80,9 +82,9 @@ class Kind:
         return import_module(f"mosaic.kinds.{self.name}.{module}")
 
     def template(self, page: str) -> str:
-        """Return the name of the template of `page`, form or result; empty: there is none."""
+        """Return the name of the template of `page` (form or result); empty if there is none."""
         return f"{self.name}/{page}.html" if (FOLDER / self.name / f"{page}.html").exists() else ""
 
     def script(self, page: str) -> str:
-        """Return the address of the script of `page`, form or result; empty: there is none."""
+        """Return the address of the script of `page` (form or result); empty if there is none."""
         return f"/static/kinds/{self.name}/{page}.js" if (self.static / f"{page}.js").exists() else ""

@@ -1,4 +1,4 @@
-"""PNG files in memory: what tasks make, and pictures are made of."""
+"""PNG files in memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def to_png(image: Image.Image) -> bytes:
 
 
 def open_png(data: bytes, mode: str = "RGB") -> Image.Image:
-    """Return the picture of a PNG, decoded to `mode`."""
+    """Decode a PNG to a picture in `mode`."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return image.convert(mode)

@@ -1,14 +1,14 @@
-"""Units of a drill: each start is an attempt, and the first attempt that ends has the unit's effect.
+"""Units of a drill: each start is an attempt, and the first attempt that ends stores the unit's effect.
 
-Times are the database's own, so that those of all hosts can be compared.
+Times come from the database's clock, so that times of all hosts can be compared.
 """
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Float, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,7 @@ from mosaic.ledger.work import Runner
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of work: the drill's run, and the number that the publisher gave it."""
+    """A unit of work: the drill's run, and the number that the producer gave it."""
 
     run: str
     number: int
@@ -26,14 +26,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Begun:
-    """An attempt that was entered: its row, and the how-manieth of its unit it is, from 1."""
+    """A started attempt: the id of its row, and its number among the attempts at the unit, from 1."""
 
     attempt: int
     number: int
 
 
 def begin(session: Session, unit: Unit, runner: Runner) -> Begun | None:
-    """Enter the start of an attempt. None: the unit had its effect before, this attempt is a duplicate."""
+    """Store the start of an attempt. None: the unit has its effect already, so this is a duplicate."""
     mine = (DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number)
     number = 1 + (session.scalar(select(func.count()).select_from(DrillAttempt).where(*mine)) or 0)
     done = session.get(DrillEffect, (unit.run, unit.number)) is not None
@@ -57,7 +57,7 @@ def begin(session: Session, unit: Unit, runner: Runner) -> Begun | None:
 
 
 def finish(session: Session, unit: Unit, begun: Begun) -> None:
-    """Have the unit's effect, unless another attempt had it meanwhile, and enter the attempt's end."""
+    """Store the attempt's end, and the unit's effect unless another attempt has stored it."""
     first = session.execute(
         upsert(DrillEffect)
         .values(run=unit.run, unit=unit.number, attempt=begun.attempt)
@@ -72,36 +72,37 @@ def finish(session: Session, unit: Unit, begun: Begun) -> None:
 
 
 def executed(session: Session, run: str) -> int:
-    """Return how many units of the run had their effect."""
+    """Return how many units of the run have their effect."""
     return session.scalar(select(func.count()).where(DrillEffect.run == run)) or 0
 
 
-def attempts(session: Session, run: str) -> list[DrillAttempt]:
-    """Return every attempt of the run, in the order of their starts."""
-    rows = select(DrillAttempt).where(DrillAttempt.run == run).order_by(DrillAttempt.started_at)
-    return list(session.scalars(rows))
+def attempts(session: Session, run: str) -> list[dict[str, Any]]:
+    """Return every attempt of the run, in the order of their starts; times in seconds since 1970."""
+    query = select(
+        DrillAttempt.id,
+        DrillAttempt.unit,
+        DrillAttempt.number,
+        DrillAttempt.host,
+        DrillAttempt.pid,
+        DrillAttempt.redelivered,
+        func.extract("epoch", DrillAttempt.started_at).cast(Float).label("started"),
+        func.extract("epoch", DrillAttempt.ended_at).cast(Float).label("ended"),
+        DrillAttempt.outcome,
+    )
+    rows = session.execute(query.where(DrillAttempt.run == run).order_by(DrillAttempt.started_at))
+    return [row._asdict() for row in rows]
 
 
 def effects(session: Session, run: str) -> dict[int, int]:
-    """Return the attempt that had the effect, by unit."""
+    """Return the attempt that stored the effect, by unit."""
     rows = select(DrillEffect.unit, DrillEffect.attempt).where(DrillEffect.run == run)
     return {row.unit: row.attempt for row in session.execute(rows)}
 
 
 def runner_of(session: Session, unit: Unit) -> tuple[str, int] | None:
-    """Return host and process of the unit's newest attempt that has not ended, None when there is none."""
+    """Return host and process id of the unit's newest attempt that has not ended; None: there is none."""
+    mine = (DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number, DrillAttempt.ended_at.is_(None))
     row = session.execute(
-        select(DrillAttempt.host, DrillAttempt.pid)
-        .where(
-            DrillAttempt.run == unit.run, DrillAttempt.unit == unit.number, DrillAttempt.ended_at.is_(None)
-        )
-        .order_by(DrillAttempt.id.desc())
-        .limit(1)
+        select(DrillAttempt.host, DrillAttempt.pid).where(*mine).order_by(DrillAttempt.id.desc()).limit(1)
     ).first()
     return (row.host, row.pid) if row else None
-
-
-def clock(session: Session) -> datetime.datetime:
-    """Return the database's time."""
-    now: datetime.datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-    return now

@@ -1,4 +1,4 @@
-"""Heartbeats: a row for each process, renewed by it each second; ages by the database's clock."""
+"""Heartbeats: one row for each process, renewed every second. Ages are measured by the database's clock."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mosaic.ledger.database import seconds_from
 from mosaic.ledger.models import Heartbeat
 
 WORKER = "worker"
@@ -31,7 +32,7 @@ END = "UPDATE heartbeat SET stopped_at = clock_timestamp() WHERE name = %(name)s
 
 @dataclass(frozen=True)
 class Source:
-    """Who sends the heartbeat: `name` is unique in the lab, `kind` is WORKER or BEAT."""
+    """The process that sends the heartbeat: `name` is unique in the lab, `kind` is WORKER or BEAT."""
 
     name: str
     kind: str
@@ -40,13 +41,9 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Process:
-    """What the ledger knows of a process; `age` in seconds since its latest heartbeat."""
+class Process(Source):
+    """A process as the ledger shows it; `age` is the seconds since its latest heartbeat."""
 
-    name: str
-    kind: str
-    host: str
-    pid: int
     started: datetime.datetime
     age: float
     stopped: bool
@@ -54,29 +51,25 @@ class Process:
 
 
 def renew(connection: psycopg.Connection, source: Source, details: dict[str, Any]) -> None:
-    """Enter that the process runs, and what it does."""
+    """Store a heartbeat of a running process."""
     connection.execute(RENEW, {**vars(source), "details": Jsonb(details)})
 
 
 def end(connection: psycopg.Connection, source: Source) -> None:
-    """Enter that the process ends in order."""
+    """Store that the process ended normally."""
     connection.execute(END, {"name": source.name, "pid": source.pid})
 
 
 def read(session: Session) -> list[Process]:
-    """Return every process that is known, by name."""
-    age = func.extract("epoch", func.clock_timestamp() - Heartbeat.seen_at)
-    rows = session.execute(select(Heartbeat, age).order_by(Heartbeat.name))
-    return [
-        Process(
-            name=row.name,
-            kind=row.kind,
-            host=row.host,
-            pid=row.pid,
-            started=row.started_at,
-            age=float(seconds),
-            stopped=row.stopped_at is not None,
-            details=row.details,
-        )
-        for row, seconds in rows
-    ]
+    """Return every known process, by name."""
+    query = select(
+        Heartbeat.name,
+        Heartbeat.kind,
+        Heartbeat.host,
+        Heartbeat.pid,
+        Heartbeat.started_at,
+        seconds_from(Heartbeat.seen_at, func.clock_timestamp()),
+        Heartbeat.stopped_at.is_not(None),
+        Heartbeat.details,
+    )
+    return [Process(*row) for row in session.execute(query.order_by(Heartbeat.name))]

@@ -1,23 +1,25 @@
-"""Entering jobs, reading them back."""
+"""Jobs: stored when they are submitted, and read."""
 
 from __future__ import annotations
 
 import datetime
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from mosaic.ledger.database import clock
 from mosaic.ledger.models import DONE, RUNNING, Attempt, Blob, Job, Part
 
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """A part to be entered: the task that does it, and its parameters (JSON)."""
+    """A part to store: the task that does it, and its parameters (JSON)."""
 
     task: str
     params: dict[str, Any]
@@ -26,7 +28,7 @@ class PlannedPart:
 
 @dataclass(frozen=True)
 class PlannedBlob:
-    """Bytes that tasks of the job read: `role` is source or text."""
+    """Bytes that the job's tasks read; `role` is source or text."""
 
     role: str
     index: int
@@ -36,7 +38,7 @@ class PlannedBlob:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """A job to be entered. With `first_task`, that one task is published, and it publishes the parts."""
+    """A job to store. If `first_task` is set, only this task is published, and it publishes the parts."""
 
     kind: str
     params: dict[str, Any]
@@ -47,9 +49,9 @@ class JobPlan:
 
 @dataclass(frozen=True)
 class TaskCall:
-    """A task to publish: its name and positional arguments (JSON). Without `task_id` Celery makes one.
+    """A task to publish: its name and positional arguments (JSON). Celery creates a missing `task_id`.
 
-    `urgent` ones go ahead of others in their queue.
+    The queue delivers `urgent` tasks before others.
     """
 
     task: str
@@ -60,9 +62,9 @@ class TaskCall:
 
 @dataclass(frozen=True)
 class PartView:
-    """What is known of a part; `progress`, from 0 to 1, as its task reported it at `reported`."""
+    """The part with index `part`; `progress`, from 0 to 1, is None if its task does not report it."""
 
-    index: int
+    part: int
     state: str
     host: str | None
     pid: int | None
@@ -75,44 +77,45 @@ class PartView:
 
     @property
     def share(self) -> float:
-        """How much of the part is done, from 0 to 1; none of it while its task reports nothing."""
+        """How much of the part is done, from 0 to 1; 0 while its task reports nothing."""
         return 1.0 if self.state == DONE else self.progress or 0.0
 
 
 @dataclass(frozen=True)
-class JobView:
-    """What is known of a job. `by_host` counts its done parts; `seconds` run until it finished, or now.
+class JobSummary:
+    """A job without its parts. `by_host` counts its done parts; `seconds` is its run time.
 
-    `progress`, from 0 to 1, is the share of its parts that is done, with what is done inside the others.
+    `progress`, from 0 to 1, is the share of the work that is done, including the progress inside parts.
     """
 
-    id: uuid.UUID
+    job: uuid.UUID
     kind: str
     state: str
-    params: dict[str, Any]
-    error: str | None
     created: datetime.datetime
     seconds: float
     total: int
     done: int
     progress: float
     by_host: dict[str, int]
-    parts: list[PartView] = field(default_factory=list)
+    error: str | None
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JobView(JobSummary):
+    """A job with its parts."""
+
+    parts: list[PartView]
 
 
 def enter(session: Session, plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
-    """Enter a job with its parts; return its id and the task calls to publish once this is committed."""
+    """Store a job with its parts; return its id and the task calls to publish after the commit."""
     job_id = uuid.uuid4()
     session.execute(insert(Job).values(id=job_id, kind=plan.kind, params=plan.params))
-    session.execute(
-        insert(Part),
-        [
-            {"job_id": job_id, "index": i, "task": part.task, "params": part.params, "joins": part.joins}
-            for i, part in enumerate(plan.parts)
-        ],
-    )
+    parts = [{"job_id": job_id, "index": index, **vars(part)} for index, part in enumerate(plan.parts)]
+    session.execute(insert(Part), parts)
     if plan.blobs:
-        session.execute(insert(Blob), [{"job_id": job_id, **asdict(blob)} for blob in plan.blobs])
+        session.execute(insert(Blob), [{"job_id": job_id, **vars(blob)} for blob in plan.blobs])
     if plan.first_task is not None:
         return job_id, [TaskCall(plan.first_task, (str(job_id),))]
     return job_id, [
@@ -121,12 +124,12 @@ def enter(session: Session, plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
 
 
 def withdraw(session: Session, job_id: uuid.UUID) -> None:
-    """Remove a job that could not be published; tasks of it that did get out find no part and end."""
+    """Delete a job that could not be published. Its tasks that were published find no part and end."""
     session.execute(delete(Job).where(Job.id == job_id))
 
 
 def running(session: Session) -> int:
-    """Return how many jobs run."""
+    """Return the number of running jobs."""
     return session.scalar(select(func.count()).select_from(Job).where(Job.state == RUNNING)) or 0
 
 
@@ -135,7 +138,7 @@ def latest_ids(session: Session, limit: int) -> list[uuid.UUID]:
     return list(session.scalars(select(Job.id).order_by(Job.created_at.desc()).limit(limit)))
 
 
-def summaries(session: Session, ids: Sequence[uuid.UUID]) -> list[JobView]:
+def summaries(session: Session, ids: Sequence[uuid.UUID]) -> list[JobSummary]:
     """Return jobs without their parts, newest first."""
     if not ids:
         return []
@@ -150,17 +153,17 @@ def summaries(session: Session, ids: Sequence[uuid.UUID]) -> list[JobView]:
     for job_id, state, host, count, progress in rows:
         counts[job_id][state, host] += count
         shares[job_id] += count if state == DONE else progress or 0
-    now = session.scalar(select(func.clock_timestamp()))
-    return [_view(job, counts[job.id], shares[job.id], now, []) for job in found]
+    now = clock(session)
+    return [_summary(job, now, counts[job.id], shares[job.id]) for job in found]
 
 
-def recent(session: Session, limit: int) -> list[JobView]:
-    """Return the latest jobs, newest first, without their parts."""
+def recent(session: Session, limit: int) -> list[JobSummary]:
+    """Return the latest jobs, newest first."""
     return summaries(session, latest_ids(session, limit))
 
 
 def part_views(session: Session, job_id: uuid.UUID, *conditions: ColumnElement[bool]) -> list[PartView]:
-    """Return the parts of a job that meet the conditions, all of them without, in their order."""
+    """Return the parts of a job that meet all conditions, in their order."""
     query = select(
         Part.index,
         Part.state,
@@ -177,41 +180,39 @@ def part_views(session: Session, job_id: uuid.UUID, *conditions: ColumnElement[b
 
 
 def find(session: Session, job_id: uuid.UUID) -> JobView | None:
-    """Return a job with its parts, or None when there is no such job."""
+    """Return a job with its parts, or None if there is no such job."""
     job = session.get(Job, job_id)
     if job is None:
         return None
     parts = part_views(session, job_id)
+    return JobView(**vars(summary(job, clock(session), parts)), parts=parts)
+
+
+def summary(job: Job, now: datetime.datetime, parts: Collection[PartView]) -> JobSummary:
+    """Return a job's summary from all of its parts."""
     counts = Counter((part.state, part.host) for part in parts)
-    share = sum(part.share for part in parts)
-    return _view(job, counts, share, session.scalar(select(func.clock_timestamp())), parts)
+    return _summary(job, now, counts, sum(part.share for part in parts))
 
 
-def _view(
-    job: Job,
-    counts: Counter[tuple[str, str | None]],
-    share: float,
-    now: datetime.datetime | None,
-    parts: list[PartView],
-) -> JobView:
+def _summary(
+    job: Job, now: datetime.datetime, counts: Counter[tuple[str, str | None]], share: float
+) -> JobSummary:
     by_host: Counter[str] = Counter()
     for (state, host), count in counts.items():
         if state == DONE and host is not None:
             by_host[host] += count
-    end = job.finished_at or now or job.created_at
-    return JobView(
-        id=job.id,
+    return JobSummary(
+        job=job.id,
         kind=job.kind,
         state=job.state,
-        params=job.params,
-        error=job.error,
         created=job.created_at,
-        seconds=round((end - job.created_at).total_seconds(), 3),
+        seconds=round(((job.finished_at or now) - job.created_at).total_seconds(), 3),
         total=counts.total(),
         done=sum(count for (state, _), count in counts.items() if state == DONE),
         progress=round(share / max(1, counts.total()), 4),
         by_host=dict(sorted(by_host.items())),
-        parts=parts,
+        error=job.error,
+        params=job.params,
     )
 
 
@@ -220,8 +221,13 @@ def blob(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> Blob
     return session.get(Blob, (job_id, role, index))
 
 
+def add_blob(session: Session, job_id: uuid.UUID, blob: PlannedBlob) -> None:
+    """Store a blob of a job, unless there is one for this role and index."""
+    session.execute(upsert(Blob).values(job_id=job_id, **vars(blob)).on_conflict_do_nothing())
+
+
 def part_picture(session: Session, job_id: uuid.UUID, index: int) -> bytes | None:
-    """Return the PNG of a part, a tile or a size, or None while there is none."""
+    """Return the PNG of a part (a tile or a size), or None if there is none yet."""
     return session.scalar(
         select(Blob.data).where(Blob.job_id == job_id, Blob.index == index, Blob.role.in_(("tile", "size")))
     )
@@ -230,7 +236,7 @@ def part_picture(session: Session, job_id: uuid.UUID, index: int) -> bytes | Non
 def blobs(
     session: Session, job_id: uuid.UUID, role: str, *conditions: ColumnElement[bool]
 ) -> list[tuple[int, bytes, str | None]]:
-    """Return (index, bytes, host that did the part) of a job's blobs of one role, by index."""
+    """Return a job's blobs of one role by index: (index, bytes, host that did the part)."""
     rows = session.execute(
         select(Blob.index, Blob.data, Part.host)
         .outerjoin(Part, (Part.job_id == Blob.job_id) & (Part.index == Blob.index))
@@ -241,12 +247,12 @@ def blobs(
 
 
 def result(session: Session, job_id: uuid.UUID) -> dict[str, Any] | None:
-    """Return the result of the part that joins the others, or None while it is not done."""
+    """Return the result of the part that joins the others, or None until it is done."""
     return session.scalar(select(Part.result).where(Part.job_id == job_id, Part.joins, Part.state == DONE))
 
 
 def part_results(session: Session, job_id: uuid.UUID) -> list[dict[str, Any]]:
-    """Return the results of the done parts that the joining part joins, by index."""
+    """Return the results of the done parts, except the one that joins them, by index."""
     rows = session.scalars(
         select(Part.result).where(Part.job_id == job_id, ~Part.joins, Part.state == DONE).order_by(Part.index)
     )
@@ -254,6 +260,6 @@ def part_results(session: Session, job_id: uuid.UUID) -> list[dict[str, Any]]:
 
 
 def finished_attempts(session: Session, task_ids: Sequence[str]) -> list[Attempt]:
-    """Return the attempts that ended as done for these task ids, e.g. of probes."""
+    """Return the successful attempts of these task ids, e.g. of probes."""
     query = select(Attempt).where(Attempt.task_id.in_(task_ids), Attempt.outcome == DONE)
     return list(session.scalars(query.order_by(Attempt.ended_at)))

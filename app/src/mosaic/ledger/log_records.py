@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
 
+from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic.dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
@@ -13,20 +16,28 @@ from sqlalchemy.orm import Session
 from mosaic.ledger.models import LogRecord
 
 
+def _storable(value: object) -> str:
+    """Return text that PostgreSQL accepts: without NUL, without a lone surrogate."""
+    return str(value).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+Text = Annotated[str, BeforeValidator(_storable)]
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One journal entry; `severity` is 0 (emerg) to 7 (debug); `message_id` is unique to the entry."""
+    """One journal entry; `severity` is 0 (emerg) to 7 (debug); `message_id` is unique."""
 
-    message_id: str
-    host: str
-    severity: int
-    unit: str
-    message: str
-    logged_at: datetime.datetime
+    message_id: Annotated[str, Field(min_length=1)]
+    host: Text
+    severity: Annotated[int, Field(ge=0, le=7)]
+    unit: Text
+    message: Text
+    logged_at: AwareDatetime
 
 
 def store(session: Session, entries: Sequence[Entry]) -> int:
-    """Store entries, each once whatever the number of deliveries; return how many were new."""
+    """Store each entry once, however often it is delivered; return how many are new."""
     if not entries:
         return 0
     statement = upsert(LogRecord).on_conflict_do_nothing(index_elements=["message_id"])
@@ -35,23 +46,21 @@ def store(session: Session, entries: Sequence[Entry]) -> int:
 
 
 def latest(
-    session: Session, limit: int, host: str | None = None, severity: int | None = None
-) -> list[LogRecord]:
-    """Return the latest records, newest first: of one host, and as severe as `severity` or more."""
+    session: Session,
+    limit: int,
+    host: str | None = None,
+    severity: int | None = None,
+    after: datetime | None = None,
+) -> list[Entry]:
+    """Return the latest records, newest first, if asked only those of a host, a severity or a time."""
     query = select(LogRecord).order_by(LogRecord.logged_at.desc(), LogRecord.id.desc()).limit(limit)
     if host is not None:
         query = query.where(LogRecord.host == host)
     if severity is not None:
         query = query.where(LogRecord.severity <= severity)
-    return list(session.scalars(query))
-
-
-def since(session: Session, after: datetime.datetime | None, limit: int) -> list[Entry]:
-    """Return the latest `limit` records that were written after `after`, or at any time, oldest first."""
-    query = select(LogRecord).order_by(LogRecord.logged_at.desc(), LogRecord.id.desc()).limit(limit)
     if after is not None:
         query = query.where(LogRecord.logged_at > after)
     return [
         Entry(row.message_id, row.host, row.severity, row.unit, row.message, row.logged_at)
-        for row in reversed(session.scalars(query).all())
+        for row in session.scalars(query)
     ]

@@ -1,4 +1,4 @@
-"""The ledger's tables. Times are UTC with their zone; every effect of a task is unique in its part."""
+"""The ledger's tables. Times are UTC with a time zone. A part can have each effect only once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     DateTime,
-    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     SmallInteger,
@@ -43,7 +40,7 @@ MAX_INDEX = 2**31 - 1  # of a part in its job
 
 
 class Base(DeclarativeBase):
-    """Names constraints, so that a migration can name them too."""
+    """Gives every constraint a name that migrations can use."""
 
     metadata = MetaData(
         naming_convention={
@@ -62,7 +59,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """What a person asked for. `state` is running, done, failed or cancelled."""
+    """What a user submitted. `state` is running, done, failed or cancelled."""
 
     __tablename__ = "job"
 
@@ -81,28 +78,29 @@ class Job(Base):
 
 
 class Part(Base):
-    """One unit of work of a job. A part with `joins` starts when all others of its job are done.
+    """A part of a job. A part with `joins` starts when all other parts of its job are done.
 
-    `progress`, from 0 to 1, and `checkpoint` are what was reported last, at `reported_at`; null: nothing was.
+    The task reported `progress`, from 0 to 1, and `checkpoint` at `reported_at`; all three are null without a
+    report.
     """
 
     __tablename__ = "part"
 
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
-    index: Mapped[int] = mapped_column(Integer, primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
     task: Mapped[str]
-    joins: Mapped[bool] = mapped_column(Boolean, default=False)
+    joins: Mapped[bool] = mapped_column(default=False)
     params: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(default=ACCEPTED)
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
     host: Mapped[str | None]
-    pid: Mapped[int | None] = mapped_column(Integer)
+    pid: Mapped[int | None]
     published_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime.datetime | None]
     ended_at: Mapped[datetime.datetime | None]
     error: Mapped[str | None]
     result: Mapped[dict[str, Any] | None]
-    progress: Mapped[float | None] = mapped_column(Float)
+    progress: Mapped[float | None]
     checkpoint: Mapped[dict[str, Any] | None]
     reported_at: Mapped[datetime.datetime | None]
     latest_attempt: Mapped[int | None] = mapped_column(BigInteger)
@@ -111,10 +109,10 @@ class Part(Base):
 
 
 class Attempt(Base):
-    """One start of a task in one process: of a part, or of a task without a part (then `job_id` is null).
+    """One start of a task in one process. `job_id` is null for a task that does no part.
 
-    One that took a part up from a checkpoint began at the progress `began`; at most `again` seconds of what
-    the attempt before it computed were lost with that one, and are computed again.
+    An attempt that resumes a part from a checkpoint starts at the progress `began`. It computes at most
+    `again` seconds of the work of the attempt before it a second time.
     """
 
     __tablename__ = "attempt"
@@ -123,17 +121,17 @@ class Attempt(Base):
     task_id: Mapped[str]
     task: Mapped[str]
     job_id: Mapped[uuid.UUID | None]
-    index: Mapped[int | None] = mapped_column(Integer)
-    number: Mapped[int] = mapped_column(Integer, default=1)
-    redelivered: Mapped[bool] = mapped_column(Boolean, default=False)
+    index: Mapped[int | None]
+    number: Mapped[int] = mapped_column(default=1)
+    redelivered: Mapped[bool] = mapped_column(default=False)
     host: Mapped[str]
-    pid: Mapped[int] = mapped_column(Integer)
+    pid: Mapped[int]
     started_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime.datetime | None]
     outcome: Mapped[str | None]
     error: Mapped[str | None]
-    began: Mapped[float | None] = mapped_column(Float)
-    again: Mapped[float | None] = mapped_column(Float)
+    began: Mapped[float | None]
+    again: Mapped[float | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["job_id", "index"], ["part.job_id", "part.index"], ondelete="CASCADE"),
@@ -144,13 +142,13 @@ class Attempt(Base):
 
 
 class Blob(Base):
-    """Bytes of a job: `role` is source, tile, size, sheet or text; at most one for each role and index."""
+    """Bytes of a job: `role` is source, tile, size, sheet, text or thumbnail. Role and index are unique."""
 
     __tablename__ = "blob"
 
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     role: Mapped[str] = mapped_column(primary_key=True)
-    index: Mapped[int] = mapped_column(Integer, primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
     content_type: Mapped[str]
     data: Mapped[bytes]
 
@@ -179,7 +177,7 @@ class LogRecord(Base):
 class Heartbeat(Base):
     """The latest heartbeat of one process of the application, e.g. `render@worker-1`; `kind`: worker or beat.
 
-    `stopped_at` is set by a process that ends in order. `details` are what it reports about itself.
+    A process that ends normally sets `stopped_at`. `details` is what the process reports about itself.
     """
 
     __tablename__ = "heartbeat"
@@ -187,7 +185,7 @@ class Heartbeat(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
     host: Mapped[str]
-    pid: Mapped[int] = mapped_column(Integer)
+    pid: Mapped[int]
     started_at: Mapped[datetime.datetime]
     seen_at: Mapped[datetime.datetime]
     stopped_at: Mapped[datetime.datetime | None]
@@ -203,7 +201,7 @@ class PeriodicRun(Base):
     task_id: Mapped[str]
     beat_host: Mapped[str]
     host: Mapped[str]
-    pid: Mapped[int] = mapped_column(Integer)
+    pid: Mapped[int]
     started_at: Mapped[datetime.datetime]
     ended_at: Mapped[datetime.datetime | None]
     outcome: Mapped[str | None]
@@ -211,18 +209,18 @@ class PeriodicRun(Base):
 
 
 class DrillAttempt(Base):
-    """One start of a drill's task in one process; `unit` is the number that the publisher gave it."""
+    """One start of a drill's task in one process. The producer numbers the units."""
 
     __tablename__ = "drill_attempt"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     run: Mapped[str]
-    unit: Mapped[int] = mapped_column(Integer)
-    number: Mapped[int] = mapped_column(Integer)
+    unit: Mapped[int]
+    number: Mapped[int]
     task_id: Mapped[str]
-    redelivered: Mapped[bool] = mapped_column(Boolean)
+    redelivered: Mapped[bool]
     host: Mapped[str]
-    pid: Mapped[int] = mapped_column(Integer)
+    pid: Mapped[int]
     started_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime.datetime | None]
     outcome: Mapped[str | None]
@@ -231,10 +229,10 @@ class DrillAttempt(Base):
 
 
 class DrillEffect(Base):
-    """What a unit is there for: entered by the one attempt that came first, and unique in its unit."""
+    """The effect of a unit: only the first attempt that ends can insert it."""
 
     __tablename__ = "drill_effect"
 
     run: Mapped[str] = mapped_column(primary_key=True)
-    unit: Mapped[int] = mapped_column(Integer, primary_key=True)
+    unit: Mapped[int] = mapped_column(primary_key=True)
     attempt: Mapped[int] = mapped_column(ForeignKey("drill_attempt.id", ondelete="CASCADE"))

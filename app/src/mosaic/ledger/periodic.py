@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from mosaic.ledger.database import seconds_from
 from mosaic.ledger.models import PeriodicRun
 from mosaic.ledger.work import ERROR_LENGTH, Runner
 
-# Its run shows that beat, broker, workers and database work together.
+# A run of this task shows that beat, brokers, workers and database work together.
 TICK = "mosaic.upkeep.tick"
 
 
 @dataclass(frozen=True)
 class Run:
-    """The latest run of a task; `age` in seconds since its start, `seconds` to its end, None before."""
+    """The latest run of a task: sent by beat on `beat_host`, run by process `pid` of `host`.
+
+    `age` is the seconds since its start. `seconds` is how long it took; None while it runs.
+    """
 
     task: str
     beat_host: str
     host: str
     pid: int
     started: datetime.datetime
-    age: float
+    age: float = field(compare=False)
     seconds: float | None
     outcome: str | None
     error: str | None
 
 
 def begin(session: Session, runner: Runner, beat_host: str) -> None:
-    """Record the start of a run, in place of the one before."""
+    """Store the start of a run in place of the previous run."""
     values = {
         "task_id": runner.task_id,
         "beat_host": beat_host,
@@ -51,7 +55,7 @@ def begin(session: Session, runner: Runner, beat_host: str) -> None:
 
 
 def end(session: Session, runner: Runner, outcome: str, error: str) -> None:
-    """Record the end of a run, unless another has begun meanwhile."""
+    """Store the end of a run, unless a later run has started."""
     session.execute(
         update(PeriodicRun)
         .where(PeriodicRun.task == runner.task, PeriodicRun.task_id == runner.task_id)
@@ -61,18 +65,15 @@ def end(session: Session, runner: Runner, outcome: str, error: str) -> None:
 
 def latest(session: Session) -> dict[str, Run]:
     """Return the latest run of each task, by the task's name."""
-    age_of = func.extract("epoch", func.clock_timestamp() - PeriodicRun.started_at)
-    return {
-        row.task: Run(
-            task=row.task,
-            beat_host=row.beat_host,
-            host=row.host,
-            pid=row.pid,
-            started=row.started_at,
-            age=round(float(age), 3),
-            seconds=(row.ended_at - row.started_at).total_seconds() if row.ended_at else None,
-            outcome=row.outcome,
-            error=row.error,
-        )
-        for row, age in session.execute(select(PeriodicRun, age_of))
-    }
+    query = select(
+        PeriodicRun.task,
+        PeriodicRun.beat_host,
+        PeriodicRun.host,
+        PeriodicRun.pid,
+        PeriodicRun.started_at,
+        seconds_from(PeriodicRun.started_at, func.clock_timestamp()),
+        seconds_from(PeriodicRun.started_at, PeriodicRun.ended_at),
+        PeriodicRun.outcome,
+        PeriodicRun.error,
+    )
+    return {row[0]: Run(*row) for row in session.execute(query)}

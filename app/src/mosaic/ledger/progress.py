@@ -1,4 +1,4 @@
-"""How a job goes on: what changed since a moment, and each attempt at its parts."""
+"""The progress of a job: what changed since a moment, and each attempt at its parts."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ import datetime
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from mosaic.ledger.database import clock, seconds_from
 from mosaic.ledger.jobs import PartView, part_views
 from mosaic.ledger.models import Attempt, Job, Part
 
-# A change bears the time of its statement and shows at its commit, a little later.
+# A change has the time of its statement, but becomes visible with the commit, a little later.
 OVERLAP = datetime.timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A job at `now`, by the database's clock, and those of its parts that changed since the last reading."""
+    """A job at `now` by the database's clock, with the parts that changed since the last reading."""
 
     now: datetime.datetime
-    kind: str
-    state: str
-    error: str | None
-    created: datetime.datetime
-    finished: datetime.datetime | None
+    job: Job
     parts: list[PartView]
 
 
 @dataclass(frozen=True)
 class AttemptView:
-    """One start of a part's task; `seconds` until its end, None while it runs or when it was lost.
+    """One start of a part's task; `seconds` is how long it took, None while it runs or if it was lost.
 
-    One that resumed `began` at that share of the part, and computed at most `again` seconds of it once more.
+    An attempt that resumed started at the progress `began`. It computed at most `again` seconds a second
+    time.
     """
 
     part: int
@@ -50,41 +48,37 @@ class AttemptView:
 
 
 def changes(session: Session, job_id: uuid.UUID, since: datetime.datetime | None) -> Change | None:
-    """Return the job with the parts that changed after `since`, all of them without it; None: no such job.
+    """Return the job with the parts that changed after `since`; all parts if it is None. None: no such job.
 
-    Some parts are returned again: the reader tells by their content whether they are new to it.
+    Some parts are returned a second time. The reader has to compare their content.
     """
     job = session.get(Job, job_id)
     if job is None:
         return None
-    now = session.execute(select(func.clock_timestamp())).scalar_one()
+    now = clock(session)
     changed = []
     if since is not None:
         after = since - OVERLAP
         changed.append(or_(Part.started_at > after, Part.ended_at > after, Part.reported_at > after))
-    parts = part_views(session, job_id, *changed)
-    return Change(now, job.kind, job.state, job.error, job.created_at, job.finished_at, parts)
+    return Change(now, job, part_views(session, job_id, *changed))
 
 
 def attempts(session: Session, job_id: uuid.UUID, part: int | None, limit: int) -> list[AttemptView]:
-    """Return attempts at a job's parts, or at one of them, the latest first."""
-    query = select(Attempt).where(Attempt.job_id == job_id)
+    """Return the attempts at a job's parts, or at one of them, latest first."""
+    query = select(
+        Attempt.index,
+        Attempt.number,
+        Attempt.host,
+        Attempt.pid,
+        Attempt.redelivered,
+        Attempt.started_at,
+        seconds_from(Attempt.started_at, Attempt.ended_at),
+        Attempt.outcome,
+        Attempt.error,
+        Attempt.began,
+        Attempt.again,
+    ).where(Attempt.job_id == job_id)
     if part is not None:
         query = query.where(Attempt.index == part)
-    rows = session.scalars(query.order_by(Attempt.started_at.desc(), Attempt.id.desc()).limit(limit))
-    return [
-        AttemptView(
-            part=row.index if row.index is not None else -1,
-            number=row.number,
-            host=row.host,
-            pid=row.pid,
-            redelivered=row.redelivered,
-            started=row.started_at,
-            seconds=(row.ended_at - row.started_at).total_seconds() if row.ended_at else None,
-            outcome=row.outcome,
-            error=row.error,
-            began=row.began,
-            again=row.again,
-        )
-        for row in rows
-    ]
+    rows = session.execute(query.order_by(Attempt.started_at.desc(), Attempt.id.desc()).limit(limit))
+    return [AttemptView(*tuple(row)) for row in rows]

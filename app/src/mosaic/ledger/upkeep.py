@@ -1,4 +1,4 @@
-"""What beat keeps in order: parts nobody works on, records past their time."""
+"""Upkeep that beat starts: publish lost parts again, delete old records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from mosaic.config import Upkeep
@@ -22,24 +22,24 @@ from mosaic.ledger.models import (
     LogRecord,
     Part,
 )
-from mosaic.ledger.work import fail_part
+from mosaic.ledger.work import give_up
 
 SWEEP_LOCK = 0x6D6F73
 SWEEP_LIMIT = 500
-# A part may wait long behind others; past this it is published again even if its queue is not empty.
+# A part may wait long behind others. After this time it is published again even if its queue is not empty.
 PATIENCE_SECONDS = 900
-# A host that was taken out of the lab is shown as silent until then.
+# A host that was removed from the lab is shown without heartbeats for this time.
 FORGET_HEARTBEAT_SECONDS = 1800
 
 
 def sweep(
     session: Session, rules: Upkeep, queue_is_empty: Callable[[str], bool]
 ) -> tuple[list[TaskCall], int]:
-    """Find parts that nobody works on; return the calls to publish again and how many parts gave up.
+    """Find lost parts; return the calls to publish again, and how many parts have failed for good.
 
-    A part accepted long ago is lost only when its queue is empty: else it waits its turn. One that reports
-    may run for as long as it does so. `queue_is_empty` takes a task name. The caller publishes after the
-    commit: a crash in between only delays.
+    An accepted part is lost only if its queue is empty; otherwise its message still waits. A part that
+    reports may run for as long as it reports. `queue_is_empty` takes a task name. The caller publishes after
+    the commit. After a crash in between the next sweep finds the part again.
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))):
         return [], 0
@@ -53,16 +53,13 @@ def sweep(
         if part.state == RUNNING or empty[part.task] or part.published_at < patience
     ]
     hopeless = [part for part in lost if part.attempts >= rules.max_attempts]
-    # Before any part is updated: an attempt that ends locks its job first, then its part.
+    # Before any part is updated: an attempt that ends locks first its job, then its part.
     for part in hopeless:
-        _give_up(session, part)
+        reason = f"gave up after {part.attempts} attempts that did not end"
+        give_up(session, part.job_id, part.index, reason)
     again = [part for part in lost if part.attempts < rules.max_attempts]
     for part in again:
-        session.execute(
-            update(Part)
-            .where(Part.job_id == part.job_id, Part.index == part.index)
-            .values(published_at=func.now())
-        )
+        part.published_at = func.now()
     return [TaskCall(part.task, (str(part.job_id), part.index)) for part in again], len(hopeless)
 
 
@@ -86,13 +83,8 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
     )
 
 
-def _give_up(session: Session, part: Part) -> None:
-    session.execute(select(Job.id).where(Job.id == part.job_id).with_for_update(key_share=True))
-    fail_part(session, part.job_id, part.index, f"gave up after {part.attempts} attempts that never ended")
-
-
 def purge(session: Session, rules: Upkeep) -> int:
-    """Delete jobs, attempts and log records older than `keep_days`; return how many rows."""
+    """Delete jobs, attempts and log records older than `keep_days`; return the number of rows."""
     limit = _ago(rules.keep_days * 86400)
     deletions = (
         delete(Job).where(Job.created_at < limit, Job.state != RUNNING),

@@ -1,7 +1,11 @@
-"""The life of an attempt: begun, then done, failed, retried, or found to be a duplicate.
+"""Work on parts: attempts begin, report and end; operators cancel jobs, and retry or give up parts.
 
-The job's row is locked while an attempt ends, so that of two parts ending at once one sees the other and the
-job's end is noticed. Whoever marks the part done has had the effect; any other attempt is a duplicate.
+An attempt that ends locks the job's row. If two parts end at the same time, the second one sees the first,
+and so the end of the job is found. The attempt that marks the part as done has the effect; any other attempt
+is a duplicate.
+
+The part stores the id of its latest attempt, and only this attempt may report. So an attempt on a host that
+was only disconnected cannot reset the progress of the attempt that resumed the part.
 """
 
 from __future__ import annotations
@@ -13,32 +17,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import case, exists, func, insert, null, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from mosaic.ledger.database import clock
+from mosaic.ledger.jobs import PlannedBlob, add_blob
 from mosaic.ledger.models import (
+    ACCEPTED,
     CANCELLED,
     DISCARDED,
     DONE,
     DUPLICATE,
     FAILED,
     LOST,
-    RETRIED,
     RUNNING,
     Attempt,
-    Blob,
     Job,
     Part,
 )
 
 ERROR_LENGTH = 500
-# A task that reports does so each second; what it computes until the next report goes with its process.
+REPORT_SECONDS = 1.0
+# A process that dies loses what it computed since its latest report.
 MOST_LOST_SECONDS = 2.0
+
+
+class AttemptOverError(Exception):
+    """The attempt must end: its part was cancelled, has ended, or belongs to another attempt now."""
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Who makes an attempt: the message's task id and the process that runs it."""
+    """The message's task id, and the process that runs the attempt."""
 
     task_id: str
     task: str
@@ -49,9 +58,9 @@ class Runner:
 
 @dataclass
 class PartWork:
-    """What a task is given: its part's parameters and those of its job, and the latest checkpoint, if any.
+    """The input of a task: the parameters of its part and its job, and the latest checkpoint.
 
-    `reported` is when the attempt last reported its progress, by this process's monotonic clock.
+    `reported` is the time of the latest report, by this process's monotonic clock.
     """
 
     attempt: int
@@ -65,7 +74,7 @@ class PartWork:
 
 @dataclass(frozen=True)
 class Product:
-    """What a part yields: a small JSON result, bytes to store under the part's index, or both."""
+    """The output of a part: a small JSON result, bytes to store under the part's index, or both."""
 
     result: dict[str, Any] | None = None
     role: str | None = None
@@ -74,14 +83,14 @@ class Product:
 
 
 def begin(session: Session, runner: Runner, job_id: uuid.UUID, index: int) -> PartWork | None:
-    """Record the start of an attempt. None: nothing to do, the part is done, failed, cancelled or gone."""
+    """Store the start of an attempt. None: nothing to do, the part is done, failed, cancelled or deleted."""
     part = session.get(Part, (job_id, index), with_for_update=True)
     if part is None:
-        _insert_attempt(session, runner, None, None, 1, DISCARDED, f"no part {index} of job {job_id}")
+        begin_attempt(session, runner, outcome=DISCARDED, error=f"no part {index} of job {job_id}")
         return None
     if part.state in (DONE, FAILED, CANCELLED):
         outcome = DUPLICATE if part.state == DONE else DISCARDED
-        _insert_attempt(session, runner, job_id, index, part.attempts + 1, outcome)
+        begin_attempt(session, runner, job_id, index, part.attempts + 1, outcome)
         return None
     session.execute(
         update(Attempt)
@@ -90,9 +99,9 @@ def begin(session: Session, runner: Runner, job_id: uuid.UUID, index: int) -> Pa
     )
     number = part.attempts + 1
     resumed = _resumed(session, part)
-    attempt = _insert_attempt(session, runner, job_id, index, number, resumed=resumed)
-    # One update: after a second one in a transaction PostgreSQL checks the foreign key, which waits for
-    # whoever holds the job, as a cancel does that waits for this part.
+    attempt = begin_attempt(session, runner, job_id, index, number, resumed=resumed)
+    # Only one update of this row: on a second one in the transaction PostgreSQL checks the foreign key. That
+    # waits for the lock on the job, whose holder (a cancel) may wait for this part.
     part.attempts, part.state, part.latest_attempt = number, RUNNING, attempt
     part.host, part.pid = runner.host, runner.pid
     part.started_at = func.clock_timestamp()
@@ -101,29 +110,51 @@ def begin(session: Session, runner: Runner, job_id: uuid.UUID, index: int) -> Pa
 
 
 def _resumed(session: Session, part: Part) -> dict[str, float]:
-    """Return where the next attempt at a part resumes, and how many seconds at most it computes again."""
+    """Return the progress at which the next attempt resumes, and the seconds that it computes again."""
     if part.progress is None or part.reported_at is None:
         return {}
     heard = max(part.reported_at, part.started_at or part.reported_at)
-    silence = session.execute(select(func.clock_timestamp())).scalar_one() - heard
-    return {"began": part.progress, "again": min(silence.total_seconds(), MOST_LOST_SECONDS)}
+    silence = (clock(session) - heard).total_seconds()
+    return {"began": part.progress, "again": min(silence, MOST_LOST_SECONDS)}
 
 
-def begin_partless(session: Session, runner: Runner) -> int:
-    """Record the start of a task that has no part; return the attempt's id."""
-    return _insert_attempt(session, runner, None, None, 1)
+def report(session: Session, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
+    """Store the attempt's progress and the checkpoint (JSON) to resume from. Raises AttemptOverError."""
+    kept = session.execute(
+        update(Part)
+        .where(
+            Part.job_id == part.job_id,
+            Part.index == part.index,
+            Part.state == RUNNING,
+            Part.latest_attempt == part.attempt,
+        )
+        .values(progress=fraction, checkpoint=state, reported_at=func.clock_timestamp())
+        .returning(Part.index)
+    ).first()
+    if kept is None:
+        raise AttemptOverError
 
 
-def end_partless(session: Session, attempt: int, outcome: str, error: str | None = None) -> None:
-    """Record the end of a task that has no part."""
-    _end_attempt(session, attempt, outcome, error)
+def seconds_again(session: Session, job_id: uuid.UUID) -> float:
+    """Return how many seconds at most the attempts of a job computed a second time."""
+    return session.scalar(select(func.sum(Attempt.again)).where(Attempt.job_id == job_id)) or 0.0
+
+
+def leave(session: Session, part: PartWork) -> None:
+    """Store the end of an attempt that is over, unless it is stored as lost because another one resumed."""
+    state = session.scalar(select(Part.state).where(Part.job_id == part.job_id, Part.index == part.index))
+    session.execute(
+        update(Attempt)
+        .where(Attempt.id == part.attempt, Attempt.outcome.is_(None))
+        .values(outcome=DUPLICATE if state == DONE else DISCARDED, ended_at=func.clock_timestamp())
+    )
 
 
 def finish(session: Session, work: PartWork, runner: Runner, product: Product) -> Sequence[tuple[str, int]]:
-    """Store the product and mark the part done; return (task, index) of a joining part now due, if any."""
+    """Store the product and mark the part as done; return (task, index) of a joining part that is due now."""
     state = _lock_job(session, work.job_id)
     if state is None or state == CANCELLED:
-        _end_attempt(session, work.attempt, DISCARDED, None)
+        end_attempt(session, work.attempt, DISCARDED)
         return ()
     marked = session.execute(
         update(Part)
@@ -141,33 +172,26 @@ def finish(session: Session, work: PartWork, runner: Runner, product: Product) -
         .returning(Part.index)
     ).first()
     if marked is None:
-        _end_attempt(session, work.attempt, DUPLICATE, None)
+        end_attempt(session, work.attempt, DUPLICATE)
         return ()
     if product.role is not None:
-        session.execute(
-            upsert(Blob)
-            .values(
-                job_id=work.job_id,
-                role=product.role,
-                index=work.index,
-                content_type=product.content_type,
-                data=product.data,
-            )
-            .on_conflict_do_nothing()
+        add_blob(
+            session, work.job_id, PlannedBlob(product.role, work.index, product.content_type, product.data)
         )
-    _end_attempt(session, work.attempt, DONE, None)
+    end_attempt(session, work.attempt, DONE)
     return _advance(session, work.job_id)
 
 
 def fail(session: Session, work: PartWork, error: str) -> None:
-    """Mark the part, and with it its job, as failed for good."""
-    if _lock_job(session, work.job_id) is not None:
-        fail_part(session, work.job_id, work.index, error)
-    _end_attempt(session, work.attempt, FAILED, error)
+    """Store a failed attempt, and mark its part and its job as failed."""
+    give_up(session, work.job_id, work.index, error)
+    end_attempt(session, work.attempt, FAILED, error)
 
 
-def fail_part(session: Session, job_id: uuid.UUID, index: int, error: str) -> None:
-    """Mark a part that is not done as failed, and its job with it; the job's row must be locked."""
+def give_up(session: Session, job_id: uuid.UUID, index: int, error: str) -> None:
+    """Mark a part that is not done as failed, and its job with it."""
+    if _lock_job(session, job_id) is None:
+        return
     marked = session.execute(
         update(Part)
         .where(Part.job_id == job_id, Part.index == index, Part.state.not_in((DONE, CANCELLED)))
@@ -175,24 +199,48 @@ def fail_part(session: Session, job_id: uuid.UUID, index: int, error: str) -> No
         .returning(Part.index)
     ).first()
     if marked is not None:
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id, Job.state == RUNNING)
-            .values(
-                state=FAILED,
-                error=f"part {index}: {error}"[:ERROR_LENGTH],
-                finished_at=func.clock_timestamp(),
-            )
-        )
+        reason = f"part {index}: {error}"[:ERROR_LENGTH]
+        _end_job(session, job_id, state=FAILED, error=reason)
 
 
-def put_off(session: Session, work: PartWork, error: str) -> None:
-    """Record that the attempt ended early and will be made again."""
-    _end_attempt(session, work.attempt, RETRIED, error)
+def cancel(session: Session, job_id: uuid.UUID) -> str | None:
+    """Cancel a running job; return its state after that, or None if there is no such job.
+
+    Done parts stay. Each worker that receives a message of another part finds the cancellation in the ledger
+    and discards the message, so no worker has to be contacted.
+    """
+    job = session.get(Job, job_id, with_for_update={"key_share": True})
+    if job is None or job.state != RUNNING:
+        return job.state if job else None
+    session.execute(
+        update(Part)
+        .where(Part.job_id == job_id, Part.state.in_((ACCEPTED, RUNNING)))
+        .values(state=CANCELLED, ended_at=func.clock_timestamp())
+    )
+    job.state = CANCELLED
+    job.finished_at = clock(session)
+    return CANCELLED
+
+
+def revive(session: Session, job_id: uuid.UUID, index: int) -> None:
+    """Accept a failed part again and set its job to running. Other parts do not change."""
+    job = session.get(Job, job_id, with_for_update={"key_share": True})
+    part = session.get(Part, (job_id, index), with_for_update=True)
+    if job is None or part is None or part.state not in (FAILED, RUNNING):
+        return
+    part.state, part.error, part.attempts, part.ended_at = ACCEPTED, None, 0, None
+    part.published_at = clock(session)
+    if job.state == FAILED:
+        job.state, job.error, job.finished_at = RUNNING, None, None
+
+
+def _end_job(session: Session, job_id: uuid.UUID, **values: str) -> None:
+    running = update(Job).where(Job.id == job_id, Job.state == RUNNING)
+    session.execute(running.values(finished_at=func.clock_timestamp(), **values))
 
 
 def _lock_job(session: Session, job_id: uuid.UUID) -> str | None:
-    """Lock a job and return its state; None when it is gone. Foreign keys to it can still be checked."""
+    """Lock a job and return its state; None: it was deleted. Foreign keys to it can still be checked."""
     return session.scalar(select(Job.state).where(Job.id == job_id).with_for_update(key_share=True))
 
 
@@ -200,35 +248,26 @@ def _advance(session: Session, job_id: uuid.UUID) -> list[tuple[str, int]]:
     open_parts = select(Part.index).where(Part.job_id == job_id, Part.state != DONE)
     if session.scalar(select(exists(open_parts.where(~Part.joins)))):
         return []
-    due = [
-        (row.task, row.index)
-        for row in session.scalars(select(Part).where(Part.index.in_(open_parts), Part.job_id == job_id))
-    ]
+    rows = session.execute(select(Part.task, Part.index).where(Part.job_id == job_id, Part.state != DONE))
+    due = [(task, index) for task, index in rows]
     if not due:
-        session.execute(
-            update(Job)
-            .where(Job.id == job_id, Job.state == RUNNING)
-            .values(state=DONE, finished_at=func.clock_timestamp())
-        )
+        _end_job(session, job_id, state=DONE)
     return due
 
 
-def _insert_attempt(
+def begin_attempt(
     session: Session,
     runner: Runner,
-    job_id: uuid.UUID | None,
-    index: int | None,
-    number: int,
+    job_id: uuid.UUID | None = None,
+    index: int | None = None,
+    number: int = 1,
     outcome: str | None = None,
     error: str | None = None,
     resumed: Mapping[str, float] | None = None,
 ) -> int:
+    """Store the start of an attempt, which has ended already if it has an outcome; return its id."""
     statement = insert(Attempt).values(
-        task_id=runner.task_id,
-        task=runner.task,
-        host=runner.host,
-        pid=runner.pid,
-        redelivered=runner.redelivered,
+        **vars(runner),
         job_id=job_id,
         index=index,
         number=number,
@@ -241,7 +280,8 @@ def _insert_attempt(
     return session.execute(statement.returning(Attempt.id)).scalar_one()
 
 
-def _end_attempt(session: Session, attempt: int, outcome: str, error: str | None) -> None:
+def end_attempt(session: Session, attempt: int, outcome: str, error: str | None = None) -> None:
+    """Store the end of an attempt."""
     session.execute(
         update(Attempt)
         .where(Attempt.id == attempt)

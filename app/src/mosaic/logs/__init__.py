@@ -1,1 +1,1 @@
-"""Logs of all hosts: read from the journal, published, stored in the database, followed live."""
+"""Logs of all hosts: read from the journal, published, stored in the database, shown live."""

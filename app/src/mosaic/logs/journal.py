@@ -1,4 +1,4 @@
-"""Reading the systemd journal: entries as they come, from where the last run stopped."""
+"""Reading the systemd journal: new entries, starting after those of the last run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DEFAULT_PRIORITY = 6
 
 
 class Journal:
-    """`journalctl --follow` as a non-blocking source of entries."""
+    """Entries of `journalctl --follow`, read without blocking."""
 
     def __init__(self, cursor: str | None) -> None:
-        """Start after `cursor`; without one, with the latest entries."""
+        """Start after `cursor`, or with the latest entries if it is None."""
         command = ["journalctl", "--follow", "--output=json", "--all", f"--output-fields={FIELDS}"]
         command += (
             [f"--after-cursor={cursor}", "--no-tail"] if cursor is not None else [f"--lines={FIRST_LINES}"]
@@ -36,7 +36,7 @@ class Journal:
         self._buffer = b""
 
     def read(self, seconds: float) -> list[dict[str, Any]]:
-        """Return the entries that came within `seconds`, perhaps none. Raises EOFError when it ended."""
+        """Return the entries that arrive within `seconds`. Raises EOFError if journalctl has ended."""
         if not self._selector.select(seconds):
             return []
         data = os.read(self._pipe.fileno(), READ_SIZE)
@@ -54,10 +54,10 @@ class Journal:
 
 
 class CursorFile:
-    """Remembers how far the journal has been published."""
+    """The position up to which the journal has been published, in a file."""
 
     def __init__(self, path: Path) -> None:
-        """Keep the cursor at `path`."""
+        """Store the cursor at `path`."""
         self._path = path
 
     def load(self) -> str | None:
@@ -68,14 +68,10 @@ class CursorFile:
             return None
 
     def save(self, cursor: str) -> None:
-        """Replace the cursor; a crash leaves the old one or the new one."""
+        """Replace the cursor; an empty one is none. A crash leaves either the old or the new one."""
         draft = self._path.with_suffix(".new")
         draft.write_text(cursor + "\n", encoding="ascii")
         draft.replace(self._path)
-
-    def forget(self) -> None:
-        """Start afresh, e.g. after the journal was replaced."""
-        self._path.unlink(missing_ok=True)
 
 
 def to_entry(fields: dict[str, Any], host: str) -> Entry:
@@ -111,11 +107,10 @@ def _priority(value: object) -> int:
 
 
 def _text(value: object) -> str:
-    """Return a field's text: bytes come as a list of numbers, repeated fields as a list of values."""
+    """Return a field's text: bytes are a list of numbers, repeated fields a list of values."""
     if isinstance(value, list):
         if all(isinstance(item, int) for item in value):
             value = bytes(value).decode("utf-8", "replace")
         else:
             value = "\n".join(_text(item) for item in value)
-    # PostgreSQL's text has no NUL.
-    return "" if value is None else str(value).replace("\0", "")
+    return "" if value is None else str(value)

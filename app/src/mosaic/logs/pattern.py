@@ -1,4 +1,4 @@
-"""Binding patterns of topic exchanges: words between dots, `*` for exactly one, `#` for any number."""
+"""Binding patterns of topic exchanges: words between dots, `*` for exactly one word, `#` for any number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_LENGTH = 200
 
 
 def check_pattern(pattern: str) -> str:
-    """Return the pattern. Raises ValueError with a sentence when it is none."""
+    """Return the pattern. Raises ValueError with a sentence if it is not valid."""
     words = pattern.split(".")
     if len(pattern) > MAX_LENGTH or not all(word in ("*", "#") or WORD.fullmatch(word) for word in words):
         raise ValueError(
@@ -21,7 +21,7 @@ def check_pattern(pattern: str) -> str:
 
 def matches(pattern: str, key: str) -> bool:
     """Return whether a topic exchange routes `key` to a binding with this pattern."""
-    # A run of # means one; each of many would be tried at every place.
+    # Several # in a row mean the same as one, but would multiply the attempts below.
     words = [
         word for before, word in itertools.pairwise(["", *pattern.split(".")]) if (before, word) != ("#", "#")
     ]

@@ -1,1 +1,1 @@
-"""What the application measures of itself, for Prometheus."""
+"""Metrics of the application for Prometheus."""

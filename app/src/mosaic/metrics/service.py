@@ -1,14 +1,12 @@
-"""`mosaic metrics`: serves over TLS what this host's processes measure, and follows the ledger."""
+"""`mosaic metrics`: serve the metrics of this host's processes, and of the ledger, over TLS."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from pathlib import Path
 from socketserver import StreamRequestHandler
-from types import FrameType
 from typing import cast
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
@@ -18,6 +16,7 @@ from celery_durable import systemd
 from mosaic.config import ConfigError
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.metrics.ledger import LedgerMetrics
+from mosaic.service import on_stop_signal
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +26,9 @@ CLIENT_SECONDS = 10.0
 
 
 def serve() -> None:
-    """Serve until SIGTERM or SIGINT; address, port, TLS folder and ledger come from MOSAIC_METRICS_*."""
+    """Serve until SIGTERM or SIGINT. MOSAIC_METRICS_* set address, port, TLS folder and ledger."""
     stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        systemd.stopping()
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    on_stop_signal(stop.set)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     if FOLDER.is_dir():
@@ -54,10 +47,10 @@ def serve() -> None:
         raise ConfigError(
             f"metrics cannot be served at {address}:{port} with {tls}/host.pem: {error}."
         ) from error
-    # Else the thread that accepts shakes hands too, and one client that says nothing keeps out all others.
+    # Otherwise the accepting thread does the TLS handshake too, and one silent client blocks all others.
     server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]  # of an ssl.SSLSocket
     cast(type[StreamRequestHandler], server.RequestHandlerClass).timeout = CLIENT_SECONDS
-    systemd.ready("serving metrics" + (", following the ledger" if ledger else ""))
+    systemd.ready("serving metrics" + (" and reading the ledger" if ledger else ""))
     while True:
         if ledger is not None:
             _update(ledger)
@@ -79,7 +72,7 @@ def _update(ledger: LedgerMetrics) -> None:
         with transaction() as session:
             ledger.update(session)
     except DATABASE_AWAY as error:
-        logger.warning("the database is away, the ledger is not followed: %s", error)
+        logger.warning("the database is unavailable, the ledger cannot be read: %s", error)
         ledger.up.set(0)
     else:
         ledger.up.set(1)

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that mosaic.migrate hands over."""
+"""Runs the migrations on the connection of mosaic.migrate."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""Celery tasks: what runs on the workers."""
+"""Celery tasks: they run on the workers."""

@@ -1,4 +1,4 @@
-"""What every task of the application does: enter its attempt in the ledger, whatever its outcome."""
+"""Base classes of the tasks: they store each attempt in the ledger, whatever its outcome."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import logging
 import os
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery_durable.pool import is_pool_process
+from sqlalchemy.orm import Session
 
 from mosaic.config import load_config
-from mosaic.ledger import checkpoints, periodic, work
-from mosaic.ledger.checkpoints import REPORT_SECONDS, AttemptOverError
+from mosaic.ledger import periodic, work
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
-from mosaic.ledger.models import DONE, FAILED
-from mosaic.ledger.work import PartWork, Product, Runner
+from mosaic.ledger.models import DONE, FAILED, RETRIED
+from mosaic.ledger.work import REPORT_SECONDS, AttemptOverError, PartWork, Product, Runner
 from mosaic.publish import publish
 from mosaic.settings import LONG_HARD_TIME_LIMIT_SECONDS, LONG_SOFT_TIME_LIMIT_SECONDS
 
@@ -30,11 +31,11 @@ else:
 logger = logging.getLogger(__name__)
 
 NICE = 10
-MAX_COUNTDOWN_SECONDS = 8  # the longest that a task waits once the database is back
+MAX_COUNTDOWN_SECONDS = 8  # the longest wait after the database is available again
 
 
 def runner_of(task: BaseTask) -> Runner:
-    """Return who runs the attempt that `task` is at."""
+    """Return the task id and process of the attempt that `task` runs."""
     delivery = task.request.delivery_info or {}
     return Runner(
         task_id=str(task.request.id),
@@ -46,44 +47,38 @@ def runner_of(task: BaseTask) -> Runner:
 
 
 class MosaicTask(BaseTask):
-    """Base of all tasks: acknowledged when done, and aware of who runs it."""
+    """Base of all tasks."""
 
     abstract = True
-    acks_late = True
-    reject_on_worker_lost = True
-    # The message carries (job, index); `run` takes what the ledger says of that part.
+    # The message has (job, index), but `run` takes the part that the ledger has for them.
     typing = False
 
-    def runner(self) -> Runner:
-        """Return who runs this attempt."""
-        return runner_of(self)
-
     def try_again(self, error: Exception) -> Exception:
-        """Return what to raise after an interruption, e.g. by the database: the task comes again soon."""
-        # Native delayed delivery takes whole seconds, one at least.
+        """Return the exception that retries the task soon after an interruption, e.g. by the database."""
+        # Native delayed delivery needs a whole number of seconds, at least one.
         countdown = min(MAX_COUNTDOWN_SECONDS, 2 ** min(self.request.retries, 5))
-        logger.warning("interrupted, trying again in %d s: %s: %s", countdown, type(error).__name__, error)
+        logger.warning("interrupted, next attempt in %d s: %s: %s", countdown, type(error).__name__, error)
         return self.retry(exc=error, countdown=countdown, throw=False)
 
 
 class PartTask(MosaicTask):
-    """A task that does one part: `run` takes a PartWork and returns a Product, and touches nothing else.
+    """A task that does one part: `run` takes a PartWork, returns a Product, and has no other effect.
 
-    A part that is done already is left alone, so a second delivery changes nothing. An exception of `run`
-    fails the part and its job for good; an absent database does not. A `run` of more than some seconds calls
-    `checkpoint`, and begins at `part.checkpoint` if there is one.
+    A second delivery of a done part changes nothing. An exception in `run` fails the part and its job; an
+    unavailable database only delays them. A `run` of more than a few seconds calls `checkpoint`, and starts
+    at `part.checkpoint` if there is one.
     """
 
     abstract = True
     max_retries = None
-    #: Publish the part that joins the others when this attempt completed them.
+    #: Publish the joining part when this attempt completes the other parts.
     publishes_join = False
-    #: What ends an attempt, but not its part.
+    #: Exceptions that end an attempt, but not its part.
     interruptions: tuple[type[Exception], ...] = DATABASE_AWAY
 
     def __call__(self, job: str, index: int) -> None:
-        """Do part `index` of `job`, once. Raises what `run` raised; Retry when it was interrupted."""
-        runner = self.runner()
+        """Do part `index` of `job` once. Raises what `run` raises, or Retry after an interruption."""
+        runner = runner_of(self)
         try:
             with transaction() as session:
                 part = work.begin(session, runner, uuid.UUID(job), index)
@@ -93,17 +88,16 @@ class PartTask(MosaicTask):
             raise self.try_again(error) from error
 
     def checkpoint(self, part: PartWork, fraction: float, state: dict[str, Any]) -> None:
-        """Report that `fraction` of the part is done; an attempt that resumes it is given `state` (JSON).
+        """Report that `fraction` of the part is done. An attempt that resumes the part gets `state` (JSON).
 
-        `run` calls this after each piece of work of well under a second; it is kept once a second. Raises
-        AttemptOverError, to be let through, when there is nothing more to do: the job was cancelled, or
-        another attempt has resumed from the latest checkpoint.
+        `run` calls this several times a second, and one report a second is stored. `run` must not catch
+        AttemptOverError: it ends the attempt when the job was cancelled or another attempt has resumed it.
         """
         now = time.monotonic()
         if now - part.reported < REPORT_SECONDS:
             return
         with transaction() as session:
-            checkpoints.report(session, part, fraction, state)
+            work.report(session, part, fraction, state)
         part.reported = now
 
     def _attempt(self, part: PartWork, runner: Runner) -> None:
@@ -111,11 +105,11 @@ class PartTask(MosaicTask):
             product: Product = self.run(part)
         except AttemptOverError:
             with transaction() as session:
-                checkpoints.leave(session, part)
+                work.leave(session, part)
             return
         except self.interruptions as error:
             with transaction() as session:
-                work.put_off(session, part, f"{type(error).__name__}: {error}")
+                work.end_attempt(session, part.attempt, RETRIED, f"{type(error).__name__}: {error}")
             raise
         except Exception as error:
             with transaction() as session:
@@ -124,14 +118,14 @@ class PartTask(MosaicTask):
         with transaction() as session:
             due = work.finish(session, part, runner, product)
         if self.publishes_join:
-            # What ends a job waits behind nothing that begins another.
+            # The last task of a job goes ahead of the first tasks of other jobs.
             publish(self.app, [TaskCall(task, (str(part.job_id), index), urgent=True) for task, index in due])
 
 
 class LongPartTask(PartTask):
-    """A task of minutes: it calls `checkpoint`, and its kind's routing key is `long`.
+    """A task of several minutes: it calls `checkpoint`, and its kind's routing key is `long`.
 
-    On a host that has no time for it, it resumes as another attempt when its time is up.
+    On a slow host it reaches its time limit, and resumes as another attempt.
     """
 
     abstract = True
@@ -140,24 +134,22 @@ class LongPartTask(PartTask):
     time_limit = LONG_HARD_TIME_LIMIT_SECONDS
 
     def __call__(self, job: str, index: int) -> None:
-        """Do the part, behind whatever else wants the processors of this host."""
+        """Do the part with a lower CPU priority than other processes of this host."""
         if is_pool_process():
             os.setpriority(os.PRIO_PROCESS, 0, NICE)
         super().__call__(job, index)
 
 
-class PeriodicTask(MosaicTask):
-    """A task that beat sends: its latest run is kept, for the console; `run` does the rest."""
+class PartlessTask(MosaicTask):
+    """A task that does no part, e.g. a probe. The ledger has its start and its end."""
 
     abstract = True
     max_retries = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task between the entries of its start and its end."""
-        runner = self.runner()
-        beat_host = str(self.request.origin or "").rpartition("@")[2]
+        """Store the start, run the task, store its end."""
         with transaction() as session:
-            periodic.begin(session, runner, beat_host)
+            end = self.begin(session, runner_of(self))
         outcome, text = DONE, ""
         try:
             return self.run(*args, **kwargs)
@@ -166,25 +158,20 @@ class PeriodicTask(MosaicTask):
             raise
         finally:
             with transaction() as session:
-                periodic.end(session, runner, outcome, text)
+                end(session, outcome, text)
+
+    def begin(self, session: Session, runner: Runner) -> Callable[[Session, str, str], None]:
+        """Store the start; return the function that stores the end, with outcome and error."""
+        attempt = work.begin_attempt(session, runner)
+        return lambda session, outcome, error: work.end_attempt(session, attempt, outcome, error)
 
 
-class PartlessTask(MosaicTask):
-    """A task outside any job, e.g. a probe: its attempt is recorded, `run` does the rest."""
+class PeriodicTask(PartlessTask):
+    """A task that beat sends. The ledger has its latest run only."""
 
     abstract = True
-    max_retries = 0
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task between the entries of its start and its end."""
-        with transaction() as session:
-            attempt = work.begin_partless(session, self.runner())
-        try:
-            result = self.run(*args, **kwargs)
-        except Exception as error:
-            with transaction() as session:
-                work.end_partless(session, attempt, FAILED, str(error) or type(error).__name__)
-            raise
-        with transaction() as session:
-            work.end_partless(session, attempt, DONE)
-        return result
+    def begin(self, session: Session, runner: Runner) -> Callable[[Session, str, str], None]:
+        """Store the start; return the function that stores the end, with outcome and error."""
+        periodic.begin(session, runner, str(self.request.origin or "").rpartition("@")[2])
+        return lambda session, outcome, error: periodic.end(session, runner, outcome, error)

@@ -1,4 +1,4 @@
-"""What beat calls: the tick that shows it alive, the sweep for lost parts, the purge of old records."""
+"""The tasks that beat sends (tick, sweep, purge), and the probe."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from mosaic.config import load_config
 from mosaic.ledger import periodic, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.publish import publish
-from mosaic.tasks.base import PeriodicTask
+from mosaic.tasks.base import PartlessTask, PeriodicTask
 
 logger = logging.getLogger(__name__)
 
 
+@shared_task(base=PartlessTask, name="mosaic.probe")
+def probe() -> None:
+    """Do nothing. The attempt in the ledger shows that the host executes tasks."""
+
+
 @shared_task(base=PeriodicTask, name=periodic.TICK)
 def tick() -> None:
-    """Do nothing: that its run is recorded shows that beat, broker, worker and database work together."""
+    """Do nothing. The run in the ledger shows that beat, brokers, workers and database work together."""
 
 
 @shared_task(bind=True, base=PeriodicTask, name="mosaic.upkeep.sweep")
 def sweep(self: PeriodicTask) -> None:
-    """Publish parts that nobody works on again, e.g. of a gateway that died before it published."""
+    """Publish lost parts again, e.g. of a gateway that died before it published them."""
     with self.app.connection_for_read() as connection, transaction() as session:
 
         def queue_is_empty(task: str) -> bool:
@@ -39,7 +44,7 @@ def sweep(self: PeriodicTask) -> None:
 
 @shared_task(base=PeriodicTask, name="mosaic.upkeep.purge")
 def purge() -> None:
-    """Delete records past their time."""
+    """Delete old records."""
     with transaction() as session:
         rows = upkeep.purge(session, load_config().upkeep)
     if rows:

@@ -1,1 +1,1 @@
-"""What a worker and beat report about themselves, each second."""
+"""Heartbeats of workers and beat."""

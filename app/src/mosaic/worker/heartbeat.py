@@ -1,8 +1,8 @@
-"""The heartbeat that a worker or beat sends each second, from a thread of its own, to the database.
+"""The heartbeat that a worker or beat sends to the database once a second, from a thread of its own.
 
-Not over the broker: the console must distinguish a worker that lost its broker from one that died. The
-connection is psycopg's own and not the engine's: pool processes are forked while the thread runs, and psycopg
-never touches a connection that another process made.
+It does not use the broker, so that the console can distinguish a worker without a broker from a dead worker.
+It has a psycopg connection of its own: pool processes are forked while the thread runs, and psycopg never
+uses a connection of another process.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from celery_durable.settings import POSTGRESQL_CONNECT_ARGUMENTS
 from sqlalchemy import make_url
 
 from mosaic.ledger import heartbeats
-from mosaic.ledger.database import CONNECT_ARGUMENTS
 from mosaic.ledger.heartbeats import Source
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
-# A heartbeat that a crash of the database loses is replaced within a second: it need not wait for the disk.
+# The next heartbeat replaces a lost one within a second, so none has to wait for the disk.
 OPTIONS = "-c synchronous_commit=off -c statement_timeout=3000"
 
 
 def connect(url: str) -> psycopg.Connection:
-    """Connect by a SQLAlchemy URL, each statement its own transaction. Raises psycopg.Error."""
+    """Connect by a SQLAlchemy URL; each statement is a transaction. Raises psycopg.Error."""
     parsed = make_url(url)
     _, arguments = parsed.get_dialect()().create_connect_args(parsed)
     return psycopg.connect(
-        **{**CONNECT_ARGUMENTS, **arguments, "connect_timeout": 2, "options": OPTIONS},
+        **{**POSTGRESQL_CONNECT_ARGUMENTS, **arguments, "connect_timeout": 2, "options": OPTIONS},
         autocommit=True,
     )
 
 
 class HeartbeatThread:
-    """Sends one process's heartbeat until it is stopped; an absent database only interrupts."""
+    """Sends the heartbeats of one process until it is stopped; it waits for an unavailable database."""
 
     def __init__(self, url: str, source: Source, details: Callable[[], dict[str, Any]]) -> None:
-        """Send as `source`, with what `details` returns at that moment (JSON)."""
+        """Send as `source`, each time with the result of `details` (JSON)."""
         self._url = url
         self._source = source
         self._details = details
@@ -52,11 +52,11 @@ class HeartbeatThread:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and say so; waits for 3 s at most."""
+        """Send the end of the process and stop; waits at most 3 s."""
         self._stop.set()
         self._thread.join(timeout=3)
 
@@ -75,16 +75,14 @@ class HeartbeatThread:
                 self._connection = connect(self._url)
             what(self._connection)
             self._away = False
-        except (psycopg.Error, OSError) as error:
+        except Exception as error:
+            # If the thread ended, a working host would be shown as dead.
+            is_lost = isinstance(error, (psycopg.Error, OSError))
             if not self._away:
-                logger.warning("no heartbeat, the database does not answer: %s", error)
+                logger.warning("no heartbeat: %s", error, exc_info=not is_lost)
             self._away = True
-            self._drop()
-        except Exception:
-            # A thread that ends would show a host as dead that works.
-            if not self._away:
-                logger.exception("no heartbeat, its details could not be gathered")
-            self._away = True
+            if is_lost:
+                self._drop()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

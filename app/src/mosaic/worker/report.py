@@ -1,4 +1,4 @@
-"""What a worker and beat report about themselves with each heartbeat."""
+"""What workers and beat report about themselves with each heartbeat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mosaic.worker.heartbeat import HeartbeatThread
 
 
 def worker_details(worker: Any, proxy_socket: str) -> dict[str, Any]:
-    """Return queues, processes, tasks at hand and done so far, and whether the worker has its broker."""
+    """Return queues, pool processes, running and started tasks, and whether a broker is connected."""
     from celery.worker import state
 
     connection = getattr(worker.consumer, "connection", None)
@@ -30,9 +30,9 @@ def worker_details(worker: Any, proxy_socket: str) -> dict[str, Any]:
 
 
 def beat_details(scheduler: Any) -> dict[str, Any]:
-    """Return beat's entries: what it sends, how often, when last (UTC), and in how many seconds next."""
+    """Return beat's entries: task, period, time of the last run (UTC), and seconds until the next one."""
     entries = []
-    # A copy: beat changes the mapping while this thread reads.
+    # A copy, because beat may change the mapping meanwhile.
     for name, entry in list(scheduler.schedule.items()):
         remaining = entry.schedule.remaining_estimate(entry.last_run_at)
         last = entry.last_run_at.astimezone(datetime.UTC) if entry.total_run_count else None
@@ -50,14 +50,14 @@ def beat_details(scheduler: Any) -> dict[str, Any]:
 
 
 def begin_worker(worker: Any) -> None:
-    """Begin the heartbeats of a worker that consumes (celery.worker.WorkController)."""
+    """Start the heartbeats of a worker (celery.worker.WorkController)."""
     proxy_socket = load_config().broker.proxy_socket
     instance = str(worker.hostname).partition("@")[0]
     _begin(instance, WORKER, lambda: worker_details(worker, proxy_socket))
 
 
 def begin_beat(scheduler: Any) -> None:
-    """Begin the heartbeats of beat."""
+    """Start the heartbeats of beat."""
     _begin("beat", BEAT, lambda: beat_details(scheduler))
 
 
@@ -66,5 +66,5 @@ def _begin(instance: str, kind: str, details: Callable[[], dict[str, Any]]) -> N
     source = Source(f"{instance}@{config.host}", kind, config.host, os.getpid())
     thread = HeartbeatThread(config.database.url, source, details)
     thread.start()
-    # Beat has no signal of its end.
+    # Beat has no signal for its end.
     atexit.register(thread.stop)

@@ -1,11 +1,10 @@
-"""Jobs as they are named in addresses."""
+"""Jobs by the id in an address."""
 
 from __future__ import annotations
 
 import uuid
 
 from mosaic.gateway.errors import ApiError
-from mosaic.kinds import kind_of
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobView
@@ -13,7 +12,7 @@ from mosaic.ledger.models import RUNNING
 
 
 def job_id(job: str) -> uuid.UUID:
-    """Return the id. Raises ApiError 404 for what is none."""
+    """Return the id. Raises ApiError 404 if it is not valid."""
     try:
         return uuid.UUID(job)
     except ValueError:
@@ -30,21 +29,14 @@ def find(job: str) -> JobView:
 
 
 def unknown(job: str) -> ApiError:
-    """Return the answer to a question about a job that is not there."""
+    """Return the error for a job that does not exist."""
     return ApiError(404, f"there is no job {job[:64]}.")
 
 
-def no_picture(view: JobView) -> str:
-    """Return the sentence that says why a job has no picture."""
-    return _missing(view, "picture", bool(kind_of(view.kind).picture))
-
-
-def no_result(view: JobView) -> str:
-    """Return the sentence that says why a job has no result."""
-    return _missing(view, "result", kind_of(view.kind).has_result)
-
-
-def _missing(view: JobView, what: str, comes: bool) -> str:
+def missing(view: JobView, what: str, comes: bool) -> ApiError:
+    """Return the error for a picture or result that the job does not have, or not yet if it `comes`."""
     if view.state == RUNNING and comes:
-        return f"this job has no {what} yet: {view.done} of {view.total} parts are done."
-    return f"this job has no {what}: it is a {view.kind} job in state {view.state}."
+        sentence = f"this job has no {what} yet: {view.done} of {view.total} parts are done."
+    else:
+        sentence = f"this job has no {what}: it is a {view.kind} job in state {view.state}."
+    return ApiError(404, sentence)

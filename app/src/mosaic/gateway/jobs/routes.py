@@ -1,53 +1,117 @@
-"""/api/jobs: the latest jobs, one job with its parts, attempts and result, and its cancellation."""
+"""/api/jobs: the latest jobs; one job with its parts, attempts and result; cancelling a job."""
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.deps import LatestSeen, TheStreams, TheWatch, need_database
-from mosaic.gateway.errors import ApiError
-from mosaic.gateway.jobs.listing import LatestJobs
-from mosaic.gateway.jobs.lookup import find, job_id, no_result, unknown
-from mosaic.gateway.jobs.schemas import AttemptList, Cancelled, JobAnswer, JobList, JobSummary
+from mosaic.gateway.jobs.lookup import find, job_id, missing, unknown
 from mosaic.gateway.jobs.stream import JobFollower, follow
-from mosaic.ledger import jobs, operator_actions, progress
+from mosaic.gateway.sse import changes
+from mosaic.kinds import kind_of
+from mosaic.ledger import jobs, progress, work
 from mosaic.ledger.database import transaction
-from mosaic.ledger.models import MAX_INDEX
+from mosaic.ledger.jobs import JobSummary, JobView
+from mosaic.ledger.models import CANCELLED, DONE, MAX_INDEX
+from mosaic.ledger.progress import AttemptView
 
 router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
-# Served while the database is away too. To be included first: `events` looks like the name of a job.
+# These work without the database too. They are included first, because `events` looks like a job's id.
 stream_router = APIRouter(prefix="/api/jobs")
+
+LIMIT = 60
+PERIOD_SECONDS = 1.0
+# A failed job runs again when its dead letter is sent back, perhaps by another gateway.
+FINAL = (DONE, CANCELLED)
+
+
+class LatestJobs:
+    """The latest jobs, read at most once a second for all pages. Final jobs are read only once."""
+
+    def __init__(self) -> None:
+        """Start without jobs."""
+        self._final: dict[uuid.UUID, JobSummary] = {}
+        self._latest: list[JobSummary] = []
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def read(self) -> list[JobSummary]:
+        """Return the latest jobs, newest first, at most a second old. Raises SQLAlchemyError."""
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if now - self._read_at >= PERIOD_SECONDS:
+                self._latest = await run_in_threadpool(self._read)
+                self._read_at = now
+            return self._latest
+
+    def _read(self) -> list[JobSummary]:
+        with transaction() as session:
+            ids = jobs.latest_ids(session, LIMIT)
+            fresh = jobs.summaries(session, [job for job in ids if job not in self._final])
+        known = self._final | {summary.job: summary for summary in fresh}
+        self._final = {job: known[job] for job in ids if job in known and known[job].state in FINAL}
+        return [known[job] for job in ids if job in known]
+
+
+class JobList(BaseModel):
+    """The latest jobs, newest first."""
+
+    jobs: list[JobSummary]
+
+
+class AttemptList(BaseModel):
+    """The latest attempts at a job's parts, newest first."""
+
+    attempts: list[AttemptView]
+
+
+class Cancelled(BaseModel):
+    """The answer to a cancellation: the state of the job after it."""
+
+    job: uuid.UUID
+    state: str
 
 
 @stream_router.get("/events", response_class=Response)
 async def follow_jobs(request: Request, watch: TheWatch, streams: TheStreams) -> Response:
-    """Follow the latest jobs: an event `jobs` now and at each change."""
-    job_list: LatestJobs = request.app.state.job_list
-    return streams.answer(job_list.events(lambda: watch.database_is_away))
+    """Follow the latest jobs: an event `jobs` now and after each change."""
+    latest: LatestJobs = request.app.state.latest_jobs
+
+    async def read() -> list[JobSummary] | None:
+        try:
+            return None if watch.database_is_away else await latest.read()
+        except SQLAlchemyError:
+            return None
+
+    return streams.answer(changes(read, "jobs", PERIOD_SECONDS))
 
 
 @router.get("")
 def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> JobList:
     """List the latest jobs, newest first."""
     with transaction() as session:
-        return JobList(jobs=[JobSummary.of(view) for view in jobs.recent(session, limit)])
+        return JobList(jobs=jobs.recent(session, limit))
 
 
 @router.get("/{job}")
-def show_job(job: str) -> JobAnswer:
+def show_job(job: str) -> JobView:
     """Show a job with its parts."""
-    return JobAnswer.of(find(job))
+    return find(job)
 
 
 @router.post("/{job}/cancel")
 def cancel(job: str) -> Cancelled:
-    """Cancel a running job: parts that are done stay, the others are not started any more."""
+    """Cancel a running job: done parts stay, other parts do not start any more."""
     with transaction() as session:
-        state = operator_actions.cancel(session, job_id(job))
+        state = work.cancel(session, job_id(job))
     if state is None:
         raise unknown(job)
     return Cancelled(job=job_id(job), state=state)
@@ -59,7 +123,7 @@ def list_attempts(
     part: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> AttemptList:
-    """List the attempts at a job's parts, or at one of them, the latest first."""
+    """List the attempts at a job's parts, or at one part, latest first."""
     with transaction() as session:
         rows = progress.attempts(session, job_id(job), part, limit)
     if not rows:
@@ -72,9 +136,9 @@ def show_result(job: str) -> JSONResponse:
     """Return the result of a job, e.g. the words of a digest or the sizes of a scaling."""
     view = find(job)
     with transaction() as session:
-        result = jobs.result(session, view.id)
+        result = jobs.result(session, view.job)
     if result is None:
-        raise ApiError(404, no_result(view))
+        raise missing(view, "result", kind_of(view.kind).has_result)
     return JSONResponse(result)
 
 
@@ -86,10 +150,10 @@ async def follow_job(
     seen: LatestSeen,
     tiles: bool = False,
 ) -> Response:
-    """Follow a job: `parts` with those that changed, `job` with its counts; it ends when the job has ended.
+    """Follow a job: events `parts` with changed parts, `job` with its counts. The stream ends with the job.
 
-    With `tiles`, the pictures of tiles come ahead of their parts: PNG in base64, by index. After a cut, an
-    event's id as `Last-Event-ID` or `after` goes on from there; some parts may come twice.
+    With `tiles`, the pictures of tiles come before their parts: PNG in base64, by index. To resume an
+    interrupted stream, send an event's id as `Last-Event-ID` or `after`. Some parts may come twice.
     """
     follower = JobFollower(job_id(job), seen, tiles)
     if not watch.database_is_away:

@@ -1,23 +1,24 @@
-"""POST /api/jobs/<kind>: entering a job and publishing its tasks.
+"""POST /api/jobs/<kind>: storing a job and publishing its tasks.
 
-The job is committed first: a task never runs ahead of its part. If the broker does not confirm in time the
-job is withdrawn and the client told so; tasks that did get out find no part and end. If the gateway dies in
-between, the job stays, and the sweep publishes it.
+The job is committed first, so no task runs before its part exists. If the broker does not confirm in time,
+the job is deleted and the client gets an error. Tasks that were published find no part and end. If the
+gateway dies in between, the job stays, and the sweep publishes it.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
 
 from celery_durable import Unconfirmed
 from mosaic.gateway.deps import need_database
-from mosaic.gateway.errors import ApiError
-from mosaic.gateway.jobs.schemas import Accepted
+from mosaic.gateway.errors import ApiError, Unavailable
 from mosaic.kinds import KINDS
 from mosaic.kinds.kind import Kind
 from mosaic.ledger import jobs
@@ -28,45 +29,44 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 3.5
 
-Submit = Callable[[JobPlan], Accepted]
-Publish = Callable[[Sequence[TaskCall], float], None]  # as mosaic.publish, of an application
+Submit = Callable[[JobPlan], "Accepted"]
+Publish = Callable[[Sequence[TaskCall], float], None]  # mosaic.publish.publish of one application
 router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
 
 
-def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
-    """Enter `plan` and publish its tasks.
+class Accepted(BaseModel):
+    """The answer to a submission."""
 
-    Raises ApiError 429 when `max_running` jobs run already, 503 when the broker does not take the tasks.
+    job: uuid.UUID
+    parts: int
+
+
+def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
+    """Store the job of `plan` and publish its tasks.
+
+    Raises ApiError 429 if `max_running` jobs are running, 503 if the broker does not confirm the tasks.
     """
     with transaction() as session:
         if jobs.running(session) >= max_running:
-            raise ApiError(
-                429,
-                f"{max_running} jobs are running already; wait until one has ended, or cancel one.",
-                {"Retry-After": "5"},
-            )
+            sentence = f"{max_running} jobs are running already; wait until one has ended, or cancel one."
+            raise ApiError(429, sentence, {"Retry-After": "5"})
         job_id, calls = jobs.enter(session, plan)
     try:
         publish(calls, PUBLISH_SECONDS)
     except Unconfirmed as error:
-        logger.warning("withdrew job %s: %s", job_id, error)
+        logger.warning("deleted job %s: %s", job_id, error)
         with transaction() as session:
             jobs.withdraw(session, job_id)
-        raise ApiError(
-            503,
-            "the broker does not confirm messages; the job was not entered, try again in a moment.",
-            {"Retry-After": "5"},
-        ) from error
+        sentence = "the broker does not confirm messages; the job was not accepted, try again in a moment."
+        raise Unavailable(sentence) from error
     return Accepted(job=job_id, parts=len(plan.parts))
 
 
 async def admitted(request: Request) -> AsyncIterator[Submit]:
-    """Yield the way to submit, to be used while a place is held. Raises ApiError 429 or 503."""
+    """Yield the function that submits, while holding a place. Raises ApiError 429 or 503."""
     state = request.app.state
     if state.watch.brokers_are_down:
-        raise ApiError(
-            503, "no broker is up; the job was not entered, try again in a moment.", {"Retry-After": "5"}
-        )
+        raise Unavailable("no broker is up; the job was not accepted, try again in a moment.")
     async with state.submissions.place():
         yield partial(submit, state.publish, max_running=state.max_running_jobs)
 

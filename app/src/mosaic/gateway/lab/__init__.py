@@ -1,1 +1,1 @@
-"""The lab's state: what is watched, and what follows from it."""
+"""The state of the lab: readings, and the states of hosts."""

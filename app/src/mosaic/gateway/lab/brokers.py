@@ -1,7 +1,7 @@
-"""Which brokers are healthy, by the check beside each, and what the cluster says about itself.
+"""The state of the brokers: the health check of each broker, and the cluster's own figures.
 
-The check (role broker_check) answers on behalf of its broker alone. The management API does not do for this:
-a broker asked for its nodes waits for the one that is frozen, and would seem dead with it.
+The check (role broker_check) speaks for its own broker only. The management API cannot replace it: a broker
+that is asked for its nodes waits for a frozen node, and would seem to be down too.
 """
 
 from __future__ import annotations
@@ -13,20 +13,37 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
 
 from mosaic.config import Lab
-from mosaic.gateway.lab.management import Document, Management, ManagementError
 
 CHECK_SECONDS = 0.5
 ANSWER_SECONDS = 0.9
-# One answer may come late on a busy machine; a broker that is down misses two.
+# One answer may be late on a busy machine. A broker that is down misses two.
 MISSES = 2
-DETAILS_SECONDS = 2.0
+CLUSTER_SECONDS = 2.0
+# Longer than net_ticktime: a broker that waits for a frozen node answers late.
+TIMEOUT_SECONDS = 4.0
+QUEUE_COLUMNS = (
+    "name,type,node,leader,members,consumers,messages,messages_ready,messages_unacknowledged,"
+    "message_stats.publish_details.rate,message_stats.deliver_get_details.rate"
+)
+NODE_COLUMNS = "name,running,partitions,mem_alarm,disk_free_alarm,mem_used"
+
+Document = dict[str, Any]
+
+
+def trust(lab: Lab) -> ssl.SSLContext:
+    """Return a context that trusts the lab's authority only. Raises OSError if its file is missing."""
+    return ssl.create_default_context(cafile=lab.ca_file)
 
 
 @dataclass
 class BrokerCheck:
-    """The latest verdict on a broker: `up` is None before the first; `since` when it last changed."""
+    """The latest result for a broker; `up` is None before the first. `since`: when `up` changed."""
 
     name: str
     up: bool | None = None
@@ -34,34 +51,42 @@ class BrokerCheck:
     since: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     misses: int = 0
 
-    def record(self, up: bool, reason: str = "") -> bool:
-        """Record a verdict; return whether anything is new."""
-        self.misses = 0
-        if (up, reason) == (self.up, self.reason):
-            return False
+    def record(self, up: bool, reason: str = "") -> None:
+        """Store a result."""
         if up != self.up:
             self.since = datetime.datetime.now(datetime.UTC)
         self.up, self.reason = up, reason
-        return True
+
+    def take(self, answer: str | None) -> None:
+        """Store the check's answer; None if it did not answer in time."""
+        self.misses = self.misses + 1 if answer is None else 0
+        if answer is not None:
+            self.record(answer == "up", answer.removeprefix("down:").strip() if answer != "up" else "")
+        elif self.misses >= MISSES:
+            self.record(False, "its host does not answer")
 
 
 class BrokerWatch:
-    """Asks the check of every broker twice a second, and the cluster every two seconds."""
+    """Reads the check of every broker twice a second, and the management API every two seconds.
+
+    The management user may read everything and change nothing.
+    """
 
     def __init__(self, lab: Lab, context: ssl.SSLContext, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever a verdict, or what the cluster says, is new."""
+        """Call `changed` after each reading."""
         self._lab = lab
         self._context = context
         self._changed = changed
-        self._management = Management(lab, context)
+        self._client = httpx.AsyncClient(
+            auth=(lab.monitor_user, lab.monitor_password),
+            verify=context,
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,  # no HTTP proxy leads into the lab
+        )
         self.checks = {name: BrokerCheck(name) for name in lab.brokers}
         self.nodes: list[Document] = []
         self.queues: list[Document] = []
         self.cluster_error = ""
-
-    def is_up(self, name: str) -> bool:
-        """Return whether a broker is healthy."""
-        return self.checks[name].up is True
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -72,30 +97,19 @@ class BrokerWatch:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._management.close()
+        await self._client.aclose()
 
     async def _check_for_ever(self, check: BrokerCheck) -> None:
         while True:
             started = time.monotonic()
-            if self._take(check, await self._verdict(check.name)):
-                self._changed()
-            # After a miss at once: what matters is how soon a second one is known.
+            check.take(await self._answer(check.name))
+            self._changed()
+            # Repeat at once after a miss: the time until the second one matters.
             pause = 0.1 if check.misses else CHECK_SECONDS - (time.monotonic() - started)
             await asyncio.sleep(max(0.1, pause))
 
-    def _take(self, check: BrokerCheck, verdict: str | None) -> bool:
-        if verdict is None:
-            check.misses += 1
-            misses = check.misses
-            if misses < MISSES:
-                return False
-            changed = check.record(False, "its host does not answer")
-            check.misses = misses
-            return changed
-        return check.record(verdict == "up", verdict.removeprefix("down:").strip() if verdict != "up" else "")
-
-    async def _verdict(self, host: str) -> str | None:
-        """Return the check's line, or None when there is no answer in time."""
+    async def _answer(self, host: str) -> str | None:
+        """Return the check's line, or None if it does not answer in time."""
         writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -111,20 +125,28 @@ class BrokerWatch:
                     writer.transport.abort()
 
     async def _read_cluster_for_ever(self) -> None:
+        vhost = quote(self._lab.vhost, safe="")
         while True:
-            with contextlib.suppress(ManagementError):
-                await self.read_cluster()
-            await asyncio.sleep(DETAILS_SECONDS)
-
-    async def read_cluster(self) -> None:
-        """Ask the cluster now. Raises ManagementError."""
-        try:
-            self.nodes = await self._management.nodes(self.is_up)
-            self.queues = await self._management.queues(self.is_up)
-        except ManagementError as error:
-            if self.cluster_error != str(error):
+            try:
+                self.nodes = await self._ask(f"/api/nodes?columns={NODE_COLUMNS}")
+                self.queues = await self._ask(f"/api/queues/{vhost}?columns={QUEUE_COLUMNS}")
+                self.cluster_error = ""
+            except ConnectionError as error:
                 self.cluster_error = str(error)
-                self._changed()
-            raise
-        self.cluster_error = ""
-        self._changed()
+            self._changed()
+            await asyncio.sleep(CLUSTER_SECONDS)
+
+    async def _ask(self, path: str) -> list[Document]:
+        """Return the answer of the first healthy broker that answers. Raises ConnectionError."""
+        reason = "no broker is up"
+        for check in self.checks.values():
+            if check.up:
+                try:
+                    url = f"https://{check.name}:{self._lab.management_port}{path}"
+                    answer = await self._client.get(url)
+                    answer.raise_for_status()
+                    documents: list[Document] = answer.json()
+                    return documents
+                except (httpx.HTTPError, ValueError) as error:
+                    reason = f"{check.name}: {error or type(error).__name__}"
+        raise ConnectionError(f"the management API does not answer ({reason}).")

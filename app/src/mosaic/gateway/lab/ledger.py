@@ -1,7 +1,7 @@
 """What the console reads from the ledger twice a second, in a thread of its own.
 
-A frozen database answers nobody, and what waits for it cannot be called back: it must not hold up the threads
-that serve requests, nor the loop.
+A frozen database does not answer, and a thread that waits for it cannot be interrupted. It must not be one of
+the threads that serve requests, nor the event loop.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mosaic.ledger import heartbeats, periodic
+from mosaic.gateway.lab.schemas import Work
+from mosaic.ledger import heartbeats, jobs, periodic
 from mosaic.ledger.heartbeats import Process
-from mosaic.ledger.models import ACCEPTED, RUNNING, Job, Part
+from mosaic.ledger.models import ACCEPTED, RUNNING, Part
 from mosaic.ledger.periodic import Run
 
 logger = logging.getLogger(__name__)
@@ -32,24 +33,27 @@ AWAY_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class LedgerReading:
-    """What was read at once: processes, runs of periodic tasks, work under way; `seconds` that it took."""
+    """The result of one reading: `at` on this process's monotonic clock, `seconds` that it took."""
 
     at: float
     seconds: float
     processes: list[Process]
     runs: dict[str, Run]
-    running_jobs: int
-    waiting_parts: int
-    running_parts: int
+    work: Work
     connections: int
+
+    def newest(self, kind: str) -> Process | None:
+        """Return the process of a kind with the latest heartbeat."""
+        found = (process for process in self.processes if process.kind == kind)
+        return min(found, key=lambda process: process.age, default=None)
 
 
 class LedgerWatch:
-    """Reads until cancelled; `reading` is the latest, `error` why there is none now."""
+    """Reads until cancelled; `reading` is the latest result, `error` why the newest one is missing."""
 
     def __init__(self, engine: Engine, changed: Callable[[], None]) -> None:
-        """Read through `engine`, which nobody else should use; call `changed` after each reading."""
-        # No transaction spans the questions: none of them may hold a lock that a migration waits for.
+        """Read with an `engine` of its own; call `changed` after each reading."""
+        # Each query is its own transaction, so that a migration never waits for a lock of this reading.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._changed = changed
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ledger-watch")
@@ -58,7 +62,7 @@ class LedgerWatch:
 
     @property
     def is_away(self) -> bool:
-        """Whether the database has not answered for a while: then nobody should wait for it."""
+        """Whether the database has not answered for some seconds. Then nothing should wait for it."""
         return bool(self.error) and (
             self.reading is None or time.monotonic() - self.reading.at > AWAY_SECONDS
         )
@@ -80,7 +84,7 @@ class LedgerWatch:
             await asyncio.sleep(max(0.1, PERIOD_SECONDS - (time.monotonic() - started)))
 
     def close(self) -> None:
-        """Close the connection, unless the database holds it."""
+        """Close the connection, unless a frozen database blocks it."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(SQLAlchemyError):
             self._engine.dispose()
@@ -101,21 +105,17 @@ class LedgerWatch:
                 .where(Part.state.in_((ACCEPTED, RUNNING)))
                 .group_by(Part.state)
             )
-            parts = {row[0]: int(row[1]) for row in open_parts}
+            parts = {row[0]: row[1] for row in open_parts}
             connections = session.scalar(
                 text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
             )
-            running = session.scalar(select(func.count()).select_from(Job).where(Job.state == RUNNING))
+            running = jobs.running(session)
             processes = heartbeats.read(session)
             runs = periodic.latest(session)
         now = time.monotonic()
-        return LedgerReading(
-            at=now,
-            seconds=round(now - started, 4),
-            processes=processes,
-            runs=runs,
-            running_jobs=int(running or 0),
+        work = Work(
+            running_jobs=running,
             waiting_parts=parts.get(ACCEPTED, 0),
             running_parts=parts.get(RUNNING, 0),
-            connections=int(connections or 0),
         )
+        return LedgerReading(now, round(now - started, 4), processes, runs, work, int(connections or 0))

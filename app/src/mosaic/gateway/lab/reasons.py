@@ -1,4 +1,4 @@
-"""Why something in the lab is not up: sentences of the lab's list of conditions; a test compares them."""
+"""Why something in the lab is not up: the sentences of the list of conditions; a test compares them."""
 
 from __future__ import annotations
 

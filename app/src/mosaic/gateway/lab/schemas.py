@@ -1,4 +1,4 @@
-"""The lab at one moment, as the page shows it."""
+"""The state of the lab, as the page shows it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-# `late`: part of it is missing; `unknown`: it cannot be known now.
+# `late`: a part of it is missing. `unknown`: it cannot be known now.
 State = Literal["up", "late", "down", "unknown"]
 
 
 class ProxyServer(BaseModel):
-    """A broker as a proxy sees it: HAProxy's word (UP, DOWN ...), and the sessions on it."""
+    """A broker as a proxy sees it: HAProxy's state (UP, DOWN ...), and its sessions."""
 
     broker: str
     state: str
@@ -20,7 +20,7 @@ class ProxyServer(BaseModel):
 
 
 class BrokerState(BaseModel):
-    """A broker; `leads` counts the queues whose leader it is. `alarms` are `memory` and `disk`."""
+    """A broker; `leads` is the number of queues whose leader it is. `alarms` are `memory` and `disk`."""
 
     name: str
     state: State
@@ -33,7 +33,7 @@ class BrokerState(BaseModel):
 
 
 class InstanceState(BaseModel):
-    """A worker process tree: `busy` of `concurrency` processes; `rate` in tasks a second."""
+    """A worker: `busy` of `concurrency` pool processes; `rate` in tasks a second."""
 
     name: str
     state: State
@@ -48,7 +48,7 @@ class InstanceState(BaseModel):
 
 
 class WorkerState(BaseModel):
-    """A worker host with its instances, and its proxy (None: it does not answer)."""
+    """A worker host with its workers and its proxy (None: it does not answer)."""
 
     host: str
     state: State
@@ -61,7 +61,7 @@ class WorkerState(BaseModel):
 
 
 class DatabaseState(BaseModel):
-    """The database; `answer_ms` is what the console's own reading took."""
+    """The database; `answer_ms` is the duration of the console's own reading."""
 
     state: State
     reason: str
@@ -70,7 +70,7 @@ class DatabaseState(BaseModel):
 
 
 class BeatState(BaseModel):
-    """Beat; `tick` is when a worker, on `tick_host`, began its latest tick."""
+    """Beat; `tick` is when a worker on `tick_host` started its latest tick."""
 
     state: State
     reason: str
@@ -80,15 +80,15 @@ class BeatState(BaseModel):
 
 
 class Work(BaseModel):
-    """What is under way; None while the database does not answer."""
+    """Unfinished work; None while the database does not answer."""
 
-    running_jobs: int | None
-    waiting_parts: int | None
-    running_parts: int | None
+    running_jobs: int | None = None
+    waiting_parts: int | None = None
+    running_parts: int | None = None
 
 
 class GatewayState(BaseModel):
-    """This gateway; state and reason are those of its proxy (None: it does not answer)."""
+    """This gateway. State and reason are those of its proxy (None: it does not answer)."""
 
     host: str
     state: State
@@ -97,7 +97,7 @@ class GatewayState(BaseModel):
 
 
 class LabState(BaseModel):
-    """Everything."""
+    """The whole lab."""
 
     brokers: list[BrokerState]
     cluster_reason: str

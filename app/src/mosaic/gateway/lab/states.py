@@ -1,15 +1,14 @@
-"""From what the watchers saw to the states of hosts."""
+"""The states of hosts, from the readings of the brokers, the ledger and the proxies."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mosaic.gateway.lab.brokers import BrokerCheck
 from mosaic.gateway.lab.ledger import LedgerReading
-from mosaic.gateway.lab.rates import Rates
 from mosaic.gateway.lab.reasons import reason
 from mosaic.gateway.lab.schemas import (
     BeatState,
@@ -23,13 +22,34 @@ from mosaic.gateway.lab.schemas import (
 from mosaic.ledger.heartbeats import BEAT, WORKER, Process
 from mosaic.ledger.periodic import TICK
 
-# Heartbeats come each second. One that is this late has missed its turn by more than a busy machine explains.
+# Heartbeats come once a second. Even on a busy machine none is this late.
 SILENT_SECONDS = 2.25
 TICK_LATE_SECONDS = 45.0
+RATE_SECONDS = 5.0
+
+
+class Rates:
+    """Rates of counters that are read at irregular times and restart from zero."""
+
+    def __init__(self, window: float = RATE_SECONDS) -> None:
+        """Calculate rates over the last `window` seconds."""
+        self._window = window
+        self._samples: dict[str, deque[tuple[float, int]]] = {}
+
+    def take(self, name: str, at: float, count: int) -> float:
+        """Store a reading (seconds on any clock, count); return the rate a second, rounded to 0.1."""
+        samples = self._samples.setdefault(name, deque())
+        if samples and count < samples[-1][1]:
+            samples.clear()  # a new process starts from zero
+        samples.append((at, count))
+        while len(samples) > 2 and samples[1][0] <= at - self._window:
+            samples.popleft()
+        first_at, first = samples[0]
+        return round((count - first) / (at - first_at), 1) if at > first_at else 0.0
 
 
 def proxy_servers(found: Mapping[str, Any] | None) -> list[ProxyServer] | None:
-    """Return what a proxy says of the brokers, by name."""
+    """Return the brokers as a proxy sees them, by name."""
     if found is None:
         return None
     return [
@@ -41,7 +61,7 @@ def proxy_servers(found: Mapping[str, Any] | None) -> list[ProxyServer] | None:
 def broker_states(
     checks: Iterable[BrokerCheck], nodes: list[dict[str, Any]], queues: list[dict[str, Any]]
 ) -> list[BrokerState]:
-    """Return each broker by its check, with what the cluster says of it."""
+    """Return each broker with the result of its check and the cluster's figures."""
     leads = Counter(str(queue.get("leader") or queue.get("node")) for queue in queues)
     members = {str(node["name"]): node for node in nodes}
     states = []
@@ -71,7 +91,7 @@ def broker_states(
 
 
 def gateway_state(host: str, proxy: list[ProxyServer] | None) -> GatewayState:
-    """Return a gateway with its proxy, which is up when it finds a broker."""
+    """Return a gateway with its proxy, which is up if it finds a broker."""
     if proxy is None:
         return GatewayState(host=host, state="unknown", reason="HAProxy does not answer.", proxy=None)
     found = any(server.state == "UP" for server in proxy)
@@ -82,7 +102,7 @@ def gateway_state(host: str, proxy: list[ProxyServer] | None) -> GatewayState:
 def worker_states(
     hosts: Iterable[str], reading: LedgerReading | None, away: str, rates: Rates
 ) -> list[WorkerState]:
-    """Return each worker host, declared or seen, with its instances; `away`: why the ledger is unknown."""
+    """Return each configured or seen worker host with its workers; `away`: why the ledger is unknown."""
     processes = [process for process in reading.processes if process.kind == WORKER] if reading else []
     by_host: dict[str, list[Process]] = {host: [] for host in hosts}
     for process in processes:
@@ -92,8 +112,8 @@ def worker_states(
     for host, members in sorted(by_host.items()):
         instances = [_instance(process, passed, away, rates) for process in members]
         state, detail = _host_state(instances, away)
-        told = (process.details.get("proxy") for process in sorted(members, key=lambda process: process.age))
-        proxy = next((found for found in told if found is not None), None)
+        reports = (one.details.get("proxy") for one in sorted(members, key=lambda one: one.age))
+        proxy = next((report for report in reports if report is not None), None)
         states.append(
             WorkerState(
                 host=host,
@@ -109,21 +129,26 @@ def worker_states(
     return states
 
 
+def _process_state(process: Process | None, passed: float) -> tuple[State, str]:
+    """Return the state of a process by its heartbeat, `passed` seconds after it was read."""
+    if process is None:
+        return "down", "no heartbeat yet"
+    if process.stopped:
+        return "down", "stopped"
+    if process.age + passed > SILENT_SECONDS:
+        return "down", "no heartbeat"
+    return "up", ""
+
+
 def _instance(process: Process, passed: float, away: str, rates: Rates) -> InstanceState:
-    age = process.age + passed
-    rate = rates.take(process.name, time.monotonic() - age, int(process.details.get("started", 0)))
+    at = time.monotonic() - process.age - passed
+    rate = rates.take(process.name, at, int(process.details.get("started", 0)))
     connected = bool(process.details.get("connected"))
-    state: State
+    state, detail = _process_state(process, passed)
     if away:
         state, detail = "unknown", away
-    elif process.stopped:
-        state, detail = "down", "stopped"
-    elif age > SILENT_SECONDS:
-        state, detail = "down", "no heartbeat"
-    elif not connected:
+    if state == "up" and not connected:
         state, detail = "late", "not connected to a broker"
-    else:
-        state, detail = "up", ""
     works = state in ("up", "late")
     return InstanceState(
         name=process.name.partition("@")[0],
@@ -155,23 +180,16 @@ def _host_state(instances: list[InstanceState], away: str) -> tuple[State, str]:
 
 
 def beat_state(reading: LedgerReading | None, away: str) -> BeatState:
-    """Return how beat stands, by its heartbeat and its latest tick; `away`: why the ledger is unknown."""
-    processes = [process for process in reading.processes if process.kind == BEAT] if reading else []
-    process = min(processes, key=lambda one: one.age, default=None)
+    """Return the state of beat by its heartbeat and its latest tick; `away`: why the ledger is unknown."""
+    process = reading.newest(BEAT) if reading else None
     tick = reading.runs.get(TICK) if reading else None
     state: State
     if away or reading is None:
         state, detail = "unknown", ""
-    elif process is None:
-        state, detail = "down", "no heartbeat yet"
-    elif process.stopped:
-        state, detail = "down", "stopped"
-    elif process.age + time.monotonic() - reading.at > SILENT_SECONDS:
-        state, detail = "down", "no heartbeat"
-    elif tick is None or tick.age > TICK_LATE_SECONDS:
-        state, detail = "late", f"none for {TICK_LATE_SECONDS:.0f} s"
     else:
-        state, detail = "up", ""
+        state, detail = _process_state(process, time.monotonic() - reading.at)
+    if state == "up" and (tick is None or tick.age > TICK_LATE_SECONDS):
+        state, detail = "late", f"none for {TICK_LATE_SECONDS:.0f} s"
     return BeatState(
         state=state,
         reason=away or (reason("BeatSilent", detail) if detail else ""),

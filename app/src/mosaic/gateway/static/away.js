@@ -1,4 +1,4 @@
-// Waits until this address answers again, then shows it.
+// Waits until this page is available again, then loads it.
 
 async function look() {
   const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } }).catch(() => null);

@@ -1,4 +1,4 @@
-// Alerts, and the last hour of hosts, queues and leaders, as the monitor has them. Drawn by uPlot (a global of its own).
+// The monitor's alerts and charts. uPlot (a global variable) draws the charts.
 
 import { ago, find, h, reconcile, sentence, tint } from "./dom.js";
 import { getJson } from "./net.js";
@@ -6,7 +6,7 @@ import { complain } from "./shell.js";
 
 const REFRESH_MS = 10000;
 const HEIGHT = 220;
-// Of no worker host: theirs are taken.
+// Other colours than those of worker hosts.
 const LINES = ["#7a6ae0", "#d0562b", "#7f8ea3", "#c2559f", "#3f9fb5", "#9a9a3a", "#4a7fe0", "#a5764e"];
 const drawn = new Map();
 

@@ -1,9 +1,9 @@
-// Making elements, and the words for numbers and times.
+// Creating elements, and texts for numbers and times.
 
 export const find = (id) => document.getElementById(id);
 
-// h("li", { class: "x", onclick: f, "aria-label": "y" }, "text", child): properties that are functions become
-// listeners, everything else an attribute; null and false leave it out.
+// h("li", { class: "x", onclick: f, "aria-label": "y" }, "text", child): functions become listeners, other properties
+// become attributes; null and false are left out.
 export function h(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -15,8 +15,8 @@ export function h(name, properties = {}, ...children) {
   return made;
 }
 
-// Replaces what changed only, so that focus, selection and transitions survive: `items` become children of `parent`,
-// each known by `key(item)`, made by `make(item)` and kept while `signature` stays the same.
+// Makes `items` the children of `parent`: `make(item)` creates a child, `key(item)` identifies it. Unchanged children are
+// kept, and with them focus, selection and transitions.
 export function reconcile(parent, items, key, make) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   const wanted = items.map((item) => {
@@ -36,7 +36,7 @@ export function reconcile(parent, items, key, make) {
   });
   const same = wanted.length === parent.children.length && wanted.every((node, place) => node === parent.children[place]);
   if (same) return;
-  // What moves loses the focus.
+  // A child that moves loses the focus.
   const active = document.activeElement;
   parent.replaceChildren(...wanted);
   if (parent.contains(active)) active.focus({ preventScroll: true });
@@ -62,13 +62,13 @@ export const count = (number, one, many = `${one}s`) => `${number} ${number === 
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-// The colours of hosts: by the lab's order, so that a host has one colour on every page.
+// The colours of hosts, by their order in the lab: a host has the same colour on every page.
 const palette = (document.body.dataset.tints ?? "").split(",");
 const order = (document.body.dataset.hosts ?? "").split(",").filter(Boolean);
 
 export function tint(host) {
   let place = order.indexOf(host);
-  // Behind the worker hosts, whose colours stay as they are.
+  // After the worker hosts, whose colours do not change.
   if (place < 0) place = order.push(host) - 1;
   return palette[place % palette.length];
 }

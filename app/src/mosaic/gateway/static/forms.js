@@ -1,4 +1,4 @@
-// What the forms of all kinds of jobs share: sending, what is wrong in one sentence, and places to drop a file on.
+// Shared by the forms of all kinds of jobs: sending, one sentence for an error, and areas to drop a file on.
 
 import { find, sentence } from "./dom.js";
 import { request } from "./net.js";
@@ -13,7 +13,7 @@ export function problem(form, text = "") {
 
 export function tooLarge(form, bytes) {
   if (bytes <= maxBytes) return false;
-  problem(form, `it has ${Math.ceil(bytes / 2 ** 20)} MB; at most ${maxBytes / 2 ** 20} MB are taken.`);
+  problem(form, `this is ${Math.ceil(bytes / 2 ** 20)} MB; at most ${maxBytes / 2 ** 20} MB are accepted.`);
   return true;
 }
 
@@ -33,7 +33,7 @@ export async function submit(form, options) {
 
 export const asJson = (body) => ({ headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-// Forms that need no script of their own: `data-send` says how they are sent, `json` or `multipart`.
+// Forms without a script of their own: `data-send` is their format, `json` or `multipart`.
 for (const form of document.querySelectorAll("form[data-send]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();

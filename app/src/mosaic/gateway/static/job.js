@@ -1,4 +1,4 @@
-// One job as it goes on: its picture or result, its hosts, its attempts.
+// One job, live: its picture or result, its hosts, its attempts.
 
 import { find, h, reconcile, seconds, sentence, swatch, time } from "./dom.js";
 import { follow, getJson, request } from "./net.js";
@@ -6,7 +6,7 @@ import { complain, say } from "./shell.js";
 
 const { job: id, script } = find("job").dataset;
 const params = JSON.parse(find("job").dataset.params);
-// What the kind of job shows: `tiles` and `parts` as they come, `done` at the end, each if it has it.
+// The functions of the job's kind, all optional: `tiles` and `parts` for new ones, `done` at the end.
 const result = script ? (await import(script)).begin({ id, params }) : {};
 let job = null;
 
@@ -15,7 +15,7 @@ function legend() {
     h("li", { "data-host": host, "data-count": parts }, swatch(host), h("span", {}, host), h("b", {}, String(parts))));
 }
 
-// Only parts of minutes report their progress.
+// Only parts of several minutes report their progress.
 const reporting = new Map();
 function showProgress(parts) {
   for (const part of parts.filter((one) => one.progress !== null)) {
@@ -83,7 +83,7 @@ function attemptRow(one) {
 
 const remarks = (one) => [
   one.redelivered && "delivered again",
-  one.began !== null && `resumed at ${Math.floor(100 * one.began)} %, at most ${seconds(one.again)} computed again`,
+  one.began !== null && `resumed at ${Math.floor(100 * one.began)} %, computed at most ${seconds(one.again)} again`,
   one.error,
 ];
 
@@ -103,7 +103,7 @@ function takeJob(summary) {
   if (job.state === "running") return;
   stream.close();
   refreshAttempts();
-  // A picture that grows has no place for what comes at the end.
+  // Pages with a growing picture have no such element.
   if (find("waiting")) find("waiting").hidden = true;
   if (job.state !== "done") return;
   Promise.resolve(result.done?.(job)).catch(complain);
@@ -113,7 +113,7 @@ const stream = follow(`/api/jobs/${id}/events${result.tiles ? "?tiles=true" : ""
   tiles: (tiles) => result.tiles(tiles),
   parts: takeParts,
   job: takeJob,
-  gone: () => { stream.close(); say("this job is not there any more."); },
+  gone: () => { stream.close(); say("this job was deleted."); },
 });
 
 find("cancel").addEventListener("click", async () => {

@@ -1,4 +1,4 @@
-// All jobs: the finished pictures, and the list with its progress.
+// All jobs: the finished pictures, and the list with the progress of each job.
 
 import "./forms.js";
 import { find, h, reconcile, seconds, swatch, time } from "./dom.js";
@@ -7,10 +7,9 @@ import { complain } from "./shell.js";
 
 const PICTURES = 12;
 
-// What is written below a picture, by kind: {key} stands for a value of the job's parameters.
+// The text below a picture, by kind: {key} is replaced by a parameter of the job.
 const captions = JSON.parse(find("gallery").dataset.captions);
 const caption = (job) => captions[job.kind].replace(/\{(\w+)\}/g, (_, key) => [job.params[key]].flat().join(", "));
-const words = { running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
 
 function picture(job) {
   const name = `${job.kind} of ${new Date(job.created).toLocaleString()}`;
@@ -34,7 +33,7 @@ function row(job) {
   const progress = h("progress", { max: 1, value: job.progress, "aria-label": `${job.done} of ${job.total} parts done` });
   return h("tr", {},
     h("td", {}, h("a", { href: `/jobs/${job.job}` }, job.kind)),
-    h("td", {}, h("span", { class: `badge ${job.state}`, title: job.error }, words[job.state] ?? job.state)),
+    h("td", {}, h("span", { class: `badge ${job.state}`, title: job.error }, job.state)),
     h("td", { class: "meter" }, progress),
     h("td", { class: "number" }, `${job.done} / ${job.total}`),
     h("td", { class: "number" }, seconds(job.seconds)),

@@ -1,9 +1,9 @@
-// The lab: brokers, worker hosts, and what they lean on, as it changes.
+// The lab: brokers, worker hosts and other services, live.
 
 import { ago, count, find, h, reconcile, swatch } from "./dom.js";
 import { onLab } from "./shell.js";
 
-const WORDS = { up: "up", late: "ill", down: "down", unknown: "unknown" };
+const WORDS = { up: "up", late: "degraded", down: "down", unknown: "unknown" };
 
 const badge = (state) => h("span", { class: `badge ${state}` }, h("span", { class: "dot", "aria-hidden": "true" }), WORDS[state]);
 
@@ -26,7 +26,7 @@ function brokerCard(broker) {
     h("dl", { class: "facts" }, ...facts));
 }
 
-// One square a process of the pool, filled while it works.
+// One square for each pool process, filled while it is busy.
 function slots(busy, all) {
   const label = `${busy} of ${all} processes busy`;
   const squares = Array.from({ length: all }, (_, place) => h("i", { class: place < busy ? "slot busy" : "slot" }));
@@ -44,7 +44,7 @@ function instanceRow(instance) {
 }
 
 function proxyLine(servers) {
-  if (servers === null) return h("p", { class: "proxy soft" }, "its proxy does not answer");
+  if (servers === null) return h("p", { class: "proxy soft" }, "the proxy does not answer");
   const marks = servers.map((server) => h("span", { class: `server ${server.state === "UP" ? "up" : "down"}`, title: `${server.broker}: ${server.state}, ${count(server.sessions, "session")}` },
     h("span", { class: "dot", "aria-hidden": "true" }), server.broker.replace(/^broker-/, "b"), h("span", { class: "hidden" }, ` ${server.state}, `), h("b", {}, String(server.sessions))));
   return h("p", { class: "proxy" }, h("span", { class: "soft" }, "proxy sessions"), ...marks);

@@ -1,4 +1,4 @@
-// Log records as they are published, through a queue that the broker binds with the patterns shown here.
+// Log records, live, through a queue with the binding patterns shown here.
 
 import { find, h, sentence, swatch } from "./dom.js";
 import { follow } from "./net.js";
@@ -11,7 +11,7 @@ let seen = new Map();
 let paused = false;
 let held = [];
 
-// One binding for each severity that is wanted: a topic pattern knows equality and wildcards, no order.
+// One binding for each severity: topic patterns cannot compare severities.
 function patternsOf() {
   const host = form.elements.host.value || "*";
   const least = form.elements.severity.value;
@@ -42,7 +42,7 @@ function add(records) {
 function take(records) {
   if (!paused) return add(records);
   held.push(...records);
-  find("pause").textContent = `Go on (${held.length} new)`;
+  find("pause").textContent = `Resume (${held.length} new)`;
 }
 
 function open(patterns) {
@@ -64,7 +64,7 @@ const split = (text) => text.split(/[\s,]+/).filter(Boolean);
 
 function apply(patterns) {
   const bad = patterns.find((pattern) => !/^([\w-]+|\*|#)(\.([\w-]+|\*|#))*$/.test(pattern));
-  const problem = bad ? `${bad} is no binding pattern: write words between dots, * for one word, # for any number.` : patterns.length > 16 ? "at most 16 patterns are bound." : "";
+  const problem = bad ? `${bad} is no binding pattern: write words between dots, * for one word, # for any number.` : patterns.length > 16 ? "at most 16 patterns are possible." : "";
   find("problem").textContent = sentence(problem);
   find("problem").hidden = !problem;
   if (!problem) open(patterns.length ? patterns : ["#"]);
@@ -82,7 +82,7 @@ form.addEventListener("submit", (event) => {
 });
 find("pause").addEventListener("click", () => {
   paused = !paused;
-  find("pause").textContent = paused ? "Go on" : "Pause";
+  find("pause").textContent = paused ? "Resume" : "Pause";
   find("pause").setAttribute("aria-pressed", String(paused));
   if (!paused) { add(held); held = []; }
 });

@@ -1,4 +1,4 @@
-// Requests and event streams; both say in a sentence what is wrong.
+// Requests and event streams. Errors are one sentence.
 
 export class Refusal extends Error {
   constructor(status, sentence) {
@@ -12,7 +12,7 @@ export async function request(path, options = {}) {
   try {
     answer = await fetch(path, { cache: "no-store", ...options });
   } catch {
-    throw new Refusal(0, "the gateway does not answer; is the lab up?");
+    throw new Refusal(0, "the gateway does not answer; check that the lab is up.");
   }
   if (answer.status === 401) {
     location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
@@ -34,9 +34,9 @@ export const postJson = async (path, body) => (await request(path, {
 const SILENCE_MS = 12000;
 const LONGEST_PAUSE_MS = 5000;
 
-// Follows an event stream for as long as the page is there. `handlers` maps kinds of events to functions of their data;
-// `onstate(connected)` hears of cuts and of their end. A browser reconnects by itself after a cut, but gives up on an
-// error answer and never notices silence: then a new stream takes up after the last id.
+// Follows an event stream while the page is open. `handlers` maps kinds of events to functions of their data;
+// `onstate(connected)` is called when the connection is lost or back. A browser reconnects after a lost connection, but
+// not after an error response or when no data arrives. Then this opens a new stream that resumes after the last id.
 export function follow(path, handlers, onstate = () => {}) {
   let source;
   let last = "";

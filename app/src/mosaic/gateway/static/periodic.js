@@ -1,4 +1,4 @@
-// What beat sends: when next, when last, and who ran it.
+// Beat's tasks: the next and the last time, and the host that ran each.
 
 import { ago, find, h, reconcile, seconds, swatch } from "./dom.js";
 import { follow } from "./net.js";
@@ -23,7 +23,7 @@ function row(entry) {
     h("td", { class: "number next", "data-name": entry.name }, countdown(entry)),
     h("td", { class: "number" }, entry.sent ? `${ago(entry.sent)} ago` : "not yet"),
     h("td", { class: "number" }, entry.runs.toLocaleString()),
-    h("td", {}, run ? h("span", { class: "hostcount" }, swatch(run.host), `${run.host}, process ${run.pid}`) : h("span", { class: "soft" }, "nobody yet")),
+    h("td", {}, run ? h("span", { class: "hostcount" }, swatch(run.host), `${run.host}, process ${run.pid}`) : h("span", { class: "soft" }, "not yet")),
     h("td", { class: "number" }, run ? seconds(run.seconds) : "–"),
     h("td", {}, run ? h("span", { class: `badge ${outcome}`, title: run.error }, outcome) : "–"));
 }

@@ -1,4 +1,4 @@
-// Queues as the brokers count them; dead letters, each to be sent back or dropped.
+// The queues with the brokers' figures, and the dead letters: retry or drop.
 
 import { count, find, h, reconcile, sentence, time } from "./dom.js";
 import { follow, getJson, request } from "./net.js";
@@ -51,7 +51,7 @@ async function act(letter, what, button) {
   refresh();
 }
 
-// The second press within some seconds means it: what is dropped does not come back.
+// A second click within 4 s confirms, because a dropped message is lost.
 function dropButton(letter) {
   const button = h("button", { type: "button", class: "quiet danger", "data-action": "drop", onclick: () => {
     if (button.dataset.sure) return act(letter, "drop", button);
@@ -66,7 +66,7 @@ function letterCard(letter) {
   const retry = h("button", { type: "button", class: "quiet", "data-action": "retry", onclick: () => act(letter, "retry", retry) }, "Retry");
   return h("li", { class: "card letter" },
     h("header", { class: "bar" }, h("h3", {}, letter.name), h("span", { class: "badge down" }, letter.reason), h("span", { class: "push actions" }, retry, dropButton(letter))),
-    h("p", { class: "soft" }, `Died ${letter.count > 1 ? `${letter.count} times ` : ""}in ${letter.queue || "an unknown queue"}${letter.at ? ` at ${time(letter.at)}` : ""}; came from ${letter.exchange || "the default exchange"} with key ${letter.routing_key || "–"}.`),
+    h("p", { class: "soft" }, `Dead-lettered ${letter.count > 1 ? `${letter.count} times ` : ""}in ${letter.queue || "an unknown queue"}${letter.at ? ` at ${time(letter.at)}` : ""}; published to ${letter.exchange || "the default exchange"} with routing key ${letter.routing_key || "–"}.`),
     h("pre", { tabindex: "0" }, letter.preview));
 }
 
@@ -90,5 +90,5 @@ async function refresh() {
 
 follow("/api/queues/events", { queues: show });
 refresh();
-// The brokers' counts come some seconds late; while letters are shown, look again now and then.
+// The brokers' figures are some seconds old, so letters are read again while some are shown.
 setInterval(() => { if (!document.hidden && (dead !== 0 || find("letters").children.length)) refresh(); }, LETTERS_MS);

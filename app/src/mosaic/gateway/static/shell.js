@@ -1,4 +1,4 @@
-// What every page has: the theme switch, the strip that says how the lab is, messages.
+// Parts of every page: the theme switch, the state of the lab, messages.
 
 import { find, h, sentence } from "./dom.js";
 import { follow } from "./net.js";
@@ -63,7 +63,7 @@ function take(lab) {
   shown = text;
   const away = lab.database.state === "down";
   find("banner").hidden = !away;
-  if (away) find("banner").textContent = `${lab.database.reason} This page goes on by itself as soon as it answers.`;
+  if (away) find("banner").textContent = `${lab.database.reason} This page continues automatically when it answers.`;
   for (const listen of listeners) listen(lab);
 }
 
@@ -71,6 +71,6 @@ let lost;
 follow("/api/lab/events", { lab: take }, (connected) => {
   clearTimeout(lost);
   if (connected) find("offline").hidden = true;
-  // A reconnection within a second is nobody's concern.
+  // A short reconnection is not shown.
   else lost = setTimeout(() => { find("offline").hidden = false; }, 1500);
 });

@@ -1,3 +1,3 @@
-// Before the page is painted: the theme chosen last time, if any. A classic script, since modules come later.
+// Sets the theme that was chosen last, before the page is painted. Not a module, because modules run later.
 const chosen = localStorage.getItem("theme");
 if (chosen) document.documentElement.dataset.theme = chosen;

@@ -1,4 +1,4 @@
-"""A text becomes one part a shard, and one for the merge."""
+"""A text becomes one part for each shard, and one part that merges the counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIN_SHARDS = 6
 
 
 async def text_body(request: Request) -> str:
-    """Return the body as text. Raises RequestError when it is not UTF-8, not text/plain, or empty."""
+    """Return the body as text. Raises RequestError if it is not text/plain, not UTF-8, or empty."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "text/plain":
         raise RequestError("send the text as text/plain in UTF-8.", 415)
@@ -30,7 +30,7 @@ async def text_body(request: Request) -> str:
 
 
 def plan(text: Annotated[str, Depends(text_body)]) -> JobPlan:
-    """Return the plan of a word count: enough shards for several hosts, not too many to merge."""
+    """Return the plan of a word count: enough shards for several hosts, but not too many to merge."""
     size = min(SHARD_CHARACTERS, max(1, len(text) // MIN_SHARDS))
     size = max(size, len(text) // MAX_SHARDS)
     pieces = words.shards(text, size)

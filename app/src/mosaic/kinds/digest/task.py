@@ -1,4 +1,4 @@
-"""Digesting a text: one task a shard, then the merge, published by whichever attempt completes the shards."""
+"""Counting words: one task for each shard, and the merge, which the attempt at the last shard publishes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ from mosaic.ledger.work import PartWork, Product
 from mosaic.tasks.base import PartTask
 
 
-class ShardTask(PartTask):
-    """Publishes the merge when the ledger says that no shard is left."""
-
-    abstract = True
-    publishes_join = True
-
-
-@shared_task(base=ShardTask, name="mosaic.digest.shard")
+@shared_task(base=PartTask, name="mosaic.digest.shard", publishes_join=True)
 def shard(part: PartWork) -> Product:
     """Count the words of one shard."""
     with transaction() as session:
         text = jobs.blob(session, part.job_id, "text", part.index)
     if text is None:
-        raise ValueError("the text of this shard is gone")
+        raise ValueError("the text of this shard was deleted")
     return Product(result=dict(words.count_words(text.data.decode("utf-8"))))
 
 

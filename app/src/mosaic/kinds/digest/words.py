@@ -1,4 +1,4 @@
-"""Counting words: a text cut into shards between words, counted apart, merged."""
+"""Counting words: a text is cut into shards between words, each shard is counted, the counts are merged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOP = 100
 
 
 def shards(text: str, size: int) -> list[str]:
-    """Cut a text into shards of about `size` characters, no word in two; their concatenation is the text."""
+    """Cut a text between words into shards of about `size` characters, which together are the text."""
     pieces = []
     start = 0
     while start < len(text):
@@ -25,7 +25,7 @@ def shards(text: str, size: int) -> list[str]:
 
 
 def count_words(text: str) -> Counter[str]:
-    """Return how often each word occurs, without regard to case."""
+    """Return how often each word occurs, ignoring case."""
     normal = unicodedata.normalize("NFC", text).casefold()
     return Counter(WORD.findall(normal))
 
@@ -39,6 +39,6 @@ def merge(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
 
 
 def report(total: Counter[str]) -> dict[str, object]:
-    """Return words, distinct words and the most frequent ones, ties in alphabetical order."""
+    """Return the numbers of words and of different words, and the most frequent words with their counts."""
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
     return {"words": total.total(), "distinct": len(total), "top": [list(item) for item in ranked[:TOP]]}

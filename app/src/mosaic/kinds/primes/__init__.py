@@ -1,4 +1,4 @@
-"""Primes: counted up to a number, in a few parts of minutes."""
+"""Primes: counted up to a number, in a few parts of several minutes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_PARTS = 64
 
 KIND = Kind(
     name="primes",
-    summary="Count the primes up to a number, in parts of minutes.",
+    summary="Count the primes up to a number, in parts of several minutes.",
     routing_key="long",
     form_values={
         "up_to": DEFAULT_UP_TO,

@@ -1,4 +1,4 @@
-"""A number becomes some ranges below it, one part each, and one part that adds them up."""
+"""The numbers up to a limit become ranges: one part for each, and one part that adds their results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mosaic.kinds.primes import DEFAULT_PARTS, DEFAULT_UP_TO, MAX_PARTS, MAX_UP_TO, MIN_UP_TO
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 
-# 6 to 11 minutes of one core, of 24 for an attempt: mosaic.settings.LONG_SOFT_TIME_LIMIT_SECONDS.
+# 6 to 11 minutes on one core; the limit of an attempt is 24: mosaic.settings.LONG_SOFT_TIME_LIMIT_SECONDS.
 MAX_NUMBERS_A_PART = 10**11
 
 
 class PrimesRequest(BaseModel):
-    """Count the primes up to `up_to`, which is included, in `parts` ranges of the same size."""
+    """Count the primes up to and including `up_to`, in `parts` ranges of equal size."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,7 +24,7 @@ class PrimesRequest(BaseModel):
 
     @model_validator(mode="after")
     def check_parts(self) -> Self:
-        """Check that a part ends within its time limit."""
+        """Check that each part can end within its time limit."""
         needed = -(-self.up_to // MAX_NUMBERS_A_PART)
         if self.parts < needed:
             raise ValueError(f"a part would take too long: ask for {needed} parts, or a smaller up_to.")

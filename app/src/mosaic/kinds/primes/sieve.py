@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Odd numbers sieved at once, a byte each: some 30 ms of work. Less of them visit each divisor too often.
+# Odd numbers in one segment, one byte each: about 30 ms of work. Smaller segments repeat each divisor too
+# often.
 SEGMENT = 2**22
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What is known of the numbers below `at`: how many of them are primes, and the largest (0: none)."""
+    """The number of primes below `at`, and the largest of them (0: none)."""
 
     at: int
     primes: int = 0
@@ -23,7 +24,7 @@ class Tally:
 
 
 def tallies(tally: Tally, stop: int, segment: int = SEGMENT) -> Iterator[Tally]:
-    """Go on from `tally` to `stop`, and yield the tally after each segment; the last one is at `stop`."""
+    """Continue from `tally` to `stop`; yield the tally after each segment, the last one at `stop`."""
     if tally.at <= 2 < stop:
         tally = Tally(3, tally.primes + 1, 2)
         yield tally
@@ -38,7 +39,7 @@ def tallies(tally: Tally, stop: int, segment: int = SEGMENT) -> Iterator[Tally]:
 
 
 def odd_primes(limit: int) -> NDArray[np.int64]:
-    """Return the odd primes up to `limit`, which is a million at most."""
+    """Return the odd primes up to `limit`, which is at most a million."""
     flags = np.ones(limit + 1, dtype=bool)
     flags[:3] = False
     flags[4::2] = False
@@ -49,11 +50,11 @@ def odd_primes(limit: int) -> NDArray[np.int64]:
 
 
 def _sieved(low: int, high: int, divisors: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which odd numbers from `low`, odd too, to below `high` are primes; its root is in `divisors`."""
+    """Return for each odd number from `low` (odd) to below `high` whether it is prime."""
     flags = np.ones(max(0, (high - low + 1) // 2), dtype=bool)
     if low == 1:
         flags[:1] = False
-    # The first odd multiple of each divisor that no smaller divisor strikes out.
+    # The first odd multiple of each divisor that no smaller divisor has removed.
     first = np.maximum(divisors * divisors, -(-low // divisors) * divisors)
     first += divisors * (first % 2 == 0)
     for start, divisor in zip(((first - low) // 2).tolist(), divisors.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Counting primes: one task a range, for minutes, which resumes where a host went away; then their sum."""
+"""Counting primes: a task of several minutes for each range, which can resume, then their sum."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from celery import shared_task
 
 from mosaic.config import load_config
 from mosaic.kinds.primes.sieve import Tally, tallies
-from mosaic.ledger import checkpoints, jobs
+from mosaic.ledger import jobs, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product
 from mosaic.tasks.base import LongPartTask, PartTask
 
 
-class CountTask(LongPartTask):
-    """Publishes the sum when the ledger says that no range is left."""
-
-    abstract = True
-    publishes_join = True
-
-
-@shared_task(bind=True, base=CountTask, name="mosaic.primes.count")
-def count(self: CountTask, part: PartWork) -> Product:
-    """Count the primes of one range, from its checkpoint if it has one; `seconds` are those of each host."""
+@shared_task(bind=True, base=LongPartTask, name="mosaic.primes.count", publishes_join=True)
+def count(self: LongPartTask, part: PartWork) -> Product:
+    """Count the primes of one range, from its checkpoint if there is one, with the seconds of each host."""
     low, high = int(part.params["from"]), int(part.params["to"])
     before: dict[str, Any] = part.checkpoint or {"tally": asdict(Tally(low)), "seconds": {}}
     host, seconds = load_config().host, dict(before["seconds"])
@@ -40,10 +33,10 @@ def count(self: CountTask, part: PartWork) -> Product:
 
 @shared_task(base=PartTask, name="mosaic.primes.sum")
 def add_up(part: PartWork) -> Product:
-    """Add up the ranges, the seconds of each host, and those that were spent again after an interruption."""
+    """Add the results of the ranges, the seconds of each host, and the seconds computed again."""
     with transaction() as session:
         found = jobs.part_results(session, part.job_id)
-        again = checkpoints.seconds_again(session, part.job_id)
+        again = work.seconds_again(session, part.job_id)
     seconds: dict[str, float] = {}
     for one in found:
         for host, spent in one["seconds"].items():

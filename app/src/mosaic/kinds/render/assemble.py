@@ -17,23 +17,23 @@ WHITENING = 0.75
 
 
 def picture(params: Mapping[str, Any], tiles: Iterable[JobBlob], tints: Tints | None = None) -> bytes:
-    """Return the picture of a job; missing tiles stay in the background colour."""
+    """Return the picture of a job; missing tiles have the background colour."""
     view = View.from_params(params)
     canvas = Image.new("RGB", (view.width, view.height), BACKGROUND)
     for index, data, host in tiles:
         place = view.cut(index)
         tile = open_png(data)
         if tints is not None and host is not None and host in tints:
-            # Light and shade of the tile in the host's hue; a blend would leave amber looking like orange.
+            # The tile's brightness in the host's colour. A blend of both would make amber look like orange.
             tile = ImageOps.colorize(tile.convert("L"), SHADE, _whitened(tints[host]), mid=tints[host])
         canvas.paste(tile, (place.left, place.top))
     return to_png(canvas)
 
 
 def thumbnail(params: Mapping[str, Any], tiles: Iterable[JobBlob], edge: int) -> bytes:
-    """Return the picture within `edge` pixels, from tiles that were made smaller one by one.
+    """Return the picture within `edge` pixels, from tiles that are resized one by one.
 
-    The whole picture, which may take 100 MB, is never in memory.
+    So the whole picture, up to 100 MB, is never in memory.
     """
     view = View.from_params(params)
     share = min(1.0, edge / max(view.width, view.height))

@@ -1,4 +1,4 @@
-"""Escape times of the Mandelbrot set, smooth between iterations, and their colours."""
+"""Smooth escape times of the Mandelbrot set, and their colours."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from PIL import Image
 from mosaic.kinds.png import to_png
 from mosaic.kinds.render.view import Tile, View
 
-# Far beyond 2, so that the fraction of an iteration is smooth.
+# Much larger than 2, so that the fraction of an iteration is smooth.
 ESCAPE_RADIUS = 64.0
 PALETTE_SIZE = 4096
-# Iterations after which the palette repeats.
+# The palette repeats after this number of iterations.
 PALETTE_PERIOD = 160.0
 # (position, red, green, blue): a cycle through deep blue, white, amber and near black.
 PALETTE_STOPS = (
@@ -51,7 +51,7 @@ def escape_times(view: View, tile: Tile) -> NDArray[np.float64]:
 
 
 def _surely_inside(points: NDArray[np.complex128]) -> NDArray[np.bool_]:
-    """Return the points of the main cardioid and of the disc left of it, which never escape."""
+    """Return whether points are in the main cardioid or the disc left of it, which never escape."""
     x, y2 = points.real, points.imag**2
     q = (x - 0.25) ** 2 + y2
     inside: NDArray[np.bool_] = (q * (q + x - 0.25) <= 0.25 * y2) | ((x + 1) ** 2 + y2 <= 0.0625)
@@ -69,7 +69,7 @@ def make_palette() -> NDArray[np.uint8]:
 def colour(times: NDArray[np.float64], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the pixels (height x width x 3) of escape times; black where the point did not escape."""
     escaped = ~np.isnan(times)
-    # The square root stretches the few first iterations, where far views would be flat.
+    # The square root gives the first iterations more colours; a view of the whole set would be flat.
     phase = np.sqrt(np.where(escaped, np.maximum(times, 0.0), 0.0) / PALETTE_PERIOD)
     pixels = palette[(phase * PALETTE_SIZE).astype(np.int64) % PALETTE_SIZE]
     pixels[~escaped] = 0

@@ -1,4 +1,4 @@
-"""What may be rendered; a view becomes one part a tile."""
+"""The limits of a rendering. A view becomes one part for each tile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosaic.kinds.render.view import View
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 
 DEFAULT_WIDTH_UNITS = 3.2
-# The width that zoom 1 shows.
+# The width at zoom 1.
 UNZOOMED_WIDTH_UNITS = 4.0
 MAX_TILES = 4096
 MAX_EDGE = 8192
@@ -35,17 +35,17 @@ class RenderRequest(BaseModel):
 
     @model_validator(mode="after")
     def check_view(self) -> Self:
-        """Check what depends on several fields."""
+        """Check limits that depend on several fields."""
         if self.width_units is not None and self.zoom is not None:
             raise ValueError("give width_units or zoom, not both.")
         view = self.view()
         if view.width * view.height > MAX_PIXELS:
             raise ValueError(
                 f"the picture would have {view.width * view.height / 1e6:.0f} megapixels; "
-                f"at most {MAX_PIXELS / 1e6:.0f} are made."
+                f"at most {MAX_PIXELS / 1e6:.0f} are possible."
             )
         if view.tiles > MAX_TILES:
-            raise ValueError(f"the picture would have {view.tiles} tiles; at most {MAX_TILES} are made.")
+            raise ValueError(f"the picture would have {view.tiles} tiles; at most {MAX_TILES} are possible.")
         if view.tile**2 * view.iterations > MAX_TILE_WORK:
             raise ValueError("a tile would take too long: lower tile or iterations.")
         if view.width_units > 16:
@@ -55,7 +55,7 @@ class RenderRequest(BaseModel):
         return self
 
     def view(self) -> View:
-        """Return the view asked for."""
+        """Return the requested view."""
         units = self.width_units
         if units is None:
             units = DEFAULT_WIDTH_UNITS if self.zoom is None else UNZOOMED_WIDTH_UNITS / self.zoom

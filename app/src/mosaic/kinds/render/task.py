@@ -1,4 +1,4 @@
-"""Rendering: one task a tile, with a base class of its own that keeps the palette."""
+"""Rendering: one task for each tile, with a base class that keeps the palette."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mosaic.tasks.base import PartTask
 
 
 class RenderTask(PartTask):
-    """There is one task object a process, so what it keeps is computed once in each."""
+    """Each process has one object of a task, so each process computes the palette once."""
 
     abstract = True
 
@@ -27,6 +27,6 @@ class RenderTask(PartTask):
 
 @shared_task(bind=True, base=RenderTask, name="mosaic.render.tile")
 def tile(self: RenderTask, part: PartWork) -> Product:
-    """Render the tile that has the part's index, as PNG."""
+    """Render the tile with the part's index as PNG."""
     png = render_png(View.from_params(part.job_params), part.index, self.palette)
     return Product(role="tile", content_type="image/png", data=png)

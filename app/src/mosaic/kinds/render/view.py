@@ -1,6 +1,6 @@
-"""Geometry of a picture: the view of the complex plane, cut into tiles.
+"""Geometry of a picture: a view of the complex plane, cut into tiles.
 
-Pixel (0, 0) is the upper left one; the imaginary part grows upwards. Values at pixel centres.
+Pixel (0, 0) is at the upper left; the imaginary part grows upwards. Values are those of pixel centres.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Two neighbouring pixels need to differ by several units in the last place, or the picture turns to blocks.
+# Neighbouring pixels must differ by several units in the last place; otherwise the picture shows blocks.
 MIN_STEP_ULPS = 16
 
 
@@ -26,7 +26,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class View:
-    """What is rendered: centre and width in the plane, size and tile edge in pixels, iteration limit."""
+    """A view: centre and width in the plane, size and tile edge in pixels, iteration limit."""
 
     center_x: float
     center_y: float
@@ -57,7 +57,7 @@ class View:
         return self.columns * self.rows
 
     def cut(self, index: int) -> Tile:
-        """Return a tile, counted row by row from the upper left; those at the edges may be smaller."""
+        """Return a tile, counted row by row from the upper left. Tiles at the edges may be smaller."""
         if not 0 <= index < self.tiles:
             raise IndexError(f"tile {index} of {self.tiles}")
         top = index // self.columns * self.tile
@@ -67,7 +67,7 @@ class View:
     def too_deep(self) -> bool:
         """Return whether neighbouring pixels are too close for 64-bit floating point."""
         half = max(self.width, self.height) / 2 * self.step
-        # At least 1: iterated values are of that size, whatever the size of the point.
+        # At least 1: iterated values reach this size for every point.
         reach = max(1.0, abs(self.center_x) + half, abs(self.center_y) + half)
         return self.step < MIN_STEP_ULPS * sys.float_info.epsilon * reach
 

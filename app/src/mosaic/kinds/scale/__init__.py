@@ -1,4 +1,4 @@
-"""Scaling: an uploaded picture in several sizes, and a contact sheet of them."""
+"""Scaling: an uploaded picture in several sizes, and a contact sheet of these."""
 
 from __future__ import annotations
 

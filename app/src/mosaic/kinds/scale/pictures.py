@@ -1,4 +1,4 @@
-"""Uploaded pictures: checked before they are decoded, and scaled."""
+"""Uploaded pictures: checked before decoding, and scaled."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from mosaic.kinds.png import to_png
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-# One limit in one place: check_picture refuses before anything is decoded; Pillow's own would differ.
+# check_picture has the only limit, and refuses before decoding. Pillow has another limit.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class PictureError(ValueError):
-    """The bytes are no picture we take; the message is one sentence."""
+    """The bytes are not a supported picture; the message is one sentence."""
 
 
 def check_picture(data: bytes) -> tuple[int, int, str]:
-    """Return width, height and format from the header alone, nothing decoded. Raises PictureError."""
+    """Return width, height and format from the header, without decoding. Raises PictureError."""
     with _open(data) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise PictureError(
                 f"the picture has {width * height / 1e6:.0f} megapixels; "
-                f"at most {MAX_PIXELS / 1e6:.0f} are taken."
+                f"at most {MAX_PIXELS / 1e6:.0f} are accepted."
             )
         return width, height, str(image.format)
 
@@ -38,15 +38,15 @@ def _open(data: bytes) -> Image.Image:
 
 
 def scale(data: bytes, edge: int) -> tuple[bytes, int, int]:
-    """Return the picture as PNG fitted into a square of `edge` pixels, upright, with its width and height.
+    """Return the picture as PNG, upright, within a square of `edge` pixels, with its width and height.
 
-    A smaller picture keeps its size. Colours become 8-bit RGB, or RGBA where there is transparency.
+    A smaller picture keeps its size. Colours become 8-bit RGB, or RGBA with transparency.
     Raises PictureError.
     """
     check_picture(data)
     with _open(data) as image:
         try:
-            # JPEG decodes at a fraction of its size when told what is wanted.
+            # A JPEG is decoded at a reduced size if the wanted size is known.
             image.draft("RGB", (edge * 2, edge * 2))
             upright = ImageOps.exif_transpose(image)
             picture = to_rgb(upright)
@@ -57,7 +57,7 @@ def scale(data: bytes, edge: int) -> tuple[bytes, int, int]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the picture as 8-bit RGB or RGBA; 16-bit grey keeps its range instead of being clipped."""
+    """Return the picture as 8-bit RGB or RGBA; 16-bit grey is scaled, not clipped."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         low, high = (float(value) for value in _extrema(image))
         top = 65535.0 if image.mode != "F" and high > 255 else max(high, 1.0)

@@ -1,4 +1,4 @@
-"""An uploaded picture becomes one part a size, and one for the contact sheet."""
+"""An uploaded picture becomes one part for each size, and one part for the contact sheet."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def job_plan(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return edge lengths from a comma-separated list, the default for an empty one. Raises ValueError."""
+    """Return edge lengths from a comma-separated list; the default if it is empty. Raises ValueError."""
     items = [item.strip() for item in text.split(",") if item.strip()]
     if not items:
         return DEFAULT_SIZES
     if len(items) > MAX_SIZES:
-        raise ValueError(f"{len(items)} sizes are asked for; at most {MAX_SIZES} are made.")
+        raise ValueError(f"{len(items)} sizes were requested; at most {MAX_SIZES} are possible.")
     edges = []
     for item in items:
         if not item.isascii() or not item.isdigit() or len(item) > 6 or not 1 <= int(item) <= MAX_SIZE_EDGE:

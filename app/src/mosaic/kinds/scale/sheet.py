@@ -1,4 +1,4 @@
-"""The contact sheet of a scaling, which is the picture of its job."""
+"""The contact sheet of a scaling: the picture of its job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABEL = 20
 
 
 def contact_sheet(pictures: Sequence[tuple[str, bytes]]) -> bytes:
-    """Return one PNG that shows (label, PNG) pairs side by side, each fitted into a cell."""
+    """Return one PNG that shows (label, PNG) pairs side by side."""
     cell = EDGE + MARGIN
     width = max(1, len(pictures)) * cell + MARGIN
     height = EDGE + LABEL + 2 * MARGIN
@@ -36,7 +36,7 @@ def contact_sheet(pictures: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def picture(_params: Mapping[str, Any], sheets: Sequence[JobBlob], _tints: object) -> bytes | None:
-    """Return the sheet once it is there."""
+    """Return the sheet, or None if it does not exist yet."""
     return sheets[0][1] if sheets else None
 
 

@@ -1,7 +1,7 @@
-"""Scaling: one task a size, then the contact sheet; Celery's chord joins them.
+"""Scaling: one task for each size, then the contact sheet, joined by Celery's chord.
 
-The chord polls the result backend, each second, through native delayed delivery. Compare
-mosaic.kinds.digest.task, where the ledger itself says which attempt was the last.
+The chord polls the result backend once a second, through native delayed delivery. Compare
+mosaic.kinds.digest.task, where the ledger shows which attempt completed the parts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHEET = "mosaic.scale.sheet"
 
 @shared_task(bind=True, base=PartlessTask, name=FAN_OUT)
 def fan_out(self: PartlessTask, job: str) -> None:
-    """Publish the sizes of a job and, joined to them, its contact sheet."""
+    """Publish the chord of a job: its sizes, then its contact sheet."""
     with transaction() as session:
         view = jobs.find(session, uuid.UUID(job))
     if view is None:
@@ -39,7 +39,7 @@ def _signature(task: PartlessTask, name: str, job: str, index: int) -> Any:
     return task.app.signature(name, args=(job, index), immutable=True)
 
 
-# The chord counts results, so these are stored.
+# The chord counts results, so they are stored.
 @shared_task(base=PartTask, name=SIZE, ignore_result=False)
 def size(part: PartWork) -> Product:
     """Scale the job's picture to the part's edge length in pixels."""
@@ -47,7 +47,7 @@ def size(part: PartWork) -> Product:
     with transaction() as session:
         source = jobs.blob(session, part.job_id, "source")
     if source is None:
-        raise ValueError("the uploaded picture is gone")
+        raise ValueError("the uploaded picture was deleted")
     png, width, height = pictures.scale(source.data, edge)
     return Product(
         result={"edge": edge, "width": width, "height": height, "bytes": len(png)},

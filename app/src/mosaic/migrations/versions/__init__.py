@@ -1,1 +1,1 @@
-"""The versions, oldest first."""
+"""The migrations, oldest first."""

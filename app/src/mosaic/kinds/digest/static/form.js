@@ -1,4 +1,4 @@
-// Count a text's words: a file, or what is written.
+// Counts the words of a file, or of the text field.
 
 import { find } from "/static/dom.js";
 import { problem, submit, tooLarge } from "/static/forms.js";
@@ -8,9 +8,9 @@ find("digest").addEventListener("submit", (event) => {
   const form = event.target;
   const file = form.elements.file.files[0];
   const body = file ?? form.elements.text.value;
-  if (!file && !body.trim()) return problem(form, "write or drop a text first.");
+  if (!file && !body.trim()) return problem(form, "write a text or choose a file first.");
   if (tooLarge(form, file ? file.size : body.length)) return;
-  // A Blob's own type would replace the header: a text file of another name would be refused for it.
+  // The Blob's type would replace the header, and the gateway refuses other types than text/plain.
   const bytes = file ? new Blob([file], { type: "text/plain" }) : body;
   submit(form, { headers: { "Content-Type": "text/plain; charset=utf-8" }, body: bytes });
 });

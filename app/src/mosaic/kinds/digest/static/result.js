@@ -1,4 +1,4 @@
-// The most frequent words of a text, once all shards are counted.
+// The most frequent words of a text, when all shards are counted.
 
 import { find, h } from "/static/dom.js";
 import { getJson } from "/static/net.js";

@@ -1,4 +1,4 @@
-// The count of primes, the largest one, and the time that each host spent, once all parts are done.
+// The number of primes, the largest prime, and the time of each host, when all parts are done.
 
 import { find, h, seconds, swatch } from "/static/dom.js";
 import { getJson } from "/static/net.js";
@@ -11,7 +11,7 @@ async function showCount(id) {
     figure(["Primes"], result.primes.toLocaleString()),
     figure(["Largest"], result.largest.toLocaleString()),
     ...Object.entries(result.seconds).map(([host, spent]) => figure([swatch(host), ` ${host}`], seconds(spent))),
-    figure(["Computed again, at most"], seconds(result.again)));
+    figure(["Computed again (maximum)"], seconds(result.again)));
   find("figures").hidden = false;
 }
 

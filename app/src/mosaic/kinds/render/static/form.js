@@ -1,4 +1,4 @@
-// Render a view: chosen on a small picture of the set, which is drawn here.
+// Renders a view, which is selected on a small picture of the set.
 
 import { find } from "/static/dom.js";
 import { asJson, submit } from "/static/forms.js";
@@ -25,7 +25,7 @@ function showView() {
   find("where").textContent = `${view.x.toPrecision(8)} ${view.y < 0 ? "−" : "+"} ${Math.abs(view.y).toPrecision(8)} i, ${zoom < 100 ? zoom.toFixed(1) : zoom.toPrecision(3)}×`;
   const { tile } = render.elements;
   const tiles = Math.ceil(width / tile.value) * Math.ceil(height / tile.value);
-  find("tiles").textContent = `${tiles} tiles, each a task`;
+  find("tiles").textContent = `${tiles} tiles, one task each`;
 }
 
 picker(canvas.parentElement, canvas, (box) => {

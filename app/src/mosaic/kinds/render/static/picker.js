@@ -1,9 +1,9 @@
-// Choosing a rectangle on a picture: by dragging, by touch, or by keys (arrows move, + and - zoom, Enter takes).
+// Selecting an area of a picture: by dragging, by touch, or by keys (arrows move, + and - zoom).
 
 const LEAST_SHARE = 0.03;
 
-// `frame` holds the canvas and an element of class `selection`; `onpick(box, bykey)` gets shares of the picture's width
-// and height. A click without dragging picks a quarter around that point.
+// `frame` contains the canvas and an element of class `selection`. `onpick(box, bykey)` gets fractions of the picture's
+// width and height. A click without dragging selects a quarter around that point.
 export function picker(frame, canvas, onpick) {
   const selection = frame.querySelector(".selection");
   let start = null;
@@ -16,7 +16,7 @@ export function picker(frame, canvas, onpick) {
     };
   }
 
-  // The picture's own proportions: the larger side of what was drawn decides.
+  // In the picture's proportions, by the larger side of the drawn rectangle.
   function boxOf(from, to) {
     const share = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y));
     return {

@@ -1,5 +1,5 @@
-// A rendered picture on a canvas: each tile is painted where it belongs when its part is done. It comes with the news
-// of its part, or is fetched; many at once, as of a job that was done before, are cut out of the whole picture.
+// A rendered picture on a canvas. Each tile is painted when its part is done. A tile comes with the event stream or is
+// fetched. Many tiles at once, e.g. of a job that is done already, are cut out of the whole picture.
 
 import { tint } from "/static/dom.js";
 import { request } from "/static/net.js";
@@ -11,7 +11,7 @@ const fromBase64 = (text) =>
   new Blob([Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0))], { type: "image/png" });
 
 export class Picture {
-  // `params` are the job's: width, height, tile and columns, in pixels and tiles.
+  // `params` of the job: width, height and tile in pixels, columns in tiles.
   constructor(canvas, job, params) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
@@ -28,14 +28,14 @@ export class Picture {
     this.paint();
   }
 
-  // Takes tiles ahead of their parts: PNG in base64, by index.
+  // Takes tiles before their parts: PNG in base64, by index.
   receive(tiles) {
     for (const [index, png] of Object.entries(tiles)) {
       if (!this.hosts.has(Number(index))) this.sent.set(Number(index), png);
     }
   }
 
-  // Takes parts that are done; a second time changes nothing.
+  // Takes done parts. The same part twice changes nothing.
   take(parts) {
     const missing = [];
     for (const { part: index, host } of parts.filter((part) => !this.hosts.has(part.part))) {
@@ -51,7 +51,7 @@ export class Picture {
     else for (const index of missing) this.fetch(index);
   }
 
-  // The picture as it is has every tile whose part is known to be done.
+  // The picture has every tile whose part is done.
   async cut(indexes) {
     try {
       const answer = await request(`/api/jobs/${this.job}/image`, { cache: "default" });
@@ -71,7 +71,7 @@ export class Picture {
     this.load();
   }
 
-  // `image` is the tile, or what it is cut out of by the box that follows.
+  // `image` is the tile, or the picture from which the box after it is cut.
   async show(index, image, ...box) {
     this.tiles.set(index, await createImageBitmap(image, ...box));
     this.paintTile(index);
@@ -97,7 +97,7 @@ export class Picture {
     this.paint();
   }
 
-  // Colours come from the page's theme while tiles are missing.
+  // Missing tiles have a colour of the page's theme.
   paint() {
     this.context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--sunk");
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
@@ -114,7 +114,7 @@ export class Picture {
     const { left, top } = this.place(index);
     this.context.drawImage(bitmap, left, top);
     if (!this.tinted) return;
-    // Hue and saturation of the host, light and shade of the tile; then a veil, or black tiles would stay black.
+    // The host's hue and saturation with the tile's brightness; then a thin layer, so that black tiles get a colour too.
     this.context.fillStyle = tint(this.hosts.get(index));
     for (const [mode, strength] of [["color", 1], ["source-over", 0.22]]) {
       this.context.globalCompositeOperation = mode;

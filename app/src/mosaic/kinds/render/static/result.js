@@ -1,4 +1,4 @@
-// The picture of a rendering as its tiles come, tinted by host, and a closer look at a part of it.
+// The picture of a rendering, tile by tile, tinted by host; and zooming in to an area of it.
 
 import { find } from "/static/dom.js";
 import { postJson } from "/static/net.js";

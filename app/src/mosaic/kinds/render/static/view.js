@@ -1,4 +1,4 @@
-// A view of the plane, and a small picture of it drawn here, to choose the next view on.
+// A view of the plane, and a small picture of it for selecting the next view.
 
 const LEAST_WIDTH = 1e-11;
 const GREATEST_WIDTH = 8;
@@ -13,7 +13,7 @@ export function clamp(view) {
   };
 }
 
-// The view that a rectangle of a picture shows: `box` in shares of the picture's width and height, from its upper left.
+// The view inside a rectangle of a picture: `box` in fractions of the picture's width and height, from the upper left.
 export function inside(view, box, aspect) {
   const height = view.width / aspect;
   return clamp({
@@ -46,7 +46,7 @@ function escapeTime(x, y, iterations) {
   return null;
 }
 
-// Paints the view on the canvas, a stripe at a time, so that the page stays responsive; a later call ends an earlier one.
+// Paints the view on the canvas, line by line, so that the page stays responsive. A new call stops an earlier one.
 export function preview(canvas, view, iterations = PREVIEW_ITERATIONS) {
   const run = (canvas.run = (canvas.run ?? 0) + 1);
   const context = canvas.getContext("2d", { alpha: false });

@@ -1,4 +1,4 @@
-// The contact sheet, once all sizes are done.
+// The contact sheet, when all sizes are done.
 
 import { find } from "/static/dom.js";
 

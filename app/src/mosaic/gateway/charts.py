@@ -1,21 +1,26 @@
-"""What the page of charts draws: queries of Prometheus, over hosts, queues and leaders."""
+"""/api/charts, /api/alerts: the figures and alerts of the monitor."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from mosaic.gateway.charts.prometheus import Prometheus, Series
+from mosaic.gateway.deps import TheWatch
+from mosaic.gateway.prometheus import Alert, Prometheus, Series
+
+router = APIRouter(prefix="/api")
 
 POINTS = 180
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: one line for each value of `label` in the answers to `query`."""
+    """A chart with one line for each value of `label` in the results of `query`."""
 
     id: str
     title: str
@@ -44,10 +49,10 @@ CHARTS = (
         "Messages, by queue",
         "messages",
         "queue",
-        # A log tail's queue lives as long as somebody follows the logs.
+        # Without the temporary queues of log tails.
         'max by (queue) (rabbitmq_detailed_queue_messages{vhost="mosaic", queue!~"mosaic[.]tail[.].+"})',
     ),
-    # A broker counts the messages of those quorum queues whose leader it runs.
+    # Each broker exports the messages of the quorum queues whose leader it is.
     Chart(
         "leaders",
         "Queue leaders, by broker",
@@ -81,7 +86,7 @@ class Line(BaseModel):
 
 
 class ChartAnswer(BaseModel):
-    """A chart, drawn or with the reason why it is not."""
+    """A chart with its lines, or with the reason why it has none."""
 
     id: str
     title: str
@@ -91,46 +96,60 @@ class ChartAnswer(BaseModel):
 
 
 class ChartList(BaseModel):
-    """Charts over the same times, in seconds since 1970; `monitored` is false where no monitor is set up."""
+    """Charts over the same times, in seconds since 1970; `monitored` is false in a lab without a monitor."""
 
     monitored: bool
     times: list[int]
     charts: list[ChartAnswer]
 
 
+class AlertList(BaseModel):
+    """The alerts that are pending or firing; `monitored` is false in a lab without a monitor."""
+
+    monitored: bool
+    alerts: list[Alert]
+
+
+@router.get("/charts")
+async def show_charts(watch: TheWatch, minutes: Annotated[int, Query(ge=5, le=720)] = 60) -> ChartList:
+    """Show figures of hosts, queues and leaders over the last minutes."""
+    if watch.prometheus is None:
+        return ChartList(monitored=False, times=[], charts=[])
+    return await draw(watch.prometheus, minutes)
+
+
+@router.get("/alerts")
+async def list_alerts(watch: TheWatch) -> AlertList:
+    """List the alerts that are pending or firing."""
+    if watch.prometheus is None:
+        return AlertList(monitored=False, alerts=[])
+    return AlertList(monitored=True, alerts=await watch.prometheus.alerts())
+
+
 def times(minutes: int, now: float | None = None) -> list[int]:
-    """Return evenly spaced times of the last minutes, at most POINTS and a second apart or more."""
+    """Return about POINTS evenly spaced times of the last minutes, at least 5 s apart."""
     step = max(5, minutes * 60 // POINTS)
     end = int(now if now is not None else time.time()) // step * step
     return list(range(end - minutes * 60, end + 1, step))
 
 
 async def draw(prometheus: Prometheus, minutes: int) -> ChartList:
-    """Ask for all charts at once. Raises PrometheusError when the monitor does not answer."""
+    """Query all charts at once. Raises ApiError 503 if the monitor does not answer."""
     at = times(minutes)
     answers = await asyncio.gather(*(prometheus.range(chart.query, at) for chart in CHARTS))
-    return ChartList(
-        monitored=True,
-        times=at,
-        charts=[
-            ChartAnswer(
-                id=chart.id,
-                title=chart.title,
-                unit=chart.unit,
-                lines=_lines(chart, series),
-                reason="" if series else "the monitor has no such figures yet.",
-            )
-            for chart, series in zip(CHARTS, answers, strict=True)
-        ],
-    )
+    charts = [
+        ChartAnswer(
+            id=chart.id,
+            title=chart.title,
+            unit=chart.unit,
+            lines=_lines(chart, series),
+            reason="" if series else "the monitor has no such figures yet.",
+        )
+        for chart, series in zip(CHARTS, answers, strict=True)
+    ]
+    return ChartList(monitored=True, times=at, charts=charts)
 
 
 def _lines(chart: Chart, series: list[Series]) -> list[Line]:
-    lines = [
-        Line(
-            name=one.labels.get(chart.label, chart.title),
-            values=[None if value is None else round(value, 3) for value in one.values],
-        )
-        for one in series
-    ]
+    lines = [Line(name=labels.get(chart.label, chart.title), values=values) for labels, values in series]
     return sorted(lines, key=lambda line: line.name)

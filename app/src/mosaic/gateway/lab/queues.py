@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ DELAYS = "celery_delayed_"
 
 
 class QueueState(BaseModel):
-    """A queue; rates in messages a second. `missing` are members of a quorum queue that are not online."""
+    """A queue; rates in messages a second. `missing`: members of a quorum queue on brokers that are down."""
 
     name: str
     type: str
@@ -29,7 +30,7 @@ class QueueState(BaseModel):
 
 
 class QueueList(BaseModel):
-    """All queues but those of delays and of log tails, which are counted; `reason` why the list is old."""
+    """The queues; those of delayed delivery and log tails are only counted. `reason`: why it is old."""
 
     queues: list[QueueState]
     delays: int = 0
@@ -39,8 +40,8 @@ class QueueList(BaseModel):
     reason: str = ""
 
 
-def queue_list(documents: Iterable[dict[str, Any]], reason: str) -> QueueList:
-    """Return the queues from the management API's documents."""
+def queue_list(documents: Iterable[dict[str, Any]], reason: str, brokers: AbstractSet[str]) -> QueueList:
+    """Return the queues from the management API's answer; `brokers` are those that are up."""
     found = QueueList(queues=[], reason=reason)
     for document in sorted(documents, key=lambda one: str(one["name"])):
         name = str(document["name"])
@@ -52,13 +53,12 @@ def queue_list(documents: Iterable[dict[str, Any]], reason: str) -> QueueList:
         else:
             if name == DEAD:
                 found.dead = int(document.get("messages") or 0)
-            found.queues.append(_state(name, document))
+            found.queues.append(_state(name, document, brokers))
     return found
 
 
-def _state(name: str, document: dict[str, Any]) -> QueueState:
+def _state(name: str, document: dict[str, Any], brokers: AbstractSet[str]) -> QueueState:
     members = [_host(member) for member in document.get("members") or []]
-    online = {_host(member) for member in document.get("online") or []}
     return QueueState(
         name=name,
         type=str(document.get("type", "classic")),
@@ -69,7 +69,8 @@ def _state(name: str, document: dict[str, Any]) -> QueueState:
         consumers=int(document.get("consumers") or 0),
         leader=_host(document.get("leader") or document.get("node") or ""),
         members=sorted(members),
-        missing=sorted(set(members) - online),
+        # Not the API's `online`: after an election it can lack a member that is back, for minutes.
+        missing=sorted(set(members) - brokers),
     )
 
 

@@ -1,1 +1,0 @@
-"""Charts and alerts of the monitor."""

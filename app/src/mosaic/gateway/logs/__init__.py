@@ -1,1 +1,0 @@
-"""Log records: stored ones, and new ones as they come."""

@@ -1,1 +1,0 @@
-"""Beat's schedule and its latest runs."""
