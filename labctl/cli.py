@@ -150,7 +150,7 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
 @click.option("--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A.")
 @click.option(
     "--python",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="An interpreter that has the application's packages. By default they are installed for the audit.",
 )

@@ -27,15 +27,15 @@ def interpreter(folder: Path, cache: Path, screen: Screen) -> Path:
     files = [folder / "pyproject.toml", *sorted(folder.glob("requirements*.txt"))]
     files += sorted(folder.glob("requirements/**/*.txt"))
     text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
-    arguments = requirements(folder)
-    if _LIBRARY.search(text):
-        arguments = [str(ROOT / "celery_durable"), *arguments]
+    # The library is installed from here, and by itself: pip does not mix a folder with pinned hashes.
+    library = [[str(ROOT / "celery_durable")]] if _LIBRARY.search(text) else []
+    installs = [*library, requirements(folder)]
     base, minor = pythons.find(NODE_MINORS) or (Path(sys.executable), sys.version_info.minor)
     key = hashlib.sha256(f"3.{minor} {folder}\n{text}".encode()).hexdigest()[:16]
     venv = cache / f"audit-{key}"
     if not (venv / "complete").exists():
         shutil.rmtree(venv, ignore_errors=True)  # of an interrupted run
-        _build(venv, base, arguments, folder, screen)
+        _build(venv, base, installs, folder, screen)
         (venv / "complete").touch()
     return venv / "bin" / "python"
 
@@ -57,8 +57,8 @@ def requirements(folder: Path) -> list[str]:
     return list(declared.get("dependencies", [str(folder)]))  # elsewhere its build backend knows
 
 
-def _build(venv: Path, base: Path, arguments: list[str], folder: Path, screen: Screen) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", *arguments]
+def _build(venv: Path, base: Path, installs: list[list[str]], folder: Path, screen: Screen) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     lines: list[str] = []
     with screen.step("install the application's requirements") as step:
@@ -69,11 +69,16 @@ def _build(venv: Path, base: Path, arguments: list[str], folder: Path, screen: S
 
         venv.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([str(base), "-m", "venv", "--without-pip", str(venv)], check=True, env=environment)
-        if process.stream(pip, on_line, environment=environment, cwd=folder) != 0:
-            errors = "\n".join(line for line in lines if line.startswith("ERROR")) or "\n".join(lines[-6:])
-            unreachable = registry_unreachable("\n".join(lines))
-            cause = "the package index did not answer, or lacks a package" if unreachable else "pip failed"
-            raise UsageError(
-                f"The requirements of {folder} cannot be installed, {cause}: correct that, or give --python"
-                f" with the interpreter of an environment that has them.\n{errors}"
-            )
+        for words in filter(None, installs):
+            if process.stream([*pip, *words], on_line, environment=environment, cwd=folder) != 0:
+                raise UsageError(_why(folder, lines))
+
+
+def _why(folder: Path, lines: list[str]) -> str:
+    errors = "\n".join(line for line in lines if line.startswith("ERROR")) or "\n".join(lines[-6:])
+    unreachable = registry_unreachable("\n".join(lines))
+    cause = "the package index did not answer, or lacks a package" if unreachable else "pip failed"
+    return (
+        f"The requirements of {folder} cannot be installed, {cause}: correct that, or give --python"
+        f" with the interpreter of an environment that has them.\n{errors}"
+    )

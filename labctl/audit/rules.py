@@ -66,16 +66,16 @@ def _of_the_table(application: Application) -> Iterator[Finding]:
     for setting in application["settings"]:
         name, suffices, where = setting["name"], setting["suffices"], []
         missing = name.startswith("task_create_missing_") and not configuration["task_create_missing_queues"]
-        if missing or not setting["known"]:
-            continue
-        value, add = repr(configuration[name]), _line(application, name, setting["wanted"])
-        loses = setting["loses"]
         part = _PARTS.get(name)
+        if missing or not (setting["known"] or part):
+            continue
+        value, add = repr(configuration.get(name)), _line(application, name, setting["wanted"])
+        loses = setting["loses"]
         ones = [one for one in application[part.of] if not one.get("temporary")] if part else []
         if part and ones:
             lacking = [one for one in ones if part.lacks(one[part.key])]
             where = [one["name"] for one in lacking]
-            if suffices and lacking:
+            if lacking and (suffices or not setting["known"]):
                 value, add = repr(lacking[0][part.key]), part.add
                 loses = name != "task_default_exchange_type"
             suffices = not lacking

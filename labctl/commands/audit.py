@@ -22,6 +22,10 @@ def command(
     """Audit the application in a folder; exit status 1 with findings. Raises UsageError."""
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: give the folder of a Celery application.")
+    if python and not python.is_file():
+        raise UsageError(
+            f"There is no interpreter {python}: give the python of an environment, as in .venv/bin."
+        )
     folder = folder.resolve()
     interpreter = python.absolute() if python else environment.interpreter(folder, paths.cache, screen)
     with screen.step("import the application") as step:

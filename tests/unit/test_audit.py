@@ -19,7 +19,7 @@ from labctl.cli import cli
 from labctl.commands import audit
 from labctl.drills import catalogue
 from labctl.errors import UsageError
-from labctl.paths import ROOT, LabPaths
+from labctl.paths import ROOT
 from labctl.screen import Screen
 
 PYTHON = Path(sys.executable)
@@ -162,6 +162,27 @@ def test_settings_of_a_namespace_are_read_and_written_as_such(write: Write) -> N
     assert shown["broker_heartbeat"].add == "CELERY_BROKER_HEARTBEAT = 10"
 
 
+def test_a_django_application_with_its_tasks(write: Write) -> None:
+    folder = write(
+        **{
+            "site_/__init__.py": "from .celery import app as celery_app",
+            "site_/celery.py": "import os\nfrom celery import Celery\n"
+            "os.environ['DJANGO_SETTINGS_MODULE'] = 'site_.settings'\n"
+            "app = Celery()\napp.config_from_object('django.conf:settings', namespace='CELERY')\n"
+            "app.autodiscover_tasks()\n",
+            "site_/settings.py": "SECRET_KEY = 'a-password'\nINSTALLED_APPS = ['blog']\n"
+            "CELERY_TASK_ACKS_LATE = True\n",
+            "blog/__init__.py": "",
+            "blog/tasks.py": "from celery import shared_task\n@shared_task\ndef post(): ...\n",
+        }
+    )
+    application_ = read(folder)
+    assert [(task["name"], task["acks_late"]) for task in application_["tasks"]] == [
+        ("blog.tasks.post", True)
+    ]
+    assert "a-password" not in json.dumps(application_)
+
+
 @pytest.mark.parametrize(
     ("lines", "setting", "value", "risk"),
     [
@@ -201,10 +222,16 @@ def periodic(sender, **_):
 def test_a_celery_without_the_settings_is_named(write: Write) -> None:
     application_ = read(write(DURABLE))
     application_["celery"] = "5.3.0"
-    application_["settings"][5].update(known=False, suffices=False)
-    assert [(one.setting, one.value, one.add) for one in findings(application_)] == [
-        ("celery", "5.3.0", "celery>=5.6.3  # in the requirements")
-    ]
+    for setting in application_["settings"]:
+        if "queue_type" in setting["name"]:
+            setting.update(known=False, suffices=False, loses=False)
+    expected = ("celery", "5.3.0", "celery>=5.6.3  # in the requirements")
+    assert [(one.setting, one.value, one.add) for one in findings(application_)] == [expected]
+    application_["queues"][0]["type"] = "classic"
+    queue, celery = findings(application_)
+    assert (queue.setting, queue.risk, queue.where) == ("task_default_queue_type", "lost", ["celery"])
+    assert queue.add.startswith("Queue(")
+    assert celery.setting == "celery"
 
 
 @pytest.mark.parametrize(
@@ -316,7 +343,7 @@ def test_drills_exist_and_the_figures_are_measured(write: Write) -> None:
     assert "49.5 / 50.7" in measured
 
 
-def run(*arguments: object, paths: LabPaths | None = None) -> Any:
+def run(*arguments: object) -> Any:
     return CliRunner().invoke(cli, ["audit", *map(str, arguments)], standalone_mode=False)
 
 
@@ -345,8 +372,12 @@ def test_the_command_prints_json(write: Write) -> None:
     assert {finding["shown"] for finding in document["findings"]} == {True, False}
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    result = run(tmp_path / "nowhere")
+@pytest.mark.parametrize("arguments", [("nowhere",), (".", "--python", "nowhere/bin/python")])
+def test_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
     assert isinstance(result.exception, UsageError)
     assert result.exception.exit_code == 2
 
