@@ -22,6 +22,7 @@ from celery.app.defaults import DEFAULTS
 from celery.app.utils import filter_hidden_settings, find_app
 from kombu.utils.url import maybe_sanitize_url
 
+MOST = 500  # characters of an error
 AMQP = ("amqp", "amqps", "pyamqp", "pyamqps", "librabbitmq")
 LEFT_OUT = r"\..*|venv|env|node_modules|site-packages|build|dist|docs|tests?|test_.*|conftest\.py|setup\.py"
 
@@ -164,11 +165,13 @@ def plain(value: Any) -> Any:
 def cause(error: BaseException, folder: Path) -> dict[str, Any]:
     """What went wrong, and the last line of the application's own code that led to it."""
     lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    text = str(error)
     if isinstance(error, SyntaxError):
         lines.append((error.filename or "", error.lineno))
+        text = error.msg
     own = [(Path(name).relative_to(folder), line) for name, line in lines if folder in Path(name).parents]
     return {
-        "cause": traceback.format_exception_only(type(error), error)[-1].strip(),
+        "cause": f"{type(error).__name__}: {' '.join(text.split())[:MOST]}",
         "where": f" ({own[-1][0]}, line {own[-1][1]})" if own else "",
     }
 

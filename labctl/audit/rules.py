@@ -75,7 +75,8 @@ def _of_the_table(application: Application) -> Iterator[Finding]:
         if part and ones:
             lacking = [one for one in ones if part.lacks(one[part.key])]
             where = [one["name"] for one in lacking]
-            if lacking and (suffices or not setting["known"]):
+            own = part.of == "queues" and configuration["task_queues"]  # which the setting does not reach
+            if lacking and (suffices or own or not setting["known"]):
                 value, add = repr(lacking[0][part.key]), part.add
                 loses = name != "task_default_exchange_type"
             suffices = not lacking

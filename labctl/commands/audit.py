@@ -10,6 +10,7 @@ from rich.markup import escape
 from labctl.audit import application, environment
 from labctl.audit.rules import Finding, findings
 from labctl.errors import UsageError
+from labctl.lab.lock import exclusive
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 
@@ -27,7 +28,11 @@ def command(
             f"There is no interpreter {python}: give the python of an environment, as in .venv/bin."
         )
     folder = folder.resolve()
-    interpreter = python.absolute() if python else environment.interpreter(folder, paths.cache, screen)
+    if python:
+        interpreter = python.absolute()
+    else:
+        with exclusive(LabPaths("cache", paths.root), "audit", wait=True):
+            interpreter = environment.interpreter(folder, paths.cache, screen)
     with screen.step("import the application") as step:
         read = application.read(folder, interpreter, app, timeout)
         step.result = f"{read['name']}, Celery {read['celery']}"

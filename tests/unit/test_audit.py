@@ -130,11 +130,12 @@ def test_tasks_that_are_late_by_themselves_are_no_finding(write: Write) -> None:
     assert {"task_acks_late", "task_reject_on_worker_lost"} & set(found(folder)) == set()
 
 
-def test_queues_are_judged_as_they_will_be_declared(write: Write) -> None:
-    queues = """
+@pytest.mark.parametrize("default", ["classic", "quorum"])
+def test_queues_are_judged_as_they_will_be_declared(write: Write, default: str) -> None:
+    queues = f"""
 from kombu import Exchange, Queue
-quorum = {"x-queue-type": "quorum"}
-app.conf.task_default_queue_type = "quorum"
+quorum = {{"x-queue-type": "quorum"}}
+app.conf.task_default_queue_type = {default!r}
 app.conf.task_queues = [
     Queue("good", Exchange("t", type="topic"), "good", queue_arguments=quorum),
     Queue("direct", Exchange("d"), "direct", queue_arguments=quorum),
@@ -147,6 +148,7 @@ app.conf.task_queues = [
     assert (kind.where, kind.value, kind.risk) == (["classic"], "'classic'", "lost")
     assert kind.add.startswith("Queue(")
     assert (exchange.where, exchange.risk) == (["direct"], "stalls")
+    assert exchange.add.startswith("Queue(")
 
 
 def test_settings_of_a_namespace_are_read_and_written_as_such(write: Write) -> None:
@@ -275,6 +277,7 @@ def test_one_instance_of_two_is_chosen(write: Write) -> None:
             "ModuleNotFoundError: No module named 'not_there' (shop.py, line 10)",
         ),
         (PLAIN + "import os\nos.environ['DB_URL']\n", "", "KeyError: 'DB_URL' (shop.py, line 11)"),
+        (PLAIN + "raise ValueError('two\\n  lines')\n", "", "ValueError: two lines (shop.py, line 10)"),
         (PLAIN + "def broken(:\n", "", "SyntaxError: invalid syntax (shop.py, line 10)"),
         (PLAIN + "raise SystemExit('no licence')\n", "", "SystemExit: no licence (shop.py, line 10)"),
         (
