@@ -37,7 +37,7 @@ def read(folder: Path, interpreter: Path, app: str, limit: float) -> dict[str, A
         if not output.exists():
             raise UsageError(
                 f"The process that imports the application in {folder} ended with status {status},"
-                f" {last[0]}: correct that, then try again."
+                f" {last[0]}: correct that, or give --python with the interpreter of the application."
             )
         found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     if "error" in found:
