@@ -160,13 +160,13 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
     show_default=True,
     type=click.FloatRange(1),
     metavar="SECONDS",
-    help="For the import of the application.",
+    help="Time limit for the import of the application.",
 )
 @_JSON
 def audit(folder: Path, app: str, python: Path | None, timeout: float, as_json: bool) -> int:
     """Find the settings of your own Celery application that lose or stall tasks.
 
-    FOLDER has its requirements.txt or pyproject.toml. No lab is needed, and no task runs.
+    FOLDER contains its requirements.txt or pyproject.toml. You need no lab, and no task runs.
     """
     from labctl.commands import audit as module
     from labctl.paths import lab_paths

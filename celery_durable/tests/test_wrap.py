@@ -1,4 +1,4 @@
-"""celery_durable.wrap: an application that knows nothing of this library, made durable by a variable."""
+"""celery_durable.wrap: an application that does not use this library, made durable with a variable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ended(name: str | None, *command: str) -> tuple[int, str]:
-    """Exit status and output of Celery's command line with this value of the variable."""
+    """Return the exit status and output of Celery's command line with this value of the variable."""
     environment = {**os.environ, "PYTHONPATH": str(programs.SOURCE)}
     environment.pop("CELERY_DURABLE_APP", None)
     if name is not None:
@@ -68,7 +68,7 @@ def test_an_application_is_durable_without_a_change(folder: Path, name: str) -> 
     ]
 
 
-def test_celerys_command_line_takes_it(folder: Path) -> None:
+def test_celerys_command_line_accepts_it(folder: Path) -> None:
     status, text = ended("shop:app")
     assert status == 0
     assert "'shop.*': {'queue': 'orders'}" in text
@@ -88,7 +88,7 @@ def test_celerys_command_line_takes_it(folder: Path) -> None:
         ),
         ("shop:nothing", "names shop:nothing, where there is no Celery application"),
         ("empty", "names empty, where there is no Celery application"),
-        ("shop:number", "names shop:number, which is no Celery application"),
+        ("shop:number", "names shop:number, which is not a Celery application"),
     ],
 )
 def test_a_wrong_variable_is_one_sentence(folder: Path, name: str | None, reason: str) -> None:
@@ -108,7 +108,7 @@ def test_a_wrong_variable_is_one_sentence(folder: Path, name: str | None, reason
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_an_error_of_the_application_is_passed_on(folder: Path, code: str, error: str) -> None:
+def test_an_error_of_the_application_is_raised(folder: Path, code: str, error: str) -> None:
     (folder / "shop.py").write_text(f"{SHOP}\n{code}\n", encoding="utf-8")
     status, text = ended("shop:app")
     assert status != 0

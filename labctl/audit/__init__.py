@@ -1,1 +1,1 @@
-"""Which settings of somebody's Celery application lose or stall tasks, read without running it."""
+"""Finds the settings of a Celery application that lose or stall tasks. No task runs."""

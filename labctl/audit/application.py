@@ -1,4 +1,4 @@
-"""An application as Celery sees it, read by a process of its own in the application's Python."""
+"""Reads the configuration of an application, in a separate process with the application's Python."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TABLE = ROOT / "celery_durable" / "src" / "celery_durable" / "settings.py"
 
 
 def read(folder: Path, interpreter: Path, app: str, limit: float) -> dict[str, Any]:
-    """Import the application of a folder, in `limit` seconds; what Celery made of it, as JSON.
+    """Import the application of a folder within `limit` seconds, and return its configuration.
 
-    name: MODULE:NAME. celery, python: versions. prefix: of the settings' names, as CELERY_.
-    configuration: setting -> effective value, without passwords. settings: celery_durable's table, judged.
-    tasks, queues, beat: one document for each. Raises UsageError when there is none to read.
+    name: MODULE:NAME. celery, python: versions. prefix: of the names of settings, for example CELERY_.
+    configuration: setting -> effective value, without passwords. settings: celery_durable's table, with the
+    result for each setting. tasks, queues, beat: one document for each. Raises UsageError.
     """
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "application.json"
@@ -37,7 +37,7 @@ def read(folder: Path, interpreter: Path, app: str, limit: float) -> dict[str, A
         if not output.exists():
             raise UsageError(
                 f"The process that imports the application in {folder} ended with status {status},"
-                f" {last[0]}: correct that, or give --python with the interpreter of the application."
+                f" {last[0]}: correct the error, or give --python with the application's Python."
             )
         found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     if "error" in found:
@@ -46,7 +46,7 @@ def read(folder: Path, interpreter: Path, app: str, limit: float) -> dict[str, A
 
 
 def _run(command: list[str], folder: Path, log: IO[str], limit: float) -> int:
-    """Exit status of the command; it and what it started have ended. Raises UsageError after `limit` s."""
+    """Run the command and end all of its processes. Returns its exit status. UsageError after `limit` s."""
     guarded = [sys.executable, "-I", child.__file__, str(os.getpid()), *command]
     streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
     with subprocess.Popen(guarded, cwd=folder, start_new_session=True, **streams) as process:
@@ -54,8 +54,8 @@ def _run(command: list[str], folder: Path, log: IO[str], limit: float) -> int:
             return process.wait(limit)
         except subprocess.TimeoutExpired:
             raise UsageError(
-                f"The application in {folder} was not imported within {limit:g} s: make what it waits for"
-                " available (a database, a web service), or raise --timeout."
+                f"The application in {folder} was not imported within {limit:g} s: start the service that"
+                " it waits for, for example a database, or increase --timeout."
             ) from None
         finally:
             process.terminate()  # child.py ends the rest
@@ -68,17 +68,17 @@ def _run(command: list[str], folder: Path, log: IO[str], limit: float) -> int:
 def _refusal(folder: Path, app: str, error: dict[str, Any]) -> str:
     if "cause" in error:
         return (
-            f"The application in {folder} cannot be imported, {error['cause']}{error['where']}: correct that,"
-            " or export what it expects in its environment, then try again."
+            f"The application in {folder} cannot be imported, {error['cause']}{error['where']}: correct"
+            " the error, or export the environment variables that the application needs. Then try again."
         )
     if "transport" in error:
         return (
-            f"The broker of {error['name']} is {error['transport']}, and the audit is about RabbitMQ: set"
-            " CELERY_BROKER_URL=amqp://localhost// for this command (Celery reads it before the application's"
-            " own value), or broker_url in the application."
+            f"The broker of {error['name']} is {error['transport']}, and the audit has rules for"
+            " RabbitMQ only: set CELERY_BROKER_URL=amqp://localhost// for this command (it overrides"
+            " broker_url), or set broker_url in the application."
         )
     if len(error["found"]) > 1:
         names = ", ".join(error["found"])
         return f"{folder} has {len(error['found'])} Celery instances, {names}: choose one with --app."
-    what = f"{app} is no Celery instance" if app else f"No Celery instance was found in {folder}"
+    what = f"{app} is not a Celery instance" if app else f"No Celery instance was found in {folder}"
     return f"{what}: name it with --app MODULE:NAME, as for celery -A."

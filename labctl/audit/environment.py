@@ -1,4 +1,4 @@
-"""A scratch environment with an application's requirements, kept in .lab/cache."""
+"""A virtual environment with the requirements of an application, in .lab/cache."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from labctl.programs import process
 from labctl.screen import Screen
 from labctl.testing import pythons
 
-NODE_MINORS = (13,)  # of Python 3, as Debian 13 has it on the nodes
+NODE_MINORS = (13,)  # of Python 3: the nodes have Debian 13
 _LIBRARY = re.compile(r"^\W*celery[-_.]durable\b", re.MULTILINE | re.IGNORECASE)
 
 
 def interpreter(folder: Path, cache: Path, screen: Screen) -> Path:
-    """The Python of the environment, which is built when the requirements changed. Raises UsageError."""
+    """Return the environment's Python. Builds the environment if the requirements changed. UsageError."""
     files = [folder / "pyproject.toml", *sorted(folder.glob("requirements*.txt"))]
     files += sorted(folder.glob("requirements/**/*.txt"))
     text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
-    # The library is installed from here, and by itself: pip does not mix a folder with pinned hashes.
+    # Install celery_durable from this project, and separately: pip rejects a folder if others have hashes.
     library = [[str(ROOT / "celery_durable")]] if _LIBRARY.search(text) else []
     installs = [*library, requirements(folder)]
     base, minor = pythons.find(NODE_MINORS) or (Path(sys.executable), sys.version_info.minor)
     key = hashlib.sha256(f"3.{minor} {folder}\n{text}".encode()).hexdigest()[:16]
     venv = cache / f"audit-{key}"
     if not (venv / "complete").exists():
-        shutil.rmtree(venv, ignore_errors=True)  # of an interrupted run
+        shutil.rmtree(venv, ignore_errors=True)  # from an interrupted run
         _build(venv, base, installs, folder, screen)
         (venv / "complete").touch()
     return venv / "bin" / "python"
 
 
 def requirements(folder: Path) -> list[str]:
-    """What pip installs: requirements.txt, or what pyproject.toml says. Raises UsageError without either."""
+    """Return pip's arguments: requirements.txt, or the dependencies in pyproject.toml. Raises UsageError."""
     file, project = folder / "requirements.txt", folder / "pyproject.toml"
     if file.is_file():
         return ["-r", str(file)]
@@ -53,8 +53,8 @@ def requirements(folder: Path) -> list[str]:
     try:
         declared = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
     except ValueError as error:
-        raise UsageError(f"{project} is no TOML, {error}: correct it, then try again.") from None
-    return list(declared.get("dependencies", [str(folder)]))  # elsewhere its build backend knows
+        raise UsageError(f"{project} is not valid TOML, {error}: correct it, then try again.") from None
+    return list(declared.get("dependencies", [str(folder)]))  # else its build backend has them
 
 
 def _build(venv: Path, base: Path, installs: list[list[str]], folder: Path, screen: Screen) -> None:
@@ -77,8 +77,8 @@ def _build(venv: Path, base: Path, installs: list[list[str]], folder: Path, scre
 def _why(folder: Path, lines: list[str]) -> str:
     errors = "\n".join(line for line in lines if line.startswith("ERROR")) or "\n".join(lines[-6:])
     unreachable = registry_unreachable("\n".join(lines))
-    cause = "the package index did not answer, or lacks a package" if unreachable else "pip failed"
+    cause = "the package index did not answer, or does not have a package" if unreachable else "pip failed"
     return (
-        f"The requirements of {folder} cannot be installed, {cause}: correct that, or give --python"
-        f" with the interpreter of an environment that has them.\n{errors}"
+        f"The requirements of {folder} cannot be installed, {cause}: correct the error, or give"
+        f" --python with the interpreter of an environment that has them.\n{errors}"
     )

@@ -1,7 +1,7 @@
-"""Runs in the application's Python: imports the application, and writes as JSON what Celery made of it.
+"""Runs in the application's Python: imports the application, and writes its configuration as JSON.
 
 probe.py FOLDER OUTPUT SETTINGS [APP]: SETTINGS is celery_durable's settings.py, APP as for `celery -A`. No
-task is run. The document is an `error`, or what `labctl.audit.application.read` returns.
+task runs. The document has an `error`, or the keys that `labctl.audit.application.read` returns.
 """
 
 import ast
@@ -28,9 +28,9 @@ LEFT_OUT = r"\..*|venv|env|node_modules|site-packages|build|dist|docs|tests?|tes
 
 
 def search(folder: Path) -> dict[str, Any]:
-    """The Celery instances of the folder, MODULE:NAME -> instance; the first error when there is none."""
+    """Return the Celery instances, MODULE:NAME -> instance. If there is none, raises the first error."""
     errors: list[BaseException] = []
-    for pattern in (r"\bCelery\(", r"\bcelery\b"):  # where one is created, then wherever one may come from
+    for pattern in (r"\bCelery\(", r"\bcelery\b"):  # modules that create one, then those that may import one
         found: dict[int, tuple[str, Any]] = {}
         for module in modules(folder, pattern):
             try:
@@ -49,7 +49,7 @@ def search(folder: Path) -> dict[str, Any]:
 
 
 def modules(folder: Path, pattern: str) -> Iterator[str]:
-    """Names of the folder's modules whose text has the pattern, those near the top first."""
+    """Names of the folder's modules that contain the pattern, those in the upper folders first."""
     files: list[Path] = []
     for base, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not re.fullmatch(LEFT_OUT, name)]
@@ -63,14 +63,14 @@ def modules(folder: Path, pattern: str) -> Iterator[str]:
 
 
 def transport(conf: Any) -> str:
-    """That of the broker, by its URL: its driver may be missing here."""
+    """Return the broker's transport, from its URL: the driver may not be installed here."""
     url = conf.broker_write_url
     first = url[0] if isinstance(url, (list, tuple)) else url or ""
     return first.partition("://")[0] if "://" in first else conf.broker_transport or "amqp"
 
 
 def describe(name: str, app: Any, table: Path) -> dict[str, Any]:
-    """What the audit judges by."""
+    """Return the document that the audit checks."""
     conf = app.conf
     if transport(conf) not in AMQP:
         return {"error": {"name": name, "transport": transport(conf)}}
@@ -100,7 +100,7 @@ def configuration(conf: Any) -> dict[str, Any]:
 
 
 def judged(setting: Any, conf: Any) -> dict[str, Any]:
-    """A setting of celery_durable, and whether the application's value suffices."""
+    """Return a setting of celery_durable, and whether the application's value is enough."""
     known = setting.name in conf
     return {
         "name": setting.name,
@@ -114,7 +114,7 @@ def judged(setting: Any, conf: Any) -> dict[str, Any]:
 
 
 def literal(value: Any) -> Any:
-    """The value; of a mapping what can be written in a configuration file."""
+    """Return the value. Of a mapping, only what a configuration file can contain."""
     if not isinstance(value, Mapping):
         return value
     return {key: literal(inner) for key, inner in value.items() if is_literal(repr(literal(inner)))}
@@ -152,7 +152,7 @@ def periodic(key: str, entry: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can hold it."""
+    """Return the value with the types of JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -163,7 +163,7 @@ def plain(value: Any) -> Any:
 
 
 def cause(error: BaseException, folder: Path) -> dict[str, Any]:
-    """What went wrong, and the last line of the application's own code that led to it."""
+    """Return the error, and the last line of the application's own code in its traceback."""
     lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     text = str(error)
     if isinstance(error, SyntaxError):
@@ -187,7 +187,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - SystemExit too, from any code
         document = {"error": cause(error, folder)}
     output.write_text(json.dumps(document), encoding="utf-8")
-    os._exit(0)  # threads that the application started at import do not matter
+    os._exit(0)  # does not wait for threads that the application started
 
 
 if __name__ == "__main__":

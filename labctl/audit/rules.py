@@ -1,6 +1,7 @@
-"""What an application's configuration loses or stalls: the table of celery_durable, and a few rules more.
+"""Rules for settings that lose or stall tasks: the table of celery_durable, and a few more.
 
-A rule of the table has its text, its figures and its drills from there. A rule without a drill is not shown.
+The table has the texts, figures and drills of its rules. No drill shows the failure of a rule without
+`drills`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ Application = dict[str, Any]  # of labctl.audit.application
 
 @dataclass(frozen=True)
 class Finding:
-    """A setting, its value, and what happens with it.
+    """A setting, its value, and what happens with this value.
 
-    `risk`: lost or stalls, of tasks. `where`: the tasks or queues concerned; none means all. `drills`: those
-    that show it, with the figures of `what`; without any, nobody has shown it. `add`: the line that helps.
+    `risk`: "lost" or "stalls". `what`: the failure. `add`: the line that prevents it. `drills`: the drills
+    that show the failure, with the figures in `what`. `where`: the tasks or queues concerned; empty for all.
     """
 
     setting: str
@@ -33,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Part:
-    """A setting that tasks or queues override by `key`: whether one lacks it, and the line for that one."""
+    """A setting that a task or queue can override with `key`. `add`: the line for one that `lacks` it."""
 
     of: str
     key: str
@@ -56,7 +57,7 @@ _PARTS = {
 
 
 def findings(application: Application) -> list[Finding]:
-    """All findings: lost tasks first, and those first that a drill shows."""
+    """Return all findings: lost tasks first, and within each risk first those that a drill shows."""
     found = [*_of_the_table(application), *_others(application), *_long_tasks(application)]
     return sorted(found, key=lambda finding: (finding.risk != "lost", not finding.drills))
 
@@ -75,7 +76,7 @@ def _of_the_table(application: Application) -> Iterator[Finding]:
         if part and ones:
             lacking = [one for one in ones if part.lacks(one[part.key])]
             where = [one["name"] for one in lacking]
-            own = part.of == "queues" and configuration["task_queues"]  # which the setting does not reach
+            own = part.of == "queues" and configuration["task_queues"]  # the setting does not change them
             if lacking and (suffices or own or not setting["known"]):
                 value, add = repr(lacking[0][part.key]), part.add
                 loses = name != "task_default_exchange_type"
@@ -93,10 +94,10 @@ def _line(application: Application, name: str, value: str) -> str:
 
 
 def _others(application: Application) -> Iterator[Finding]:
-    """Rules that no drill shows."""
+    """Rules without a drill."""
     unknown = [setting["name"] for setting in application["settings"] if not setting["known"]]
     if unknown:
-        what = f"This Celery has no {', '.join(unknown)}."
+        what = f"This version of Celery has no {', '.join(unknown)}."
         yield Finding(
             "celery", application["celery"], "lost", what, f"celery>={OLDEST}  # in the requirements"
         )
@@ -108,16 +109,14 @@ def _others(application: Application) -> Iterator[Finding]:
         yield Finding("task_always_eager", "True", "lost", what, add)
     brokers = application["configuration"]["broker_url"]
     if len(brokers) > 1:
-        what = (
-            "A worker declares the queues of delayed delivery at each broker, and waits for one that is down."
-        )
+        what = "A worker declares the queues of delayed delivery on each broker, and waits if one is down."
         add = _line(application, "broker_url", "'...'") + "  # one address, of a proxy"
         yield Finding("broker_url", f"{len(brokers)} brokers", "stalls", what, add)
     tasks = {task["name"] for task in application["tasks"]}
     for entry in application["beat"]:
         name = str(entry["task"])
         if name not in tasks and not name.startswith("celery."):
-            what = "The application has no such task: a worker rejects it, and RabbitMQ drops it."
+            what = "The application has no task of this name: a worker rejects it, and RabbitMQ deletes it."
             yield Finding(
                 f"beat_schedule[{entry['name']!r}]", name, "lost", what, f"@app.task(name={name!r})"
             )
@@ -131,8 +130,8 @@ def _long_tasks(application: Application) -> Iterator[Finding]:
     if long:
         most = max(long.values())
         what = (
-            "After 30 minutes without an acknowledgement RabbitMQ delivers a task again, which still runs. In"
-            " the drill, which sets 5 s and not 30 minutes, it started again after 49.5 s."
+            "RabbitMQ delivers a task again after 30 minutes without an acknowledgement, even if the task"
+            " still runs. In the drill, which sets 5 s instead of 30 minutes, it started again after 49.5 s."
         )
         add = f"consumer_timeout = {int(most + 60) * 1000}  # milliseconds, in rabbitmq.conf"
         yield Finding("task_time_limit", f"{most:g} s", "stalls", what, add, ("long-task",), list(long))

@@ -1,4 +1,4 @@
-"""audit: which settings of a Celery application lose or stall tasks, read without a lab."""
+"""audit: finds the settings of a Celery application that lose or stall tasks. Needs no lab."""
 
 import json
 from dataclasses import asdict
@@ -20,12 +20,12 @@ _SHOWN = 3  # names of tasks or queues
 def command(
     paths: LabPaths, screen: Screen, folder: Path, *, app: str, python: Path | None, timeout: float
 ) -> int:
-    """Audit the application in a folder; exit status 1 with findings. Raises UsageError."""
+    """Audit the application in a folder. Returns exit status 1 if there are findings. Raises UsageError."""
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: give the folder of a Celery application.")
     if python and not python.is_file():
         raise UsageError(
-            f"There is no interpreter {python}: give the python of an environment, as in .venv/bin."
+            f"There is no interpreter {python}: give an environment's Python, such as .venv/bin/python."
         )
     folder = folder.resolve()
     if python:
@@ -52,13 +52,15 @@ def _show(screen: Screen, read: dict[str, Any], found: list[Finding]) -> None:
     if found:
         screen.say("")
         screen.table([_row(finding) for finding in found])
-        screen.say("\nLines to add; celery_durable's make_durable(app) sets all that are settings:\n")
+        screen.say(
+            "\nAdd these lines, or call make_durable(app) of celery_durable, which sets all settings:\n"
+        )
         for line in dict.fromkeys(finding.add for finding in found):
             screen.say(f"    {line}")
         screen.say("")
     screen.say(
-        "An audit reads settings. It cannot see policies of the broker, how workers are stopped, and what"
-        " tasks do: docs/how-to/audit-your-application.md."
+        "An audit reads settings only. It does not find problems in the broker's policies, in how workers are"
+        " stopped, or in the code of tasks: see docs/how-to/audit-your-application.md."
     )
 
 

@@ -46,7 +46,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes files into the application's folder; the environment has nothing for Celery."""
+    """Writes files into the application's folder. No environment variable configures Celery."""
     for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "CELERY_CONFIG_MODULE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -269,7 +269,7 @@ def test_one_instance_of_two_is_chosen(write: Write) -> None:
     ("code", "app", "sentence"),
     [
         ("x = 1\n", "", "No Celery instance was found in"),
-        (PLAIN + "number = 3\n", "shop:number", "shop:number is no Celery instance: name it with --app"),
+        (PLAIN + "number = 3\n", "shop:number", "shop:number is not a Celery instance: name it with --app"),
         (PLAIN, "nowhere:app", "cannot be imported, ModuleNotFoundError: No module named 'nowhere'"),
         (
             PLAIN + "import not_there\n",
@@ -283,7 +283,7 @@ def test_one_instance_of_two_is_chosen(write: Write) -> None:
         (
             PLAIN + "import os\nprint('so')\nos._exit(3)\n",
             "",
-            "ended with status 3, no message: correct that",
+            "ended with status 3, no message: correct the error",
         ),
         (PLAIN + "app.conf.include = ['gone']\n", "", "No module named 'gone'"),
         (PLAIN.replace("amqp://", "redis://"), "", "The broker of shop:app is redis, and the audit"),
@@ -437,7 +437,7 @@ def test_dependencies_of_a_project(write: Write, project: str, arguments: list[s
 def test_a_folder_without_requirements(write: Write, tmp_path: Path) -> None:
     for files, sentence in (
         ({"shop.py": PLAIN}, "has no requirements.txt and no pyproject.toml"),
-        ({"pyproject.toml": "[project"}, "is no TOML"),
+        ({"pyproject.toml": "[project"}, "is not valid TOML"),
     ):
         with pytest.raises(UsageError, match=sentence):
             environment.requirements(write(**files))

@@ -1,10 +1,10 @@
-"""An application made durable from outside, without a change to its code.
+"""Makes an application durable without a change to its code.
 
     CELERY_DURABLE_APP=shop.celery:app celery -A celery_durable.wrap worker
 
-The variable names the application as `celery -A` takes it. Set it for producers and beat too: what they
-publish with `celery -A celery_durable.wrap call`, or import from here, has the same settings. A wrong
-variable ends the program with one sentence; an error of the application's own code is passed on.
+The variable has the name of the application, in the form of `celery -A`. Set it for producers and beat too:
+`celery -A celery_durable.wrap call`, and `app` imported from this module, have the same settings. If the
+variable is wrong, the program ends with one sentence. An error in the application's own code is raised.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def load(name: str) -> Celery:
-    """Return the application of that name, durable. Raises SystemExit when there is none of that name."""
+    """Import the application of this name and make it durable. Raises SystemExit if there is none."""
     if not re.fullmatch(r"\w+(\.\w+)*(:\w+)?", name):
         _refuse(f"is {name!r}" if name else "is not set")
     module = name.partition(":")[0]
     try:
-        import_from_cwd(module)  # first, so that an error below is not one of the application's code
+        import_from_cwd(module)  # first: an error below is not from the application's code
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
@@ -42,7 +42,7 @@ def load(name: str) -> Celery:
     except (AttributeError, ModuleNotFoundError) as error:
         _refuse(f"names {name}, where there is no Celery application ({error})")
     if not isinstance(found, Celery):
-        _refuse(f"names {name}, which is no Celery application")
+        _refuse(f"names {name}, which is not a Celery application")
     return make_durable(found)
 
 
