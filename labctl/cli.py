@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,36 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
     if show_list:
         return module.listing(as_json=as_json, context=context)
     return module.command(context, module.Choice(**choice))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A.")
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="An interpreter that has the application's packages. By default they are installed for the audit.",
+)
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    help="Time limit for the import of the application.",
+)
+@_JSON
+def audit(folder: Path, app: str, python: Path | None, timeout: float, as_json: bool) -> int:
+    """Find the settings of your own Celery application that lose or stall tasks.
+
+    FOLDER contains its requirements.txt or pyproject.toml. You need no lab, and no task runs.
+    """
+    from labctl.commands import audit as module
+    from labctl.paths import lab_paths
+    from labctl.screen import Screen
+
+    return module.command(lab_paths(), Screen(json=as_json), folder, app=app, python=python, timeout=timeout)
 
 
 @cli.command("open")

@@ -84,6 +84,43 @@ def test_nothing_is_read_at_import_or_by_make_durable() -> None:
     assert not app.configured
 
 
+def lacking(app: Celery) -> set[str]:
+    return {setting.name for setting in SETTINGS if not setting.suffices(app.conf)}
+
+
+def test_a_plain_application_lacks_settings_and_a_durable_one_none() -> None:
+    assert lacking(plain()) == {setting.name for setting in SETTINGS} - {
+        "broker_native_delayed_delivery_queue_type",
+        "database_engine_options",  # its results are not in PostgreSQL
+        "task_publish_retry",
+    }
+    assert lacking(make_durable(plain())) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("broker_heartbeat", 3, 60),
+        ("broker_heartbeat", 10, 0),
+        ("broker_connection_max_retries", 0, 100),
+        (
+            "broker_transport_options",
+            {"confirm_publish": True, "read_timeout": 20},
+            {"confirm_publish": True},
+        ),
+        ("task_publish_retry_policy", {"max_retries": None}, {"max_retries": 10, "interval_max": 0.5}),
+        ("task_publish_retry_policy", {"max_retries": 20, "interval_start": 1}, {"max_retries": 0}),
+        ("worker_soft_shutdown_timeout", 60, 0),
+        ("worker_proc_alive_timeout", 60, 4.0),
+    ],
+)
+def test_another_value_can_do_as_well(name: str, good: Any, bad: Any) -> None:
+    for value, missing in ((good, set()), (bad, {name})):
+        app = plain()
+        app.conf[name] = value
+        assert lacking(app) & {name} == missing
+
+
 def test_settings_know_no_unknown_name() -> None:
     assert [setting.name for setting in SETTINGS if setting.name not in DEFAULTS] == []
 

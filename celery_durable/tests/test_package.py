@@ -25,7 +25,7 @@ ALL = """
 import importlib, pkgutil, sys
 import celery_durable
 for module in pkgutil.iter_modules(celery_durable.__path__):
-    if module.name not in ("metrics", "backend"):  # which have extras
+    if module.name not in ("metrics", "backend", "wrap"):  # which have extras, or are a program
         importlib.import_module(f"celery_durable.{module.name}")
 """
 CELERY = """
@@ -90,6 +90,9 @@ def test_the_figures_are_those_of_the_drills() -> None:
     measured = (PROJECT.parent / "docs/measurements/2026-11-reliability.md").read_text(encoding="utf-8")
     measured = measured.replace("**", "").replace("twelve", "12")
     for setting in SETTINGS:
-        for figure in re.findall(r"\d+ of \d+ tasks|\d+\.\d s|\d+ restarts", setting.without):
+        assert [drill for drill in setting.drills if f"| {drill} |" not in measured] == []
+        figures = re.findall(r"\d+ of \d+ tasks|\d+\.\d s|\d+ (?:restarts|times)", setting.without)
+        assert figures or not setting.drills, f"{setting.name}: a drill, and no figure"
+        for figure in figures:
             for number in re.findall(r"[\d.]*\d", figure):
                 assert re.search(rf"\b{re.escape(number)}\b", measured), (setting.name, figure)

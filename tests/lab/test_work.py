@@ -138,7 +138,7 @@ def test_log_record_of_each_host_is_stored_once(console: httpx.Client, lab: User
         done = lab.run("shell", host, "logger", "--priority", "user.warning", f"{mark} {host}")
         assert done.status == 0, done
     for host in hosts:
-        wait_for(f"the record of {host}", 30, partial(found, console, mark, host))
+        wait_for(f"the record of {host}", 60, partial(found, console, mark, host))
     time.sleep(1)
     for host in hosts:
         (record,) = found(console, mark, host)
