@@ -1,7 +1,11 @@
 """The Docker inventory, in the form of Ansible's script inventories."""
 
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from labctl.errors import UsageError
 from labctl.paths import LabPaths
 from labctl.topology.model import GROUPS, Topology
 
@@ -24,6 +28,20 @@ def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
         "lab_state_dir": str(paths.state),
         "lab_cache_dir": str(paths.cache),
         "lab_url": lab.url,
+        "lab_added_applications": added_applications(paths.state / "applications.yml"),
     }
     groups = {name: {"hosts": [node.name for node in lab.group(name)]} for name in GROUPS}
     return {"_meta": {"hostvars": variables}, "all": {"children": list(GROUPS), "vars": of_all}, **groups}
+
+
+def added_applications(file: Path) -> list[Any]:
+    """Applications beside mosaic, as in lab_applications; none without the file. Raises UsageError."""
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{file} cannot be read ({error}); correct it, or remove it.") from error
+    if not isinstance(found, list):
+        raise UsageError(f"{file} must be a list of applications; correct it, or remove it.")
+    return found

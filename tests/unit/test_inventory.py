@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labctl.errors import UsageError
 from labctl.lab import state
 from labctl.lab.files import remove_state
+from labctl.lab.inventory import added_applications
 from labctl.paths import ROOT, LabPaths
 from labctl.topology.model import GROUPS
 
@@ -106,3 +109,16 @@ def test_a_wrong_lab_name_is_one_sentence_and_a_failure() -> None:
         listed("--list", LAB_NAME="Not Usable")
     assert "is no usable name" in caught.value.stderr
     assert "Traceback" not in caught.value.stderr
+
+
+def test_applications_of_the_lab_are_in_its_inventory(tmp_path: Path) -> None:
+    paths = LabPaths("x", root=tmp_path)
+    file = paths.state / "applications.yml"
+    assert added_applications(file) == []
+    file.parent.mkdir(parents=True)
+    file.write_text("- {name: shop, app: shop.celery:app}\n")
+    assert added_applications(file) == [{"name": "shop", "app": "shop.celery:app"}]
+    for wrong in ("{name: shop}", "- {", "shop"):
+        file.write_text(wrong)
+        with pytest.raises(UsageError, match="applications.yml"):
+            added_applications(file)
