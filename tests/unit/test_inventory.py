@@ -120,5 +120,5 @@ def test_applications_of_the_lab_are_in_its_inventory(tmp_path: Path) -> None:
     assert added_applications(file) == [{"name": "shop", "app": "shop.celery:app"}]
     for wrong in ("{name: shop}", "- {", "shop"):
         file.write_text(wrong)
-        with pytest.raises(UsageError, match="applications.yml"):
+        with pytest.raises(UsageError, match=r"applications\.yml"):
             added_applications(file)
