@@ -61,8 +61,10 @@ def test_user_definitions_keep_tags(filters: ModuleType) -> None:
     assert user["tags"] == ["administrator"]
 
 
-def test_vhost_makes_quorum_queues(filters: ModuleType) -> None:
-    assert filters.vhost_definition("lab") == {"name": "lab", "default_queue_type": "quorum"}
+@pytest.mark.parametrize(("given", "wanted"), [((), "quorum"), (("classic",), "classic")])
+def test_vhost_has_a_type_of_queues(filters: ModuleType, given: tuple[str, ...], wanted: str) -> None:
+    found = filters.vhost_definition("lab", *given)
+    assert found == {"name": "lab", "default_queue_type": wanted, "metadata": {"default_queue_type": wanted}}
 
 
 def test_permission_definition(filters: ModuleType) -> None:
@@ -80,7 +82,7 @@ def declared(**policy: Any) -> dict[str, list[dict[str, Any]]]:
     """Definitions with one of each kind."""
     return {
         "users": [{"name": "mosaic", "password_hash": "h", "tags": []}],
-        "vhosts": [{"name": "lab", "default_queue_type": "quorum"}],
+        "vhosts": [{"name": "lab", "default_queue_type": "quorum", "metadata": {"tags": []}}],
         "permissions": [{"user": "mosaic", "vhost": "lab", "configure": "a"}],
         "policies": [{"name": "p", "vhost": "lab", "definition": {"delivery-limit": 5}, **policy}],
     }

@@ -34,7 +34,8 @@ def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
 
 def vhost_definition(name: str, queue_type: str = "quorum") -> Definition:
     """An entry of `vhosts`; a queue that is declared without a type gets this one."""
-    return {"name": name, "default_queue_type": queue_type}
+    # The broker imports the value in `metadata`, and exports it in both places.
+    return {"name": name, "default_queue_type": queue_type, "metadata": {"default_queue_type": queue_type}}
 
 
 def application_users(passwords: Mapping[str, str]) -> list[Definition]:
@@ -80,7 +81,7 @@ def missing(declared: Mapping[str, list[Definition]], actual: Mapping[str, list[
 
 
 def _holds(have: Mapping[str, Any], wanted: Definition) -> bool:
-    return all(_equal(have.get(key), value) for key, value in wanted.items())
+    return all(_equal(have.get(key), value) for key, value in wanted.items() if key != "metadata")
 
 
 def brokers_that_know(answers: Iterable[Mapping[str, Any]], node: str) -> list[str]:
