@@ -1,4 +1,4 @@
-"""test: every check of the project, and at the end their sum on one line."""
+"""test: the checks of the project, and at the end their sum on one line."""
 
 import os
 import time

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 from markdown_it import MarkdownIt
@@ -58,6 +60,11 @@ def commands(block: str) -> Iterator[list[str]]:
 
 def parse(arguments: Sequence[str]) -> None:
     """Parse the words behind ./lab by its own parser. Raises click's or the project's UsageError."""
+    with patch.dict(os.environ):  # options set variables
+        _parse(arguments)
+
+
+def _parse(arguments: Sequence[str]) -> None:
     command: click.Command = cli
     context: click.Context | None = None
     rest = list(arguments)

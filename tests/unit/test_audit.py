@@ -1,4 +1,4 @@
-"""./lab audit: small applications, imported with the Celery of the Python that runs these tests."""
+"""./lab audit: small applications, imported with the Celery of the development packages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from labctl.errors import UsageError
 from labctl.paths import ROOT
 from labctl.screen import Screen
 
-PYTHON = Path(sys.executable)
+# The second Python of the unit tests has no Celery.
+PYTHON = Path(sys.executable) if find_spec("celery") else ROOT / ".venv" / "bin" / "python"
 LIBRARY = ROOT / "celery_durable" / "src"
 PLAIN = """
 from celery import Celery, current_app
