@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -127,12 +128,23 @@ def node(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def tools(tmp_path: Path) -> Path:
+    """Folder with runuser and chown, which only root may run; each writes its arguments to the file `log`."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name, then in (("runuser", 'shift 3; exec "$@"'), ("chown", "")):
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{folder}/log\n{then}\n')
+        (folder / name).chmod(0o755)
+    return folder
+
+
 def install(node: Path, index: Path, source: Path) -> tuple[str, str]:
     """Bring the source to the host and install it; returns its key and what the installer complains about."""
     answer = packed(source, index.parent / "cache")
     (node / f"{answer['key']}.tar.gz").write_bytes(Path(answer["archive"]).read_bytes())
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PATH": f"{index.parent / 'tools'}:{Path(sys.executable).parent}:/usr/bin:/bin",
         "LAB_ROOT": str(node.parents[1]),
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(index),
@@ -189,3 +201,28 @@ def test_an_interrupted_installation_is_repeated(node: Path, index: Path, source
     (node / "releases" / key / "venv").mkdir(parents=True)
     assert install(node, index, source) == (key, "")
     assert word(node) == "whole"
+
+
+def test_root_writes_nothing_where_the_build_may_have_put_a_link(
+    node: Path, index: Path, source: Path, tools: Path
+) -> None:
+    """The build of a package can replace each file of its folder by a link to a file of the host."""
+    foreign = tools.parent / "shadow"
+    foreign.write_text("secret")
+    foreign.chmod(0o600)
+    os.utime(foreign, (1, 1))
+    build = f"ln -s {foreign} complete; touch venv/open; chmod 777 venv/open; ln -s {foreign} venv/link"
+    (tools / "python3").write_text(f'#!/bin/sh\n{sys.executable} "$@" && {{ {build}; }}\n')
+    (tools / "python3").chmod(0o755)
+    key, complaint = install(node, index, source)
+    assert complaint == ""
+    release = node / "releases" / key
+    assert not (release / "complete").is_symlink()
+    assert (release / "venv/open").stat().st_mode & 0o777 == 0o755
+    assert (foreign.stat().st_mode & 0o777, foreign.stat().st_mtime) == (0o600, 1)
+    log = (tools / "log").read_text().splitlines()
+    assert [line for line in log if line.startswith("chown")] == [
+        f"chown -hR shop:shop {release}",
+        "chown -hR root:root .",
+    ]
+    assert any(line.startswith("runuser -u shop -- ") and line.endswith("tee constraints.txt") for line in log)
