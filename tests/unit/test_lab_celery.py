@@ -71,3 +71,24 @@ def test_without_systemd_nothing_is_reported(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """An installed release that the link `current` names, with a command `celery` that prints where it runs."""
+    folder = tmp_path / "releases" / "a"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    (packages,) = folder.glob("venv/lib/*/site-packages")
+    (packages / "celery").mkdir()
+    (packages / "celery" / "__init__.py").touch()
+    (packages / "celery" / "__main__.py").write_text(
+        "import sys\ndef main():\n    print(sys.prefix, *sys.argv[1:], flush=True)\n    sys.stdin.read()\n"
+    )
+    (tmp_path / "current").symlink_to("releases/a")
+    return folder
+
+
+def test_a_process_stays_in_the_release_with_which_it_started(tmp_path: Path, release: Path) -> None:
+    command = [str(tmp_path / "current/venv/bin/python"), str(MODULE), "-A", "shop", "worker"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True, text=True)
+    assert done.stdout == f"{release}/venv -A shop worker\n"

@@ -27,6 +27,7 @@ def notify(*lines: str) -> None:
 
 def main() -> None:
     """Run the command `celery`."""
+    stay_in_release()
     from celery.__main__ import main as celery
 
     if "beat" in sys.argv:  # no import before the command patches what a pool of gevent needs
@@ -34,6 +35,17 @@ def main() -> None:
 
         beat_init.connect(report_beat)
     celery()
+
+
+def stay_in_release() -> None:
+    """Start again from the folder that the path of this virtual environment names now.
+
+    The path has the link `current`. When the link changes, this process must import the rest of its old release.
+    """
+    release = os.path.realpath(sys.prefix)
+    if sys.prefix not in (release, sys.base_prefix):
+        program = os.path.join(release, "bin", os.path.basename(sys.executable))
+        os.execv(program, [program, *sys.orig_argv[1:]])
 
 
 def report_beat(**_: Any) -> None:
