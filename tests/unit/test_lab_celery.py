@@ -75,7 +75,7 @@ def test_without_systemd_nothing_is_reported(tmp_path: Path) -> None:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """An installed release that the link `current` names, with a command `celery` that prints where it runs."""
+    """An installed release that the link `current` names; its command `celery` prints where it runs."""
     folder = tmp_path / "releases" / "a"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     (packages,) = folder.glob("venv/lib/*/site-packages")
@@ -92,3 +92,14 @@ def test_a_process_stays_in_the_release_with_which_it_started(tmp_path: Path, re
     command = [str(tmp_path / "current/venv/bin/python"), str(MODULE), "-A", "shop", "worker"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True, text=True)
     assert done.stdout == f"{release}/venv -A shop worker\n"
+
+
+def test_a_release_is_locked_while_a_process_runs_it(tmp_path: Path, release: Path) -> None:
+    command = [str(tmp_path / "current/venv/bin/python"), str(MODULE), "worker"]
+    lock = ["flock", "--nonblock", str(release), "true"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout
+        worker.stdout.readline()
+        assert subprocess.run(lock, check=False).returncode == 1
+        worker.communicate()
+    assert subprocess.run(lock, check=False).returncode == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -172,16 +174,36 @@ def word(node: Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout.strip()
 
 
-def test_a_release_is_installed_beside_the_one_that_runs(node: Path, index: Path, source: Path) -> None:
+def test_a_release_is_installed_beside_those_that_run(node: Path, index: Path, source: Path) -> None:
     keys = []
-    for text in ("one", "two", "three"):
-        edit(source, text)
-        key, complaint = install(node, index, source)
-        assert complaint == ""
-        keys.append(key)
-        assert word(node) == text
-        assert [path.name for path in (node / "installed").iterdir()] == [key]
-        assert (node / "current").readlink() == Path("releases", key)
+    with ExitStack() as processes:
+        for text in ("one", "two", "three"):
+            edit(source, text)
+            key, complaint = install(node, index, source)
+            assert complaint == ""
+            assert word(node) == text
+            assert [path.name for path in (node / "installed").iterdir()] == [key]
+            assert (node / "current").readlink() == Path("releases", key)
+            keys.append(key)
+            if text == "one":
+                release = os.open(node / "releases" / key, os.O_RDONLY)
+                processes.callback(os.close, release)
+                fcntl.flock(release, fcntl.LOCK_SH)
+    one, _, three = keys
+    assert {path.name for path in (node / "releases").iterdir()} == {one, three}
+    assert not list(node.glob("*.tar.gz"))
+
+
+def test_what_a_failed_installation_left_is_deleted(node: Path, index: Path, source: Path) -> None:
+    edit(source, "good")
+    good, _ = install(node, index, source)
+    (source / "requirements.txt").write_text("celery\nabsent-package\n")
+    failed, _ = install(node, index, source)
+    assert (node / "releases" / failed).exists()
+    assert (node / f"{failed}.tar.gz").exists()
+    (source / "requirements.txt").write_text("celery\n")
+    assert install(node, index, source) == (good, "")
+    assert [path.name for path in (node / "releases").iterdir()] == [good]
     assert not list(node.glob("*.tar.gz"))
 
 

@@ -7,9 +7,11 @@ program (`python lab_celery.py ARGUMENT...`) it is the command `celery`, with th
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -38,14 +40,18 @@ def main() -> None:
 
 
 def stay_in_release() -> None:
-    """Start again from the folder that the path of this virtual environment names now.
+    """Start again from the folder that the path of this virtual environment names now, and lock its release.
 
-    The path has the link `current`. When the link changes, this process must import the rest of its old release.
+    The path has the link `current`. When the link changes, this process must import the rest of its old
+    release, which activate-release keeps while a process has locked it.
     """
-    release = os.path.realpath(sys.prefix)
-    if sys.prefix not in (release, sys.base_prefix):
-        program = os.path.join(release, "bin", os.path.basename(sys.executable))
-        os.execv(program, [program, *sys.orig_argv[1:]])
+    if sys.prefix == sys.base_prefix:
+        return
+    environment = Path(sys.prefix).resolve()
+    if sys.prefix != str(environment):
+        program = str(environment / "bin" / Path(sys.executable).name)
+        os.execv(program, [program, *sys.orig_argv[1:]])  # noqa: S606
+    fcntl.flock(os.open(environment.parent, os.O_RDONLY), fcntl.LOCK_SH)
 
 
 def report_beat(**_: Any) -> None:
