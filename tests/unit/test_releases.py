@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.rendering import ROLES
 
@@ -249,3 +250,14 @@ def test_root_writes_nothing_where_the_build_may_have_put_a_link(
         "chown -hR shop:shop code venv",
         "chown -hR root:root code venv",
     ]
+
+
+def test_no_host_activates_a_release_before_all_have_it_and_its_commands_have_run() -> None:
+    tasks = yaml.safe_load((ROLES / "celery_app/tasks/releases.yml").read_text())
+    copy, install, run, check, refuse, activate = tasks[-6:]
+    assert activate["name"] == "Activate new releases"
+    for task in (copy, install, run, refuse):
+        assert task.get("any_errors_fatal"), task["name"]
+    assert (check["delegate_to"], check["ignore_unreachable"]) == ("{{ celery_app_deploy_host }}", True)
+    assert refuse["loop"] == f"{{{{ {check['register']}.results }}}}"
+    assert "not item.stat.exists | default(false)" in refuse["when"], "also of a host that did not answer"
