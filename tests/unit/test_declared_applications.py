@@ -63,7 +63,9 @@ def test_what_people_have_is_accepted(tmp_path: Path) -> None:
     [
         (shop(name="My shop"), "lower-case letters"),
         (shop(name="mosaic"), "each must be different"),
-        (shop(name="rabbitmq"), "be none of admin, broker"),
+        (shop(name="rabbitmq"), "be none of admin, all, broker"),
+        (shop(name="replication"), "be none of admin, all, broker"),
+        (shop(name="pg_shop"), "not with pg_"),
         (shop(workers=[WORKER, WORKER]), "The workers of shop cannot be started as declared"),
         (shop(workers=[WORKER | {"name": "a b"}]), "The workers of shop cannot be started as declared"),
         (shop(workers=[WORKER | {"queues": ["a,b"]}]), "name no queue with a comma"),
