@@ -23,9 +23,8 @@ TIMEOUT_S = 5
 PROMETHEUS = Path("/etc/default/prometheus")  # its arguments, from the role monitoring
 CA = "/etc/warren/pki/ca.pem"
 PROXY = "/run/haproxy/admin.sock"
-CONFIGURATION = Path(
-    "/etc"
-)  # the role celery_worker writes NAME/worker-INSTANCE.env for each worker of this node
+# The role celery_worker writes NAME/worker-INSTANCE.env for each worker of this node.
+CONFIGURATION = Path("/etc")
 
 # Units that a node of the group must run; a pattern means all its instances, at least one.
 REQUIRED = {
@@ -76,7 +75,21 @@ def declared_workers() -> list[str]:
     return sorted(
         f"{file.parent.name}-worker@{file.stem.removeprefix('worker-')}"
         for file in CONFIGURATION.glob("*/worker-*.env")
+        if installed(file.parent.name)
     )
+
+
+def installed(application: str) -> bool:
+    """Whether the lab installed an application: its roles write the settings of all its units."""
+    return (CONFIGURATION / f"systemd/system/{application}-.service.d/lab.conf").exists()
+
+
+def of_others(unit: str) -> bool:
+    """Whether a unit is a worker or beat of an application that the lab did not install."""
+    application, found, _ = unit.partition("-worker@")
+    if not found and not application.endswith("-beat"):
+        return False
+    return not installed(application.removesuffix("-beat"))
 
 
 def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -89,7 +102,7 @@ def services(groups: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     for unit in show(required + WHERE_ENABLED):
         name = unit.get("Id", "").removesuffix(".service")
         optional = any(fnmatch.fnmatchcase(name, pattern) for pattern in WHERE_ENABLED)
-        if not name or (optional and unit.get("UnitFileState") != "enabled"):
+        if not name or of_others(name) or (optional and unit.get("UnitFileState") != "enabled"):
             continue
         missing = unit.get("LoadState") == "not-found"
         states[name] = "not-found" if missing else unit.get("ActiveState", "unknown")

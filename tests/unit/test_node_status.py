@@ -48,6 +48,7 @@ def services(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, groups: list[str], *units: dict[str, str]
 ) -> Any:
     monkeypatch.setattr(module, "CONFIGURATION", Path("/absent"))
+    monkeypatch.setattr(module, "installed", lambda application: application in ("mosaic", "shop"))
     monkeypatch.setattr(module, "show", lambda _patterns: list(units))
     return module.services(groups)
 
@@ -62,6 +63,8 @@ def test_a_worker_names_the_queues_that_it_consumes(
         unit("haproxy"),
         unit("mosaic-worker@render", text="consuming mosaic.render"),
         unit("mosaic-worker@general", "activating", text="consuming mosaic.scale"),
+        unit("foreign-worker@1", "failed"),
+        unit("foreign-beat", "failed"),
     )
     assert states == {
         "haproxy": "active",
@@ -199,8 +202,10 @@ def test_queues_of_one_name_in_two_vhosts_are_two(node_status: ModuleType) -> No
 def test_every_declared_worker_is_asked_for(
     node_status: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("mosaic/worker-render.env", "shop/worker-default.env", "shop/shop.env"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    settings = [f"systemd/system/{name}-.service.d/lab.conf" for name in ("mosaic", "shop")]
+    files = ["mosaic/worker-render.env", "shop/worker-default.env", "shop/shop.env", "foreign/worker-1.env"]
+    for name in settings + files:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     asked: list[str] = []
     monkeypatch.setattr(node_status, "CONFIGURATION", tmp_path)
@@ -212,6 +217,7 @@ def test_every_declared_worker_is_asked_for(
     monkeypatch.setattr(node_status, "show", show)
     node_status.services(["workers"])
     assert {"mosaic-worker@render", "shop-worker@default"} < set(asked)
+    assert "foreign-worker@1" not in asked
     asked.clear()
     node_status.services(["brokers"])
     assert not [name for name in asked if "worker@" in name]

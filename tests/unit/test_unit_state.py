@@ -53,7 +53,11 @@ def ask(tmp_path: Path) -> Ask:
             check=True,
             capture_output=True,
             text=True,
-            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+            env={
+                **os.environ,
+                "PATH": f"{programs}:{os.environ['PATH']}",
+                "LAB_ROOT": str(tmp_path),
+            },
         )
         found: dict[str, str] = json.loads(done.stdout)
         assert (done.stdout.strip() == "{}") is (not found), "the roles compare the text"
@@ -154,7 +158,14 @@ def test_no_unit(ask: Ask) -> None:
     assert ask({}) == {}
 
 
-def test_units_that_are_named_alike_and_not_asked_for_are_surplus(ask: Ask, folder: Path) -> None:
-    ask({"w@old.service": [], "w@new.service": [], "x.service": []})
-    found = ask({"w@new.service": [folder]}, ("w@*.service",), state="inactive")
-    assert found == {"w@new.service": "stopped", "w@old.service": "surplus"}
+def test_units_that_are_named_alike_and_not_asked_for_are_surplus(
+    ask: Ask, folder: Path, tmp_path: Path
+) -> None:
+    """Only those of an application of the lab: the host may run other programs with such names."""
+    settings = tmp_path / "etc/systemd/system/a-.service.d/lab.conf"
+    settings.parent.mkdir(parents=True)
+    settings.touch()
+    units = ("a-w@old.service", "a-w@new.service", "a-x.service", "b-w@old.service", "a-b-w@old.service")
+    ask({unit: [] for unit in units})
+    found = ask({"a-w@new.service": [folder]}, ("*-w@*.service",), state="inactive")
+    assert found == {"a-w@new.service": "stopped", "a-w@old.service": "surplus"}

@@ -34,13 +34,23 @@ def units(patterns: list[str]) -> dict[str, dict[str, str]]:
     command = ["systemctl", "show", SHOWN, "--", *patterns]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20 * PATIENCE)
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in done.stdout.split("\n\n")]
-    return {block["Id"].removesuffix(".service"): block for block in blocks if block}
+    found = {block["Id"].removesuffix(".service"): block for block in blocks if block}
+    return {
+        name: block
+        for name, block in found.items()
+        if "-worker@" not in name or installed(name.partition("-worker@")[0])
+    }
+
+
+def installed(application: str) -> bool:
+    """Whether the lab installed an application: its roles write the settings of all its units."""
+    return Path(f"/etc/systemd/system/{application}-.service.d/lab.conf").exists()
 
 
 def declared_queues() -> dict[str, list[str]]:
     """Queues of the unit of each worker instance, from its environment file."""
     found = {}
-    for file in Path("/etc").glob("*/worker-*.env"):
+    for file in (file for file in Path("/etc").glob("*/worker-*.env") if installed(file.parent.name)):
         settings = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
         unit = f"{file.parent.name}-worker@{file.stem.removeprefix('worker-')}"
         found[unit] = settings["WORKER_QUEUES"].split(",")
