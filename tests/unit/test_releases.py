@@ -21,6 +21,13 @@ FILES = ROLES / "celery_app" / "files"
 PACK = FILES / "pack_source.py"
 INSTALL = FILES / "install-release"
 ACTIVATE = FILES / "activate-release"
+RUN = FILES / "run-release"
+# As the real one, it reads $$ as $ in the words of the command, and replaces variables, of which it has none.
+SYSTEMD_RUN = f"""#!{sys.executable}
+import os, re, sys
+words = sys.argv[sys.argv.index("/bin/sh") :]
+os.execv(words[0], [re.sub(r"[$]([$]|{{\\w+}}|\\w+)", lambda f: "$" * (f[1] == "$"), word) for word in words])
+"""
 
 
 @pytest.fixture
@@ -261,3 +268,20 @@ def test_no_host_activates_a_release_before_all_have_it_and_its_commands_have_ru
     assert (check["delegate_to"], check["ignore_unreachable"]) == ("{{ celery_app_deploy_host }}", True)
     assert refuse["loop"] == f"{{{{ {check['register']}.results }}}}"
     assert "not item.stat.exists | default(false)" in refuse["when"], "also of a host that did not answer"
+
+
+@pytest.mark.parametrize("state", ["inactive", "active", "activating"])
+def test_commands_run_one_after_the_other_and_once_at_a_time(node: Path, tools: Path, state: str) -> None:
+    (node / "releases" / "k").mkdir(parents=True)
+    (tools / "systemctl").write_text(f"#!/bin/sh\necho {state}\n")
+    (tools / "systemd-run").write_text(SYSTEMD_RUN)
+    for name in ("systemctl", "systemd-run"):
+        (tools / name).chmod(0o755)
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", "LAB_ROOT": str(node.parents[1])}
+    words = [str(RUN), "shop", "k", "X='a  $b'; echo \"$X\" ${X}", "exit 3", "echo never"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
+    if state == "inactive":
+        assert (done.returncode, done.stdout, done.stderr) == (3, "a  $b a $b\n", "")
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "systemctl stop lab-run-shop.service" in done.stderr
