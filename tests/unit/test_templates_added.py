@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from tests.unit.rendering import UNIT_STATE, Rendered, hosts_of
+from tests.unit.rendering import ROLES, UNIT_STATE, Rendered, hosts_of
 from tests.unit.test_templates_application import unit
 
 ADDED = ("shop", "blog")
@@ -187,3 +187,14 @@ def test_the_monitor_keeps_the_queues_of_every_application(shared: Rendered) -> 
         assert kept.fullmatch(name), name
     for name in ("celery_delayed_27", "celeryev.x", "mail2"):
         assert not kept.fullmatch(name), name
+
+
+def test_the_database_server_needs_no_restart_for_the_rules_of_an_application(shared: Rendered) -> None:
+    asked = [json.loads(file.content) for file in shared.each(UNIT_STATE) if file.host == "database-1"]
+    server = [entry["files"] for entries in asked for entry in entries if "postgresql@" in entry["unit"]]
+    restart, reload = server
+    assert not [path for path in restart if "pg_hba" in path]
+    assert reload == ["/etc/postgresql/17/main/pg_hba.conf"]
+    configure = yaml.safe_load((ROLES / "postgresql/tasks/configure.yml").read_text())
+    (task,) = [task for task in configure if task.get("notify") == "Reload the database server"]
+    assert task["vars"]["__postgresql_rules"]
