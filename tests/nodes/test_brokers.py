@@ -109,8 +109,10 @@ def test_no_deprecated_feature_is_used(broker: Facts) -> None:
 
 
 def test_users_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
+    """Others have no permission: those of applications that are no longer declared."""
     held = definitions(answers, lab)
-    users = {user["name"]: user["tags"] for user in held["users"]}
+    left = left_over(answers, lab)
+    users = {user["name"]: user["tags"] for user in held["users"] if user["name"] not in left}
     operators = {"admin": ["administrator"], "monitor": ["monitoring"]}
     applications = [*(user["name"] for user in declared("rabbitmq_users")), *lab.added]
     assert users == operators | {name: [] for name in applications}
@@ -125,12 +127,18 @@ def test_users_may_do_what_is_declared_and_no_more(answers: Answers, lab: Lab) -
     )
     wanted = [[user["name"], *(user[key] for key in keys)] for user in declared("rabbitmq_users")]
     wanted += [[name, name, *[r"^(?!amq\.rabbitmq\.)"] * 3] for name in lab.added]
-    wanted += [["monitor", vhost, "^$", "^$", "^$"] for vhost in ("mosaic", *lab.added)]
+    vhosts = {"mosaic", *lab.added, *left_over(answers, lab)}
+    wanted += [["monitor", vhost, "^$", "^$", "^$"] for vhost in vhosts]
     assert held == sorted(wanted)
 
 
 def test_vhosts_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
-    held = {vhost["name"]: vhost.get("default_queue_type") for vhost in definitions(answers, lab)["vhosts"]}
+    left = left_over(answers, lab)
+    held = {
+        vhost["name"]: vhost.get("default_queue_type")
+        for vhost in definitions(answers, lab)["vhosts"]
+        if vhost["name"] not in left
+    }
     assert held == dict.fromkeys(declared("rabbitmq_vhosts"), "quorum") | dict.fromkeys(lab.added, "classic")
 
 
@@ -143,6 +151,14 @@ def consumed_by_workers() -> set[str]:
 def is_ours(queue: str) -> bool:
     """Whether a queue belongs to the application; not those of delayed delivery and of live log pages."""
     return queue.startswith("mosaic.") and not queue.startswith("mosaic.tail.")
+
+
+def left_over(answers: Answers, lab: Lab) -> set[str]:
+    """Applications that are no longer declared: users without permission and without tag, with a vhost."""
+    held = definitions(answers, lab)
+    idle = {user["name"] for user in held["users"] if not user["tags"]}
+    idle -= {entry["user"] for entry in held["permissions"]}
+    return (idle & {vhost["name"] for vhost in held["vhosts"]}) - set(lab.added)
 
 
 def definitions(answers: Answers, lab: Lab) -> Facts:

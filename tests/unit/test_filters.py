@@ -119,6 +119,19 @@ def test_tags_of_an_old_broker_are_a_string(filters: ModuleType, held: str, lack
     assert filters.missing(wanted, {"users": [{"name": "a", "tags": held}]}) == lacks
 
 
+def test_applications_that_are_no_longer_declared(filters: ModuleType) -> None:
+    users = filters.application_users({"shop": "x", "blog": "y"})
+    actual = filters.permission_definitions(users)
+    others = [
+        {"user": "mosaic", "vhost": "mosaic", "configure": "^mosaic", "write": "", "read": ""},
+        {**actual[0], "user": "admin"},
+        {**actual[0], "user": "own", "vhost": "own", "read": ".*"},
+    ]
+    found = filters.undeclared_applications({"permissions": [*actual, *others]}, {"blog": "y"})
+    assert found == ["shop"]
+    assert filters.undeclared_applications({}, {}) == []
+
+
 def test_brokers_that_know_a_node(filters: ModuleType) -> None:
     answers = [
         {"item": "broker-1", "status": 200, "json": [{"name": "rabbit@a"}, {"name": "rabbit@broker-3"}]},

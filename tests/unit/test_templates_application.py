@@ -186,3 +186,11 @@ def test_web_server_and_api_agree(rendered: Rendered) -> None:
     limit = re.search(r"client_max_body_size (\d+)m;", site)
     assert limit
     assert int(limit[1]) >= gateway["max_body_mb"], "the application answers in its own words"
+
+
+def test_the_file_of_a_removed_worker_is_deleted_while_its_unit_is_loaded() -> None:
+    """The next run finds a removed worker by its loaded unit, when this one is interrupted."""
+    handlers = yaml.safe_load((ROLES / "celery_worker/handlers/main.yml").read_text())
+    modules = [next(key for key in handler if key.startswith("ansible.builtin.")) for handler in handlers[:2]]
+    assert modules == ["ansible.builtin.file", "ansible.builtin.systemd_service"]
+    assert handlers[0]["loop"] == handlers[1]["loop"] == "{{ __celery_worker_surplus }}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Definition = dict[str, Any]
+_EVERYTHING = r"^(?!amq\.rabbitmq\.)"
 
 
 def password_hash(name: str, password: str) -> str:
@@ -43,12 +44,24 @@ def application_users(passwords: Mapping[str, str]) -> list[Definition]:
 
     Except in the exchanges amq.rabbitmq.*, with which the broker traces the messages of a vhost.
     """
-    pattern = r"^(?!amq\.rabbitmq\.)"
-    permissions = dict.fromkeys(("configure", "write", "read"), pattern)
+    permissions = dict.fromkeys(("configure", "write", "read"), _EVERYTHING)
     return [
         {"name": name, "password": password, "vhost": name, **permissions}
         for name, password in passwords.items()
     ]
+
+
+def undeclared_applications(
+    actual: Mapping[str, list[Definition]], passwords: Mapping[str, str]
+) -> list[str]:
+    """Applications that have permissions as application_users gives them, but are no longer declared."""
+    return sorted(
+        entry["user"]
+        for entry in actual.get("permissions", [])
+        if entry["user"] == entry["vhost"]
+        and entry["user"] not in passwords
+        and {entry["configure"], entry["write"], entry["read"]} == {_EVERYTHING}
+    )
 
 
 def permission_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
@@ -117,6 +130,7 @@ class FilterModule:
             "rabbitmq_missing_definitions": missing,
             "rabbitmq_operator_permission": operator_permission,
             "rabbitmq_permission_definitions": permission_definitions,
+            "rabbitmq_undeclared_applications": undeclared_applications,
             "rabbitmq_user_definitions": user_definitions,
             "rabbitmq_vhost_definition": vhost_definition,
         }
