@@ -197,3 +197,11 @@ def test_the_database_server_needs_no_restart_for_the_rules_of_an_application(sh
     configure = yaml.safe_load((ROLES / "postgresql/tasks/configure.yml").read_text())
     (task,) = [task for task in configure if task.get("notify") == "Reload the database server"]
     assert task["vars"]["__postgresql_rules"]
+
+
+def test_no_application_can_use_all_connections_of_the_database_server() -> None:
+    create, *_ = yaml.safe_load((ROLES / "postgresql/tasks/databases.yml").read_text())
+    limit = create["community.postgresql.postgresql_user"]["conn_limit"]
+    assert "postgresql_application_connections if item in postgresql_application_passwords" in limit
+    defaults = yaml.safe_load((ROLES / "postgresql/defaults/main.yml").read_text())
+    assert 3 * defaults["postgresql_application_connections"] < defaults["postgresql_max_connections"]
