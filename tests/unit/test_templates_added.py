@@ -15,6 +15,7 @@ from tests.unit.rendering import ROLES, UNIT_STATE, Rendered, hosts_of
 from tests.unit.test_templates_application import unit
 
 ADDED = ("shop", "blog")
+LAB_CELERY = "/usr/local/lib/warren/lab_celery.py"
 PATTERNS = ("configure", "write", "read")
 
 
@@ -66,7 +67,10 @@ def test_units_of_all_applications_are_started(shared: Rendered) -> None:
         assert units | {"mosaic-worker@render.service"} < asked[host].keys()
         assert "/etc/shop/shop.env" in asked[host]["shop-worker@mail.service"]
         assert "/opt/shop/installed" in asked[host]["shop-worker@mail.service"]
+        assert LAB_CELERY in asked[host]["shop-worker@mail.service"]
+        assert LAB_CELERY not in asked[host]["mosaic-worker@render.service"]
     assert {"shop-beat.service", "mosaic-beat.service"} < asked["gateway-1"].keys()
+    assert LAB_CELERY in asked["gateway-1"]["shop-beat.service"]
 
 
 def test_celery_finds_broker_and_results_in_the_environment(shared: Rendered) -> None:
