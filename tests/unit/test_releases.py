@@ -39,6 +39,7 @@ def source(tmp_path: Path) -> Path:
         "shop/celery.py",
         "shop/data/env.txt",
         ".git/objects/x",
+        "shop/env/settings.py",
         ".venv/lib/y.py",
         "web/node_modules/z.js",
         "shop/__pycache__/celery.pyc",
@@ -67,7 +68,12 @@ def packed(source: Path, cache: Path) -> dict[str, str]:
 
 def test_what_only_its_author_needs_is_left_out(source: Path, tmp_path: Path) -> None:
     with tarfile.open(packed(source, tmp_path / "cache")["archive"]) as tar:
-        assert sorted(tar.getnames()) == ["requirements.txt", "shop/celery.py", "shop/data/env.txt"]
+        assert sorted(tar.getnames()) == [
+            "requirements.txt",
+            "shop/celery.py",
+            "shop/data/env.txt",
+            "shop/env/settings.py",
+        ]
         assert {(member.uid, member.uname, member.mtime) for member in tar.getmembers()} == {(0, "", 0)}
 
 
@@ -102,15 +108,22 @@ def test_a_folder_that_is_too_large_is_refused_and_its_largest_file_named(
         file.truncate(300_000_000)
     done = pack(source, tmp_path / "cache")
     assert done.returncode == 1
-    assert "300 MB in 4 files, more than 200 MB (the largest is shop/data/dump.sql)" in done.stderr
+    assert "300 MB in 5 files, more than 200 MB (the largest is shop/data/dump.sql)" in done.stderr
 
 
-def test_a_link_to_a_file_elsewhere_is_refused(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["{outside}/id_rsa", "{outside}", "data", "absent"])
+def test_a_link_is_packed_only_when_its_target_is_a_file_of_the_source(
+    source: Path, tmp_path: Path, target: str
+) -> None:
     (tmp_path / "id_rsa").write_text("secret")
-    (source / "shop" / "key").symlink_to(tmp_path / "id_rsa")
+    (source / "shop" / "key").symlink_to(target.format(outside=tmp_path))
     done = pack(source, tmp_path / "cache")
     assert done.returncode == 1
-    assert "shop/key is a link to a file outside of" in done.stderr
+    assert "shop/key is a link, but not to a file in" in done.stderr
+    (source / "shop" / "key").unlink()
+    (source / "shop" / "key").symlink_to("data/env.txt")
+    with tarfile.open(packed(source, tmp_path / "cache")["archive"]) as tar:
+        assert tar.getmember("shop/key").isfile()
 
 
 @pytest.fixture

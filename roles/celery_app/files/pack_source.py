@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-LEFT_OUT = {".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "env", "node_modules", "__pycache__"}
+LEFT_OUT = {".git", ".hg", ".svn", ".tox", ".nox", ".venv", "node_modules", "__pycache__"}
 LEFT_OUT |= {".mypy_cache", ".pytest_cache", ".ruff_cache", ".lab"}
 MAX_MB = 200
 
@@ -28,23 +28,26 @@ class SourceError(Exception):
 
 
 def files(source: Path) -> list[Path]:
-    """The files to deploy, relative to the folder, sorted; links to files outside of it are errors."""
+    """The files to deploy, relative to the folder, sorted. Raises SourceError for another link."""
 
     def found() -> Iterator[Path]:
         for folder, folders, names in os.walk(source):
             folders[:] = [
                 name for name in folders if name not in LEFT_OUT and not is_environment(folder, name)
             ]
+            yield from (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
             for name in names:
                 file = Path(folder, name)
-                if file.is_file() and not name.endswith(".pyc"):
+                if (file.is_file() or file.is_symlink()) and not name.endswith(".pyc"):
                     yield file
 
     chosen = sorted(file.relative_to(source) for file in found())
     for file in chosen:
-        if not (source / file).resolve().is_relative_to(source):
+        target = (source / file).resolve()
+        if not target.is_relative_to(source) or not target.is_file():
             raise SourceError(
-                f"{source / file} is a link to a file outside of {source}; copy the file into it."
+                f"{source / file} is a link, but not to a file in {source}; replace it by a copy, or"
+                " remove it."
             )
     return chosen
 
