@@ -1,7 +1,7 @@
 """The Docker inventory, in the form of Ansible's script inventories."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -34,10 +34,19 @@ def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
     return {"_meta": {"hostvars": variables}, "all": {"children": list(GROUPS), "vars": of_all}, **groups}
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads a date as a text, because neither JSON nor an environment has dates."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def added_applications(file: Path) -> list[Any]:
     """Applications beside mosaic, as in lab_applications; none without the file. Raises UsageError."""
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         return []
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -21,7 +21,7 @@ def preflight(tmp_path: Path, *applications: dict[str, Any]) -> str:
     """What the checks of the declarations answer; "" when they accept these beside mosaic."""
     (play,) = yaml.safe_load((PLAYBOOKS / "preflight.yml").read_text())
     tasks = [task for task in play["tasks"] if "of the applications" in task["name"]]
-    assert len(tasks) == 2
+    assert len(tasks) == 4
     plays = [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]
     (tmp_path / "play.yml").write_text(json.dumps(plays))
     (tmp_path / "group_vars").symlink_to(PLAYBOOKS / "group_vars")
@@ -64,6 +64,10 @@ def test_what_people_have_is_accepted(tmp_path: Path) -> None:
         (shop(name="My shop"), "lower-case letters"),
         (shop(name="mosaic"), "each must be different"),
         (shop(name="rabbitmq"), "be none of admin, all, broker"),
+        ({"name": "shop", "app": "shop"}, "each needs name, app and workers"),
+        (shop(workers=[{"name": "default", "concurrency": 1}]), "a list with one queue or more"),
+        (shop(workers=[WORKER | {"queues": "celery"}]), "a list with one queue or more"),
+        (shop(environment={"A B": "x"}), "A B is no name of a variable; use letters, digits and _."),
         (shop(name="replication"), "be none of admin, all, broker"),
         (shop(name="pg_shop"), "not with pg_"),
         (shop(workers=[WORKER, WORKER]), "The workers of shop cannot be started as declared"),

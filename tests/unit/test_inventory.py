@@ -118,6 +118,8 @@ def test_applications_of_the_lab_are_in_its_inventory(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("- {name: shop, app: shop.celery:app}\n")
     assert added_applications(file) == [{"name": "shop", "app": "shop.celery:app"}]
+    file.write_text("- {name: shop, environment: {SINCE: 2026-01-31}}\n")
+    assert added_applications(file) == [{"name": "shop", "environment": {"SINCE": "2026-01-31"}}]
     for wrong in ("{name: shop}", "- {", "shop"):
         file.write_text(wrong)
         with pytest.raises(UsageError, match=r"applications\.yml"):
