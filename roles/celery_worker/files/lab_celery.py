@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def stay_in_release() -> None:
     if sys.prefix != str(environment):
         program = str(environment / "bin" / Path(sys.executable).name)
         os.execv(program, [program, *sys.orig_argv[1:]])  # noqa: S606
-    fcntl.flock(os.open(environment.parent, os.O_RDONLY), fcntl.LOCK_SH)
+    with suppress(PermissionError):  # then it is no release, but an environment of another role
+        fcntl.flock(os.open(environment.parent, os.O_RDONLY), fcntl.LOCK_SH)
 
 
 def report_beat(**_: Any) -> None:
