@@ -217,14 +217,16 @@ def test_a_release_is_installed_beside_those_that_run(node: Path, index: Path, s
 
 def test_what_a_failed_installation_left_is_deleted(node: Path, index: Path, source: Path) -> None:
     edit(source, "good")
-    good, _ = install(node, index, source)
+    install(node, index, source)
     (source / "requirements.txt").write_text("celery\nabsent-package\n")
     failed, _ = install(node, index, source)
     assert (node / "releases" / failed).exists()
     assert (node / f"{failed}.tar.gz").exists()
     (source / "requirements.txt").write_text("celery\n")
-    assert install(node, index, source) == (good, "")
-    assert [path.name for path in (node / "releases").iterdir()] == [good]
+    edit(source, "better")
+    better, complaint = install(node, index, source)
+    assert complaint == ""
+    assert [path.name for path in (node / "releases").iterdir()] == [better]
     assert not list(node.glob("*.tar.gz"))
 
 
