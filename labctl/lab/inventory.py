@@ -1,7 +1,7 @@
 """The Docker inventory, in the form of Ansible's script inventories."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -37,10 +37,11 @@ def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """Reads a date as a text, because neither JSON nor an environment has dates."""
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def added_applications(file: Path) -> list[Any]:
