@@ -227,6 +227,6 @@ JOBS = Series(
         ),
     ),
     jobs=True,
-    breaks="a broker, a worker and the database fail while renders and scales are submitted to the API",
+    breaks="a broker, a pool process and the database fail while renders and scales are submitted to the API",
     expects="every accepted job ends done, every part once; every refusal is a 429 or 503 with a sentence",
 )

@@ -24,14 +24,14 @@ TIMEOUT_S = 10 * PATIENCE
 STATISTICS_S = 15 * PATIENCE
 MONITOR = json.loads(Path("/etc/warren/monitor.json").read_text())
 PKI = Path("/etc/warren/pki")
-QUEUE_COLUMNS = "name,vhost,type,members,online,leader,policy,effective_policy_definition,messages,consumers"
+QUEUE_COLUMNS = "name,vhost,type,members,leader,policy,effective_policy_definition,messages,consumers"
 CONSUMER_COLUMNS = "queue.name,channel_details.peer_host,ack_required"
 
 
 def request(
     path: str, user: str = MONITOR["username"], password: str = MONITOR["password"]
 ) -> tuple[int, Any]:
-    """Status and decoded body of GET /api/<path>."""
+    """Status and decoded body of GET /api/<path>; a failed health check has status 503 and a body."""
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     wanted = urllib.request.Request(
         f"{MONITOR['url']}/api/{path}", headers={"Authorization": f"Basic {token}"}
@@ -41,7 +41,7 @@ def request(
         with urllib.request.urlopen(wanted, timeout=TIMEOUT_S, context=context) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        return error.code, None
+        return error.code, json.load(error) if error.code == 503 else None
 
 
 def get(path: str) -> Any:
@@ -80,6 +80,16 @@ def queues() -> list[dict[str, Any]]:
     """Every queue with its members and its policy."""
     columns = {"messages", "effective_policy_definition"}
     return known(f"queues?columns={QUEUE_COLUMNS}", lambda queue: columns <= queue.keys())
+
+
+def critical_queues() -> list[str]:
+    """Queues of which only a majority of members follows the leader, if that lasts for STATISTICS_S."""
+    deadline = time.monotonic() + STATISTICS_S
+    while True:
+        found = [queue["name"] for queue in get("health/checks/node-is-quorum-critical").get("queues", [])]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
 
 
 def consumers() -> list[dict[str, Any]]:
@@ -137,6 +147,7 @@ def main() -> None:
         "protocols": sorted({listener["protocol"] for listener in overview["listeners"]}),
         "alarms_status": request("health/checks/alarms")[0],
         "queues": queues(),
+        "critical_queues": critical_queues(),
         "consumers": consumers(),
         "deprecated": request("deprecated-features/used")[1],
         "guest_status": request("whoami", "guest", "guest")[0],
