@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ from labctl.programs import remote
 from labctl.status import nodes
 from labctl.substrates.base import distinct
 
+# Problems of another application must not prevent that this one is added.
+_OF_APPLICATIONS = ("WorkersNotConsuming", "QueueWithoutConsumer")
 # One line for each unit: its name and state; then the release.
 _UNITS = (
     "systemctl show --property=Id,ActiveState {units} | paste -sd ' ' | sed 's/  */ /g';"
@@ -100,7 +103,12 @@ def _require_running(context: Context) -> None:
 
 def _require_healthy(context: Context) -> None:
     """Raise UsageError when the lab has a problem, other than that of an application."""
-    found = [problem["sentence"] for problem in nodes.read(context)["problems"]]
+    found = [
+        problem["sentence"]
+        for problem in nodes.read(context)["problems"]
+        if problem["condition"] not in _OF_APPLICATIONS
+        and not re.search(r"-(worker@|beat\b)", problem["sentence"])
+    ]
     if found:
         raise UsageError(
             f"The lab is not healthy: {found[0]} Run ./lab up, which repairs it, then try again."
