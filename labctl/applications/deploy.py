@@ -1,4 +1,4 @@
-"""Deploys an application: all of site.yml for a new declaration, else only its new release."""
+"""Deploys an application: the roles that depend on its declaration, or only its new release."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ def site(context: Context, *, applications: list[dict[str, Any]] | None = None) 
     """Configure the nodes for the declared applications, or for these. Raises LabError or UsageError."""
     substrate = context.substrate
     arguments = ["--forks", str(len(distinct(substrate.groups())))]
+    variables: dict[str, object] = {} if applications is None else {"lab_added_applications": applications}
     if substrate.is_installed():
         arguments += ["--skip-tags", "install"]
-    _play(
-        context,
-        "configure the nodes",
-        "site.yml",
-        arguments,
-        {} if applications is None else {"lab_added_applications": applications},
-    )
-    substrate.remember_installed()
+        _play(context, "configure the nodes", "operations/applications.yml", arguments, variables)
+    else:
+        _play(context, "install and configure the nodes", "site.yml", arguments, variables)
+        substrate.remember_installed()
 
 
 def release(context: Context, name: str) -> None:

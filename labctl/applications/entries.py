@@ -85,12 +85,12 @@ def password(paths: LabPaths, kind: str, name: str) -> str:
 
 
 def is_deployed(paths: LabPaths, entry: dict[str, Any]) -> bool:
-    """Whether a run of site.yml has finished for the declaration as it is now."""
+    """Whether the nodes are configured for the declaration as it is now."""
     return _remembered(paths).get(entry["name"]) == _digest(entry)
 
 
 def remember_deployed(paths: LabPaths, entry: dict[str, Any]) -> None:
-    """Note that site.yml has passed with this declaration."""
+    """Note that the nodes are configured for this declaration."""
     _remember(paths, {**_remembered(paths), entry["name"]: _digest(entry)})
 
 

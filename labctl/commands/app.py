@@ -307,5 +307,5 @@ def remove(context: Context, name: str, *, confirmed: bool) -> int:
 def _disconnect(context: Context) -> None:
     known = state.read(context.paths)
     if known and known.connected:
-        state.write(context.paths, replace(known, connected=False))  # site.yml closes the ports
-        context.screen.say("closed the ports of ./lab connect")
+        state.write(context.paths, replace(known, connected=False))
+        deploy.connection(context, "close AMQPS and PostgreSQL on 127.0.0.1")

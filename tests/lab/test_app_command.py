@@ -49,8 +49,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python of this machine with what a publisher needs."""
     venv = tmp_path_factory.mktemp("client") / "venv"
     subprocess.run(["python3", "-m", "venv", venv], check=True)
-    pip = [venv / "bin" / "pip", "install", "--quiet", "celery", "sqlalchemy>=2", "psycopg[binary]"]
-    subprocess.run(pip, check=True)
+    packages = ["celery", "sqlalchemy>=2", "psycopg[binary]"]
+    subprocess.run([str(venv / "bin" / "pip"), "install", "--quiet", *packages], check=True)
     return venv / "bin" / "python"
 
 

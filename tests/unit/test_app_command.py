@@ -239,13 +239,12 @@ def test_a_removal_asks_and_deletes_the_declaration_last(
     ],
 )
 def test_only_an_added_application_is_removed_connected_or_shown(lab: Lab, name: str, words: str) -> None:
-    for command in (
-        lambda: app.remove(lab.context, name, confirmed=True),
-        lambda: app.logs(lab.context, name, lines=1, follow=False),
-        lambda: connect.command(lab.context, name, off=False),
-    ):
-        with pytest.raises(UsageError, match=words):
-            command()
+    with pytest.raises(UsageError, match=words):
+        app.remove(lab.context, name, confirmed=True)
+    with pytest.raises(UsageError, match=words):
+        app.logs(lab.context, name, lines=1, follow=False)
+    with pytest.raises(UsageError, match=words):
+        connect.command(lab.context, name, off=False)
 
 
 def test_the_text_of_the_file_is_kept(tmp_path: Path) -> None:
