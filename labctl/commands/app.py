@@ -155,7 +155,7 @@ def _show(context: Context, entry: dict[str, Any], *, confirmed: bool) -> None:
 def _deploy(context: Context, entry: dict[str, Any]) -> None:
     name = entry["name"]
     try:
-        if entries.is_deployed(context.paths, entry):
+        if entries.is_deployed(context.paths, entry) and context.substrate.is_installed():
             deploy.release(context, name)
         else:
             deploy.site(context)

@@ -38,10 +38,14 @@ class Nodes:
     """A substrate with one node of each group."""
 
     inventory: Path = DOCKER_INVENTORY
+    installed: bool = True
     found: dict[str, str] = field(default_factory=lambda: {"worker-1": "running", "gateway-1": "running"})
 
     def states(self) -> dict[str, str]:
         return self.found
+
+    def is_installed(self) -> bool:
+        return self.installed
 
     def groups(self) -> dict[str, list[str]]:
         return {f"{kind}s": [f"{kind}-1"] for kind in ("broker", "worker", "gateway", "database", "monitor")}
@@ -105,6 +109,9 @@ def test_a_new_application_is_declared_and_an_edit_deploys_its_release(lab: Lab)
     before = lab.file.read_text()
     assert lab.add() == 0
     assert (lab.did, lab.file.read_text()) == (["release shop"], before)
+    lab.nodes.installed = False  # ./lab has newer roles than the nodes
+    lab.add()
+    assert lab.did == ["release shop", "site shop"]
 
 
 def test_what_the_user_changed_in_the_declaration_is_kept_and_applied(lab: Lab) -> None:
