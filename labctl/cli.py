@@ -175,6 +175,92 @@ def audit(folder: Path, app: str, python: Path | None, timeout: float, as_json: 
     return module.command(lab_paths(), Screen(json=as_json), folder, app=app, python=python, timeout=timeout)
 
 
+@cli.group(cls=_Group)
+def app() -> None:
+    """Run your own Celery application in the lab."""
+
+
+@app.command("add")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--name", default="", metavar="NAME", help="Name in the lab (default: of the project or folder)."
+)
+@click.option("--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A.")
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="An interpreter that has the application's packages. By default they are installed to import it.",
+)
+@click.option("--queue", "queues", multiple=True, metavar="NAME", help="Consume this queue too.")
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", help="Set this variable of the environment."
+)
+@click.option("--deploy", multiple=True, metavar="COMMAND", help="Run this for each new release.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def app_add(folder: Path, *, yes: bool, **choice: Any) -> int:
+    """Deploy the application in FOLDER and run a first task; after an edit, deploy it again.
+
+    FOLDER contains its requirements.txt or pyproject.toml. The lab finds its Celery instance, queues and
+    periodic tasks.
+    """
+    from labctl.applications.declaration import Wanted
+    from labctl.commands import app as module
+
+    return module.add(_context(), folder, Wanted(**choice), confirmed=yes)
+
+
+@app.command("list")
+@_JSON
+def app_list(as_json: bool) -> int:
+    """Show the added applications, their queues, releases and units."""
+    from labctl.commands import app as module
+
+    return module.list_all(_context(json=as_json))
+
+
+@app.command("logs")
+@click.argument("name")
+@click.option(
+    "-n",
+    "--lines",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of lines of each node.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show new lines of all nodes until interrupted.")
+def app_logs(name: str, lines: int, follow: bool) -> int:
+    """Show the journal of all units of an application."""
+    from labctl.commands import app as module
+
+    return module.logs(_context(), name, lines=lines, follow=follow)
+
+
+@app.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def app_remove(name: str, yes: bool) -> int:
+    """Delete an application from the lab, with its messages and its database."""
+    from labctl.commands import app as module
+
+    return module.remove(_context(), name, confirmed=yes)
+
+
+@cli.command()
+@click.argument("name", default="")
+@click.option("--off", is_flag=True, help="Close the ports again.")
+@_JSON
+def connect(name: str, off: bool, as_json: bool) -> int:
+    """Print what a program on this machine needs to use an application: eval "$(./lab connect NAME)".
+
+    AMQPS and PostgreSQL are then reachable on 127.0.0.1.
+    """
+    from labctl.commands import connect as module
+
+    return module.command(_context(json=as_json), name, off=off)
+
+
 @cli.command("open")
 @click.option("--browser", is_flag=True, help="Also open the console in a browser.")
 def open_command(browser: bool) -> int:

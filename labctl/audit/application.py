@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,18 +21,23 @@ PROBE = Path(__file__).with_name("probe.py")
 TABLE = ROOT / "celery_durable" / "src" / "celery_durable" / "settings.py"
 
 
-def read(folder: Path, interpreter: Path, app: str, limit: float) -> dict[str, Any]:
+def read(
+    folder: Path, interpreter: Path, app: str, limit: float, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Import the application of a folder within `limit` seconds, and return its configuration.
 
     name: MODULE:NAME. celery, python: versions. prefix: of the names of settings, for example CELERY_.
     configuration: setting -> effective value, without passwords. settings: celery_durable's table, with the
-    result for each setting. tasks, queues, beat: one document for each. Raises UsageError.
+    result for each setting. tasks, queues, beat: one document for each. consumed: names of queues that a
+    worker must consume. custom_backend, own_tls: whether the application chooses its result backend by class,
+    and TLS for its broker. `variables` of the environment: those of a lab, if they set the broker. Raises
+    UsageError.
     """
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "application.json"
         command = [str(interpreter), "-I", "-B", str(PROBE), str(folder), str(output), str(TABLE)]
         with Path(scratch, "log").open("w+", encoding="utf-8", errors="replace") as log:
-            status = _run([*command, *([app] if app else [])], folder, log, limit)
+            status = _run([*command, *([app] if app else [])], folder, log, limit, variables or {})
             log.seek(0)
             last = log.read().strip().splitlines()[-1:] or ["no message"]
         if not output.exists():
@@ -41,14 +47,17 @@ def read(folder: Path, interpreter: Path, app: str, limit: float) -> dict[str, A
             )
         found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     if "error" in found:
-        raise UsageError(_refusal(folder, app, found["error"]))
+        raise UsageError(
+            _refusal(folder, app, found["error"], by_lab="CELERY_BROKER_URL" in (variables or {}))
+        )
     return found
 
 
-def _run(command: list[str], folder: Path, log: IO[str], limit: float) -> int:
+def _run(command: list[str], folder: Path, log: IO[str], limit: float, variables: Mapping[str, str]) -> int:
     """Run the command and end all of its processes. Returns its exit status. UsageError after `limit` s."""
     guarded = [sys.executable, "-I", child.__file__, str(os.getpid()), *command]
     streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+    streams["env"] = {**os.environ, **variables}
     with subprocess.Popen(guarded, cwd=folder, start_new_session=True, **streams) as process:
         try:
             return process.wait(limit)
@@ -65,11 +74,18 @@ def _run(command: list[str], folder: Path, log: IO[str], limit: float) -> int:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _refusal(folder: Path, app: str, error: dict[str, Any]) -> str:
+def _refusal(folder: Path, app: str, error: dict[str, Any], *, by_lab: bool) -> str:
     if "cause" in error:
         return (
             f"The application in {folder} cannot be imported, {error['cause']}{error['where']}: correct"
             " the error, or export the environment variables that the application needs. Then try again."
+        )
+    if "transport" in error and by_lab:
+        return (
+            f"The broker of {error['name']} is {error['transport']}, because broker_read_url,"
+            " broker_write_url or broker_transport has precedence over CELERY_BROKER_URL, by which the"
+            " lab sets"
+            " RabbitMQ: set broker_url instead of them."
         )
     if "transport" in error:
         return (

@@ -86,6 +86,9 @@ def describe(name: str, app: Any, table: Path) -> dict[str, Any]:
         "settings": [judged(setting, conf) for setting in runpy.run_path(str(table))["SETTINGS"]],
         "tasks": [described(task, conf) for task in tasks],
         "queues": [queue(found) for found in app.amqp.queues.values()],
+        "consumed": consumed(app),
+        "custom_backend": app.backend_cls is not None,
+        "own_tls": bool(conf.broker_use_ssl),
         "beat": [periodic(key, entry) for key, entry in (conf.beat_schedule or {}).items()],
     }
 
@@ -144,6 +147,24 @@ def queue(found: Any) -> dict[str, Any]:
         "exchange_type": found.exchange.type if found.exchange else "direct",
         "temporary": bool(found.exclusive or found.auto_delete),
     }
+
+
+def consumed(app: Any) -> list[str]:
+    """Names of the queues that a worker must consume so that no task waits, the default one first."""
+    conf = app.conf
+    names = list(app.amqp.queues)
+    if getattr(conf, "task_create_missing_queues", True):
+        routes = conf.task_routes or {}
+        listed = routes if isinstance(routes, (list, tuple)) else [routes]
+        routes = [route for table in listed if isinstance(table, Mapping) for route in table.values()]
+        entries = (conf.beat_schedule or {}).values()
+        options = [entry.get("options") for entry in entries if isinstance(entry, Mapping)]
+        chosen = [found.get("queue") for found in (*routes, *options) if isinstance(found, Mapping)]
+        chosen += [route for route in routes if isinstance(route, str)]
+        chosen += [getattr(task, "queue", None) for task in app.tasks.values()]
+        names += [getattr(name, "name", name) for name in chosen if name]
+        names.insert(0, conf.task_default_queue)
+    return list(dict.fromkeys(str(name) for name in names))
 
 
 def periodic(key: str, entry: Any) -> dict[str, Any]:

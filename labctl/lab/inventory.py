@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from labctl.errors import UsageError
+from labctl.lab.state import is_connected
 from labctl.paths import LabPaths
 from labctl.topology.model import GROUPS, Topology
 
@@ -28,6 +29,7 @@ def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
         "lab_state_dir": str(paths.state),
         "lab_cache_dir": str(paths.cache),
         "lab_url": lab.url,
+        "lab_connected": is_connected(paths),
         "lab_added_applications": added_applications(paths.state / "applications.yml"),
     }
     groups = {name: {"hosts": [node.name for node in lab.group(name)]} for name in GROUPS}

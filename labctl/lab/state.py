@@ -25,6 +25,7 @@ class NodeRecord:
 class LabState:
     """Network (CIDR), published ports {node: {node port: host port}} and finished installations of a lab.
 
+    `connected`: whether ./lab connect has opened the ports for applications on this machine.
     `topology`: the file that it was created from, as Topology.source; "" when that was not noted.
     """
 
@@ -33,6 +34,7 @@ class LabState:
     published: dict[str, dict[int, int]] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
     topology: str = ""
+    connected: bool = False
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -56,11 +58,22 @@ def read(paths: LabPaths) -> LabState | None:
         ) from error
 
 
+def _document(state: LabState) -> dict[str, object]:
+    """Without `connected` when it is false, so that earlier versions of ./lab read the file."""
+    return {key: value for key, value in asdict(state).items() if key != "connected" or value}
+
+
 def write(paths: LabPaths, state: LabState) -> None:
     """Replace lab.json in one step, so that an interrupted command leaves the old or the new one."""
     make_private(paths.base)
     make_private(paths.state)
-    write_private(paths.lab_file, json.dumps(asdict(state), indent=2, sort_keys=True) + "\n")
+    write_private(paths.lab_file, json.dumps(_document(state), indent=2, sort_keys=True) + "\n")
+
+
+def is_connected(paths: LabPaths) -> bool:
+    """Whether ./lab connect is in use."""
+    state = read(paths)
+    return state is not None and state.connected
 
 
 def declared_topology(paths: LabPaths) -> Topology:

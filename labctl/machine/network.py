@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
 
 import docker
@@ -30,7 +31,9 @@ def settle(paths: LabPaths, declared: Topology, client: docker.DockerClient) -> 
     else:
         network = known.network if known else _free_network(declared.network, taken)
         published = _free_ports(declared, known.published if known else {}, _other_labs(paths))
-    return state.LabState(paths.name, network, published, known.nodes if known else {}, declared.source)
+    if known is None:
+        return state.LabState(paths.name, network, published, {}, declared.source)
+    return replace(known, network=network, published=published, topology=declared.source)
 
 
 def free(paths: LabPaths, like: str, client: docker.DockerClient) -> str:

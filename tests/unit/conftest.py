@@ -50,7 +50,8 @@ def with_counts(
     for group, count in counts.items():
         content["groups"][group]["count"] = count
     hosts = inventory(LabPaths(name, root=folder), declaration.parse(content))
-    hosts["all"]["vars"] |= {"lab_added_applications": applications} if applications else {}
+    if applications:
+        hosts["all"]["vars"] |= {"lab_added_applications": applications, "lab_connected": True}
     data = json.dumps(hosts)
     script = folder / "nodes"
     script.write_text(f"#!/bin/sh\ncat <<'END'\n{data}\nEND\n")
@@ -73,7 +74,7 @@ def unmonitored(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """All files of a lab with two workers and with the applications shop and blog beside mosaic."""
+    """All files of a lab with shop and blog beside mosaic, while `./lab connect` is in use."""
     return with_counts(tmp_path_factory, "shared", [SHOP, BLOG], brokers=1, workers=2)
 
 

@@ -89,7 +89,10 @@ def test_too_few_inotify_instances_name_the_sysctl(tmp_path: Path, monkeypatch: 
 def test_the_default_lab_takes_its_network_from_the_topology(tmp_path: Path, no_routes: None) -> None:
     paths = LabPaths("warren", tmp_path)
     settled = network.settle(paths, declaration.load(), fake_engine(("bridge", "172.17.0.0/16")))
-    assert (settled.network, settled.published) == ("10.203.0.0/24", {"gateway-1": {443: 8443}})
+    assert (settled.network, settled.published) == (
+        "10.203.0.0/24",
+        {"gateway-1": {443: 8443, 6671: 8671, 6432: 8432}},
+    )
     assert settled.topology == "inventories/topology.yml"
 
 

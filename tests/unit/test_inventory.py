@@ -50,7 +50,11 @@ def test_hosts_and_lab_have_the_contracts_variables() -> None:
         "ansible_host": "no-such-lab-gateway-1",
         "lab_address": "10.203.0.21",
         "lab_memory_mb": 768,
-        "lab_publish": [{"node": 443, "host": 8443}],
+        "lab_publish": [
+            {"node": 443, "host": 8443},
+            {"node": 6671, "host": 8671},
+            {"node": 6432, "host": 8432},
+        ],
         "lab_data": "",
     }
     lab = content["all"]["vars"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -103,3 +104,27 @@ def test_a_release_is_locked_while_a_process_runs_it(tmp_path: Path, release: Pa
         assert subprocess.run(lock, check=False).returncode == 1
         worker.communicate()
     assert subprocess.run(lock, check=False).returncode == 0
+
+
+PING = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from celery.contrib.testing.worker import start_worker
+from shop import app
+app.conf.update(result_backend="cache+memory://", task_ignore_result=True)
+app.set_default()
+import lab_celery
+with start_worker(app, perform_ping_check=False, queues=["slow jobs"], hostname="x@y"):
+    lab_celery.ping("shop:app", ["slow jobs"])
+"""
+
+
+def test_a_ping_goes_through_the_queue_to_a_worker_and_back(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    command = [sys.executable, "-c", PING, str(MODULE.parent), str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout.splitlines()[-1])
+    assert answer["queue"] == "slow jobs"
+    assert answer["worker"]
+    assert 0 < answer["seconds"] < 30

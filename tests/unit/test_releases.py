@@ -175,7 +175,11 @@ def install(node: Path, index: Path, source: Path) -> tuple[str, str]:
         "PIP_NO_CACHE_DIR": "1",
     }
     done = subprocess.run(
-        [str(INSTALL), "shop", answer["key"]], check=False, capture_output=True, text=True, env=environment
+        [str(INSTALL), "shop", answer["key"], answer["requirements"]],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert (done.returncode == 0) is (done.stderr == ""), done.stderr
     if done.returncode == 0:
@@ -215,18 +219,69 @@ def test_a_release_is_installed_beside_those_that_run(node: Path, index: Path, s
     assert not list(node.glob("*.tar.gz"))
 
 
+def environment_of(node: Path) -> Path:
+    """The environment of the current release."""
+    return (node / "current" / "environment").readlink()
+
+
+def test_an_environment_is_built_again_only_when_the_requirements_changed(
+    node: Path, index: Path, source: Path
+) -> None:
+    edit(source, "one")
+    install(node, index, source)
+    first = environment_of(node)
+    built = (first / "complete").stat().st_mtime_ns
+    edit(source, "two")
+    assert install(node, index, source)[1] == ""
+    assert (word(node), environment_of(node)) == ("two", first)
+    assert (first / "complete").stat().st_mtime_ns == built
+    (source / "requirements.txt").write_text("celery\nbroken\n")
+    assert install(node, index, source)[1] == ""
+    assert environment_of(node) != first
+    assert not first.exists(), "no release uses it"
+
+
+@pytest.mark.parametrize("file", ["setup.py", "requirements.txt", "pyproject.toml"])
+def test_requirements_that_depend_on_the_source_belong_to_one_release(
+    source: Path, tmp_path: Path, file: str
+) -> None:
+    (source / file).write_text(
+        {
+            "setup.py": "",
+            "requirements.txt": "celery\n./library\n",
+            "pyproject.toml": '[project]\nname = "shop"\ndynamic = ["dependencies"]\n',
+        }[file]
+    )
+    answer = packed(source, tmp_path / "cache")
+    assert answer["requirements"] == answer["key"]
+
+
+def test_an_included_file_belongs_to_the_requirements(source: Path, tmp_path: Path) -> None:
+    (source / "requirements.txt").write_text("-r more/base.txt\n")
+    (source / "more").mkdir()
+    (source / "more" / "base.txt").write_text("celery\n")
+    first = packed(source, tmp_path / "cache")["requirements"]
+    edit(source, "other")
+    assert packed(source, tmp_path / "cache")["requirements"] == first
+    (source / "more" / "base.txt").write_text("celery\nflask\n")
+    assert packed(source, tmp_path / "cache")["requirements"] != first
+
+
 def test_what_a_failed_installation_left_is_deleted(node: Path, index: Path, source: Path) -> None:
     edit(source, "good")
     install(node, index, source)
     (source / "requirements.txt").write_text("celery\nabsent-package\n")
     failed, _ = install(node, index, source)
-    assert (node / "releases" / failed).exists()
+    assert len(list((node / "environments").iterdir())) == 2
     assert (node / f"{failed}.tar.gz").exists()
     (source / "requirements.txt").write_text("celery\n")
     edit(source, "better")
     better, complaint = install(node, index, source)
     assert complaint == ""
     assert [path.name for path in (node / "releases").iterdir()] == [better]
+    assert [path.name for path in (node / "environments").iterdir()] == [
+        (node / "current" / "environment").readlink().name
+    ]
     assert not list(node.glob("*.tar.gz"))
 
 
@@ -260,12 +315,14 @@ def test_root_writes_nothing_where_the_build_may_have_put_a_link(
     foreign.chmod(0o600)
     os.utime(foreign, (1, 1))
     build = f"touch venv/open; chmod 777 venv/open; ln -s {foreign} venv/link"
-    (tools / "python3").write_text(f'#!/bin/sh\n{sys.executable} "$@" && {{ {build}; }}\n')
+    (tools / "python3").write_text(
+        f'#!/bin/sh\n{sys.executable} "$@" && case "$*" in "-m venv venv") {build} ;; esac\n'
+    )
     (tools / "python3").chmod(0o755)
     key, complaint = install(node, index, source)
     assert complaint == ""
-    release = node / "releases" / key
-    assert (release / "venv/open").stat().st_mode & 0o777 == 0o755
+    environment = (node / "releases" / key / "environment").readlink()
+    assert (environment / "venv/open").stat().st_mode & 0o777 == 0o755
     assert (foreign.stat().st_mode & 0o777, foreign.stat().st_mtime) == (0o600, 1)
     log = (tools / "log").read_text().splitlines()
     assert [line for line in log if line.startswith("chown")] == [

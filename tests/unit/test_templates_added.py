@@ -209,3 +209,19 @@ def test_no_application_can_use_all_connections_of_the_database_server() -> None
     assert "postgresql_application_connections if item in postgresql_application_passwords" in limit
     defaults = yaml.safe_load((ROLES / "postgresql/defaults/main.yml").read_text())
     assert 3 * defaults["postgresql_application_connections"] < defaults["postgresql_max_connections"]
+
+
+def test_ports_for_programs_of_this_machine_are_open_only_while_connect_is_in_use(
+    shared: Rendered, usual: Rendered
+) -> None:
+    proxy, firewall = "/etc/haproxy/haproxy.cfg", "/etc/warren/firewall.nft"
+    for port in ("6671", "6432"):
+        assert f"  bind :{port}\n" in shared.text("gateway-1", proxy)
+        assert re.search(
+            rf"^ +tcp dport {{.*\b{port}\b.*}} accept$", shared.text("gateway-1", firewall), re.MULTILINE
+        )
+        for rendered, host in ((shared, "worker-1"), (usual, "gateway-1")):
+            assert port not in rendered.text(host, proxy)
+            assert port not in rendered.text(host, firewall)
+    assert "  server broker-1 10.203.0.11:5671 track brokers/broker-1 " in shared.text("gateway-1", proxy)
+    assert "  server database 10.203.0.41:5432\n" in shared.text("gateway-1", proxy)

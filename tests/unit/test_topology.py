@@ -51,7 +51,7 @@ def message(data: object, folder: Path) -> str:
 def test_the_projects_own_topology_is_valid() -> None:
     lab = declaration.load()
     assert [node.name for node in lab.group("brokers")] == ["broker-1", "broker-2", "broker-3"]
-    assert lab.node("gateway-1").publish == (Publish(443, 8443),)
+    assert lab.node("gateway-1").publish == (Publish(443, 8443), Publish(6671, 8671), Publish(6432, 8432))
 
 
 def test_names_addresses_and_ports_count_up() -> None:

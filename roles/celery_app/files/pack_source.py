@@ -2,7 +2,8 @@
 
     pack_source.py SOURCE CACHE
 
-Prints {"archive": path, "key": 12 hex digits of the contents}. Runs on the controller, with the standard
+Prints {"archive": path, "key": 12 hex digits of the contents, "requirements": 12 hex digits of what the
+environment of the release depends on}. Runs on the controller, with the standard
 library only.
 """
 
@@ -12,8 +13,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import sys
 import tarfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -85,6 +88,46 @@ def key_of(source: Path, chosen: list[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
+def requirements_of(source: Path, chosen: list[Path], key: str) -> str:
+    """Digest of what the application requires; `key` where that may depend on any file of the source."""
+    files = {Path(name) for name in ("pyproject.toml", "setup.cfg")} & set(chosen)
+    wanted = [Path("requirements.txt")]
+    while wanted:
+        file = wanted.pop()
+        if file not in chosen or file in files:
+            continue
+        files.add(file)
+        for line in (source / file).read_text(encoding="utf-8", errors="replace").splitlines():
+            other = re.match(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)", line)
+            if other:
+                wanted.append(Path(os.path.normpath(file.parent / other[1])))
+            elif re.match(r"\s*(-e|--editable|\.|/|file:)|[^#]*@\s*(file:|\.)", line):
+                return key
+    if Path("setup.py") in chosen or _is_dynamic(source / "pyproject.toml"):
+        return key
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        content = (source / file).read_bytes()
+        digest.update(f"{file.as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def _is_dynamic(project: Path) -> bool:
+    """Whether a build computes the project's dependencies, or they are in other folders."""
+    try:
+        text = project.read_text(encoding="utf-8")
+        declared = tomllib.loads(text)
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    dynamic = declared.get("project", {}).get("dynamic", [])
+    built = "build-system" in declared and "project" not in declared
+    static = "poetry" in declared.get("tool", {}) and not re.search(r"\bpath\s*=", text)
+    local = re.search(r"@\s*(file:|\.)", text)
+    return bool(local or {"dependencies", "optional-dependencies"} & set(dynamic) or (built and not static))
+
+
 def pack(source: Path, chosen: list[Path], archive: IO[bytes]) -> None:
     """Write the archive; links become the files that they name, and nothing names a user of this machine."""
 
@@ -118,7 +161,8 @@ def main() -> None:
         with incomplete.open("wb") as file:
             pack(source, chosen, file)
         incomplete.rename(archive)
-    print(json.dumps({"archive": str(archive), "key": key}))
+    requirements = requirements_of(source, chosen, key)
+    print(json.dumps({"archive": str(archive), "key": key, "requirements": requirements}))
 
 
 if __name__ == "__main__":

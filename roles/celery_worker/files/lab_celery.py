@@ -1,19 +1,26 @@
 """Reports to systemd when a worker consumes and when beat has started, for any Celery application.
 
-As a module of a worker (`celery worker --include lab_celery`) it adds a step to the worker's consumer. As a
-program (`python lab_celery.py ARGUMENT...`) it is the command `celery`, with this folder on the path for
---include, and it reports for beat, which has no --include.
+As a module of a worker (`celery worker --include lab_celery`) it adds a step to the worker's consumer, and
+the task lab.ping. As a program (`python lab_celery.py ARGUMENT...`) it is the command `celery`, with this
+folder on the path for --include, and it reports for beat, which has no --include. As
+`python lab_celery.py ping APP QUEUE...` it publishes lab.ping to each queue, and prints JSON: for each queue
+the worker that answered and the seconds from publishing to the result.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+PING = "lab.ping"
+ANSWER_S = 30.0
 
 
 def notify(*lines: str) -> None:
@@ -29,8 +36,11 @@ def notify(*lines: str) -> None:
 
 
 def main() -> None:
-    """Run the command `celery`."""
+    """Run the command `celery`, or publish lab.ping."""
     stay_in_release()
+    if sys.argv[1:2] == ["ping"]:
+        ping(sys.argv[2], sys.argv[3:])
+        return
     from celery.__main__ import main as celery
 
     if "beat" in sys.argv:  # no import before the command patches what a pool of gevent needs
@@ -38,6 +48,22 @@ def main() -> None:
 
         beat_init.connect(report_beat)
     celery()
+
+
+def ping(name: str, queues: list[str]) -> None:
+    """Publish lab.ping to each queue, with the application's own configuration, and print the answers."""
+    from celery.app.utils import find_app
+
+    sys.path.insert(0, str(Path.cwd()))  # as the command `celery` does
+    application = find_app(name)
+    answers = []
+    for queue in queues:
+        started = time.monotonic()
+        # A worker that is not there must not find the task later.
+        result = application.send_task(PING, queue=queue, ignore_result=False, expires=ANSWER_S)
+        worker = result.get(timeout=ANSWER_S, interval=0.05)
+        answers.append({"queue": queue, "worker": worker, "seconds": time.monotonic() - started})
+    print(json.dumps(answers))
 
 
 def stay_in_release() -> None:
@@ -61,8 +87,8 @@ def report_beat(**_: Any) -> None:
     notify("READY=1", "STATUS=publishing periodic tasks")
 
 
-def add_step() -> None:
-    """Add the step to the application of this worker."""
+def add_to_worker() -> None:
+    """Add the step and the task to the application of this worker."""
     from celery import bootsteps
     from celery.app import default_app
 
@@ -83,8 +109,13 @@ def add_step() -> None:
     # A worker makes its application the default before it imports modules.
     default_app.steps["consumer"].add(Report)
 
+    @default_app.task(name=PING, bind=True, ignore_result=False)
+    def answer(task: Any) -> str:
+        """Return the name of the worker."""
+        return str(task.request.hostname)
+
 
 if __name__ == "__main__":
     main()
 else:
-    add_step()
+    add_to_worker()

@@ -1,0 +1,1 @@
+"""Applications that a user adds to a lab: their declarations, their deployment, and access to them."""
