@@ -11,7 +11,8 @@ from labctl.errors import UsageError
 from labctl.paths import ROOT
 from tests.unit.documented import Page, blocks, commands, parse
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/how-to/*.md")), *sorted(ROOT.glob("docs/tutorial/*.md"))]
+FOLDERS = ("docs/how-to", "docs/tutorial", "examples/*")
+PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted(ROOT.glob(f"{folder}/*.md")))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
