@@ -165,7 +165,7 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
     """Break the lab under load, and count the tasks that were lost.
 
     A drill injects a fault, heals it, and compares the confirmed tasks with the executed ones. With --app
-    and --task, the tasks are those of your own application: exit status 1 means that one was lost, or a stall.
+    and --task, the tasks are those of your own application: exit status 1 means that one was lost or stalled.
     """
     from labctl.commands import drill as module
 

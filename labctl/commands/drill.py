@@ -14,7 +14,7 @@ from rich.markup import escape
 from labctl.audit.rules import guards, names_of_settings
 from labctl.context import Context
 from labctl.drills import application, catalogue, journals, runner
-from labctl.drills.application import Application, Call, Variant
+from labctl.drills.application import AS_IT_IS, Application, Call, Variant
 from labctl.drills.catalogue import DRILLS, JOBS
 from labctl.drills.definition import Drill, Series
 from labctl.drills.expectations import judge, judge_application
@@ -110,7 +110,7 @@ class _Report:
     def run(self, series: Series, own: Application | None) -> None:
         """Run a series, of an application in each of its variants. Raises UsageError before the first."""
         name, before = series.name, len(self._results)
-        for variant in _variants(self._choice, series) if own else [Variant()]:
+        for variant in _variants(self._choice, series) if own else [AS_IT_IS]:
             profile, started = variant.key if own else "lab", time.monotonic()
             identity = f"{name}-{profile}-{time.strftime('%m%d%H%M%S')}"
             run = runner.Run(series, identity, self._seed, self._folder / name, own, variant)
@@ -212,7 +212,7 @@ def _variants(choice: Choice, series: Series) -> list[Variant]:
     if choice.evidence:
         without = [*without, *(name for drill in series.drills for name in guards().get(drill.name, []))]
     durable = [Variant(durable=True)] if choice.durable or without else []
-    first = [] if choice.evidence else [Variant()]
+    first = [] if choice.evidence else [AS_IT_IS]
     return [*first, *durable, *(Variant(durable=True, without=name) for name in dict.fromkeys(without))]
 
 
@@ -283,8 +283,8 @@ def _one(context: Context, run: runner.Run) -> Result:
             journals.keep(context, logged, since)
             raise
         distinct = list(dict.fromkeys(run.series.drills))
-        check = judge_application if run.application else judge
-        result.checks = check(result, distinct, context.substrate.patience())
+        of = judge_application if run.application else judge
+        result.checks = of(result, distinct, context.substrate.patience())
         step.ok, step.result = result.ok, headline(result)
     if not result.ok:
         for check in result.checks:

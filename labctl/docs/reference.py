@@ -8,9 +8,9 @@ import click
 import yaml
 from jinja2.nativetypes import NativeEnvironment
 
+from labctl.audit.rules import guards
 from labctl.cli import cli
 from labctl.docs.markdown import names, table
-from labctl.audit.rules import guards
 from labctl.drills.catalogue import DRILLS, JOBS
 from labctl.drills.definition import Drill
 from labctl.paths import ROOT

@@ -50,6 +50,9 @@ class Variant:
         return str(self).replace(" ", "-").replace("_", "-")
 
 
+AS_IT_IS = Variant()
+
+
 @dataclass(frozen=True)
 class Call:
     """What the drill publishes: a task of an application, `rate` times a second.
@@ -116,14 +119,16 @@ def find(context: Context, call: Call) -> Application:
 
 def _declared(context: Context, host: str) -> tuple[dict[str, dict[str, list[str]]], dict[str, str]]:
     """The queues of each worker by application, and the Celery instance of each application."""
-    script = "grep -H ^WORKER_QUEUES= /etc/*/worker-*.env; grep -H ^ExecStart= /etc/systemd/system/*-worker@.service"
+    script = (
+        "grep -H ^WORKER_QUEUES= /etc/*/worker-*.env;"
+        " grep -H ^ExecStart= /etc/systemd/system/*-worker@.service"
+    )
     lines = output(context.substrate, host, ["sh", "-c", script], must_pass=False).splitlines()
     workers: dict[str, dict[str, list[str]]] = {}
     for found in filter(None, map(_WORKER.fullmatch, lines)):
         workers.setdefault(found[1], {})[found[2]] = found[3].split(",")
-    return workers, {
-        found[1]: found[2] for found in filter(None, map(_UNIT.match, lines)) if found[1] in workers
-    }
+    units = filter(None, map(_UNIT.match, lines))
+    return workers, {found[1]: found[2] for found in units if found[1] in workers}
 
 
 def _queue(context: Context, host: str, call: Call, target: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,8 +59,8 @@ class Ledger:
     attempts: Sequence[Attempt]
     effects: Mapping[int, int]
     dead: Sequence[DeadLetter] = ()
-    raised: int = 0
-    left: int = 0
+    raised: int = field(default=0, kw_only=True)
+    left: int = field(default=0, kw_only=True)
 
     @cached_property
     def attempts_of(self) -> Mapping[int, list[Attempt]]:
@@ -99,9 +99,8 @@ def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] 
     attempts = [Attempt(**{name: entry[name] for name in names}) for entry in document["attempts"]]
     effects = {int(unit): int(attempt) for unit, attempt in document["effects"].items()}
     letters = [DeadLetter(**letter) for letter in dead]
-    return Ledger(
-        published, attempts, effects, letters, int(document.get("raised", 0)), int(document.get("left", 0))
-    )
+    counts = {name: int(document.get(name, 0)) for name in ("raised", "left")}
+    return Ledger(published, attempts, effects, letters, **counts)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.context import Context
-from labctl.drills.application import Application, Prepared, Variant, lacking
+from labctl.drills.application import AS_IT_IS, Application, Prepared, Variant, lacking
 from labctl.drills.application_load import ApplicationLoad
 from labctl.drills.definition import Drill, Fault, Series
 from labctl.drills.injection import Injector
@@ -42,7 +42,7 @@ class Run:
     seed: int
     folder: Path
     application: Application | None = None
-    variant: Variant = Variant()
+    variant: Variant = AS_IT_IS
 
     @property
     def profile(self) -> str:
@@ -102,7 +102,7 @@ class _Execution:
         with Prepared(self._context, self._step, application, run.variant, run.run, run.folder):
             result = self._under_load()
             result.without = run.variant.without
-            if run.variant == Variant():
+            if run.variant == AS_IT_IS:
                 self._tell("read the settings")
                 drills = {drill.name for drill in run.series.drills}
                 found = lacking(self._context, application)
