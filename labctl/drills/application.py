@@ -149,10 +149,9 @@ def _refusal(call: Call, event: Mapping[str, Any]) -> str:
         case "unknown task":
             tasks = event["tasks"]
             last = {name.rpartition(".")[2]: name for name in tasks}
-            near = difflib.get_close_matches(call.task, tasks, _NEAR, 0.5)
+            near = difflib.get_close_matches(call.task, tasks, _NEAR)
             near += [
-                last[name]
-                for name in difflib.get_close_matches(call.task.rpartition(".")[2], last, _NEAR, 0.6)
+                last[name] for name in difflib.get_close_matches(call.task.rpartition(".")[2], last, _NEAR)
             ]
             names = list(dict.fromkeys(near))[:_NEAR] or tasks[:_NEAR]
             hint = f"it has {', '.join(names)}" + (" and others" if len(tasks) > len(names) else "")
