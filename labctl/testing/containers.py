@@ -1,12 +1,14 @@
 """A lab of containers beside the user's, used end to end."""
 
+import shutil
 from pathlib import Path
 
 from labctl.commands import down, up, verify
 from labctl.context import Context
 from labctl.errors import LabError
+from labctl.lab.files import make_private
 from labctl.machine import engine
-from labctl.paths import LabPaths
+from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
@@ -14,6 +16,7 @@ from labctl.testing import checks, devtools
 from labctl.testing.cycle import Cycle
 
 LAB = "warren-test"
+APPLICATIONS = ROOT / "tests" / "lab" / "applications.yml"
 
 
 class ContainerCycle(Cycle):
@@ -30,6 +33,11 @@ class ContainerCycle(Cycle):
         down.command(self.lab, everything=False)
 
     def make(self) -> None:
+        paths = self.lab.paths
+        for folder in (paths.base, paths.state):
+            make_private(folder)
+        # Before the first up, so that the second one shows that applications change nothing.
+        shutil.copy(APPLICATIONS, paths.state)
         up.run(self.lab, check=False)
 
     def check(self) -> list[checks.Suite]:

@@ -12,9 +12,10 @@ import pytest
 from labctl.commands import up
 from labctl.context import Context
 from labctl.errors import LabError
+from labctl.lab.inventory import added_applications
 from labctl.paths import LabPaths
 from labctl.screen import Screen
-from labctl.testing import junit
+from labctl.testing import containers, junit
 from labctl.testing.checks import Suite
 from labctl.testing.cycle import Action, Cycle
 
@@ -116,3 +117,19 @@ def test_an_interrupt_removes_the_lab_and_leaves_a_report(tmp_path: Path, change
         cycle.run(keep=False)
     assert cycle.seen[-1] == "remove"
     assert (tmp_path / "trial.xml").exists()
+
+
+def test_the_lab_of_the_tests_has_the_examples_from_its_first_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle = containers.ContainerCycle(tmp_path, Screen())
+    cycle.lab = Context(LabPaths("x", tmp_path), cycle.lab.substrate, Screen())
+    found: list[object] = []
+
+    def run(lab: Context, **_: object) -> None:
+        found.extend(added_applications(lab.paths.state / "applications.yml"))
+
+    monkeypatch.setattr(up, "run", run)
+    cycle.make()
+    assert len(found) == 3
+    assert cycle.lab.paths.state.stat().st_mode & 0o777 == 0o700

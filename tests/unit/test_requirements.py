@@ -55,6 +55,7 @@ def declared(file: str) -> list[Requirement]:
 
 def test_every_file_of_requirements_is_known() -> None:
     listed = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("[!.]*/**/requirements*.txt")}
+    listed = {file for file in listed if not file.startswith("examples/")}  # written by hand
     assert listed | {path.name for path in ROOT.glob("requirements*.txt")} == set(DECLARED)
 
 
