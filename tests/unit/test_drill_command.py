@@ -45,7 +45,7 @@ def ends_with(error: LabError, key: str) -> object:
     return execute
 
 
-OWN = {"app": "shop", "task": "shop.add", "seed": 1}
+OWN: dict[str, Any] = {"app": "shop", "task": "shop.add", "seed": 1}
 
 
 @pytest.fixture
