@@ -125,17 +125,47 @@ def demo(as_json: bool, **view: int) -> int:
     "--seed", type=click.IntRange(0), help="Repeat the random choice of hosts, and of the faults of --soak."
 )
 @click.option(
-    "--profile",
-    type=click.Choice(["lab", "stock"]),
-    default="lab",
+    "--app", default="", metavar="NAME", help="Run the drills with your own application of the lab."
+)
+@click.option("--task", default="", metavar="TASK", help="The task of your application to publish.")
+@click.option("--args", default="[]", metavar="JSON", help="A list: the task's positional arguments.")
+@click.option("--kwargs", default="{}", metavar="JSON", help="An object: the task's keyword arguments.")
+@click.option(
+    "--rate",
+    default=20.0,
     show_default=True,
-    help="stock: also run with plain Celery, which is expected to fail.",
+    type=click.FloatRange(0.1, 200),
+    help="Tasks a second; fewer than your workers can run.",
+)
+@click.option(
+    "--dry",
+    is_flag=False,
+    flag_value="0.03",
+    metavar="[SECONDS]",
+    help="Every task of your application sleeps instead of doing its work.",
+)
+@click.option("--durable", is_flag=True, help="Run it again with make_durable, without a change to its code.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="SETTING",
+    help="Run it also with make_durable but without SETTING. Implies --durable.",
+)
+@click.option(
+    "--evidence",
+    is_flag=True,
+    help="Show what each setting prevents: run each drill with make_durable, and without each setting that"
+    " guards against it.",
+)
+@click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a JUnit report."
 )
 @_JSON
 def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
     """Break the lab under load, and count the tasks that were lost.
 
-    A drill injects a fault, heals it, and compares the confirmed tasks with the executed ones.
+    A drill injects a fault, heals it, and compares the confirmed tasks with the executed ones. With --app
+    and --task, the tasks are those of your own application: exit status 1 means that one was lost or stalled.
     """
     from labctl.commands import drill as module
 

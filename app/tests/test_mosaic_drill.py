@@ -219,7 +219,7 @@ def test_a_batch_is_attempted_before_it_is_sent_and_confirmed_when_the_last_one_
 def test_the_window_sends_a_batch_as_one(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[Sequence[TaskCall]] = []
     monkeypatch.setattr("mosaic.drill.load.publish", lambda _app, calls: published.append(calls))
-    publisher = publishers("lab")["window"]
+    publisher = publishers()["window"]
     assert publisher.batch > 1
     calls = [TaskCall("mosaic.drill.work", (RUN, unit, 0.0), f"{RUN}-{unit}") for unit in (1, 2)]
     publisher.send(calls)

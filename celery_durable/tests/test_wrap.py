@@ -31,6 +31,11 @@ print(app.amqp.router.route({}, "shop.resize")["queue"].queue_arguments)
 print("shop.resize" in app.tasks, app.tasks["shop.resize"].acks_late)
 """
 
+LEFT_OUT = """
+from celery_durable.wrap import app
+print(app.conf.task_acks_late, app.conf.broker_transport_options, app.conf.task_reject_on_worker_lost)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -114,3 +119,24 @@ def test_an_error_of_the_application_is_raised(folder: Path, code: str, error: s
     assert status != 0
     assert error in text
     assert "set it as for celery -A" not in text
+
+
+def test_a_setting_can_be_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_DURABLE_WITHOUT", "task_acks_late,broker_transport_options")
+    (folder / "report.py").write_text(LEFT_OUT, encoding="utf-8")
+    monkeypatch.setenv("CELERY_DURABLE_APP", "shop")
+    monkeypatch.setenv("PYTHONPATH", str(programs.SOURCE))
+    done = subprocess.run(
+        [sys.executable, "report.py"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["False", "{}", "True"]
+
+
+def test_a_setting_that_is_not_there_cannot_be_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert folder.is_dir()
+    monkeypatch.setenv("CELERY_DURABLE_WITHOUT", "task_acks_early")
+    status, text = ended("shop")
+    assert status == 1
+    assert "CELERY_DURABLE_WITHOUT names task_acks_early" in text

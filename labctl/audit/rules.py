@@ -6,9 +6,13 @@ The table has the texts, figures and drills of its rules. No drill shows the fai
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from labctl.audit.application import TABLE
 
 CONSUMER_TIMEOUT_S = 1800  # RabbitMQ's default, and the lab's
 OLDEST = "5.6.3"  # the oldest Celery that has every setting of the table
@@ -54,6 +58,31 @@ _PARTS = {
         "queues", "exchange_type", "direct".__eq__, 'Queue(..., exchange=Exchange(..., type="topic"))'
     ),
 }
+
+
+@cache
+def _drills_of() -> dict[str, tuple[str, ...]]:
+    """Each setting of celery_durable's table with its drills. Reads the table without Celery."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in ast.walk(ast.parse(TABLE.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Setting":
+            drills = next((word.value for word in node.keywords if word.arg == "drills"), None)
+            found[ast.literal_eval(node.args[0])] = ast.literal_eval(drills) if drills else ()
+    return found
+
+
+def names_of_settings() -> list[str]:
+    """Return the names of all settings of the table."""
+    return list(_drills_of())
+
+
+def guards() -> dict[str, list[str]]:
+    """Return by drill the settings that guard against it."""
+    found: dict[str, list[str]] = {}
+    for setting, drills in _drills_of().items():
+        for drill in drills:
+            found.setdefault(drill, []).append(setting)
+    return found
 
 
 def findings(application: Application) -> list[Finding]:

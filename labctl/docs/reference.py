@@ -8,6 +8,7 @@ import click
 import yaml
 from jinja2.nativetypes import NativeEnvironment
 
+from labctl.audit.rules import guards
 from labctl.cli import cli
 from labctl.docs.markdown import names, table
 from labctl.drills.catalogue import DRILLS, JOBS
@@ -177,7 +178,7 @@ def drills() -> str:
     """Each drill: what it breaks, what must be true afterwards, which lab it needs."""
     parts = names(drill.name for drill in JOBS.drills)
     rows = [*map(_drill, DRILLS), (f"`{JOBS.name}`", f"{JOBS.breaks} ({parts})", JOBS.expects, "-", "-")]
-    titles = ("drill", "what it breaks", "what must be true", "needs", "plain Celery fails")
+    titles = ("drill", "what it breaks", "what must be true", "needs", "settings that guard against it")
     return f"## Drills\n\n{table(titles, rows)}"
 
 
@@ -189,5 +190,5 @@ def _drill(drill: Drill) -> tuple[str, ...]:
         drill.breaks,
         drill.expectation() + least,
         needs,
-        "yes" if drill.control else "-",
+        names(guards().get(drill.name, [])) or "-",
     )

@@ -18,9 +18,9 @@ _PUBLISHING = {"publish": Limit(1, 3)}
 _ONE_WORKER_LESS = {**_PUBLISHING, "execution": Limit(1, 3)}
 
 
-def _silent(name: str, breaks: str, fault: MakeFault, *, control: bool = False) -> Drill:
+def _silent(name: str, breaks: str, fault: MakeFault) -> Drill:
     """A broker does not answer for 10 s, and its connections stay open."""
-    return Drill(name, breaks, fault, _SILENT, duration=10, control=control, needs=_CLUSTER)
+    return Drill(name, breaks, fault, _SILENT, duration=10, needs=_CLUSTER)
 
 
 DRILLS = (
@@ -29,7 +29,6 @@ DRILLS = (
         "the broker that leads the queue is killed, and started again by systemd",
         at_leader(faults.kill_broker),
         _KILLED,
-        control=True,
         needs=_CLUSTER,
     ),
     Drill(
@@ -43,21 +42,18 @@ DRILLS = (
         "power-off-broker-leader",
         "the leader's host loses its power; its peers get no message",
         at_leader(faults.power_off),
-        control=True,
     ),
     _silent("power-off-broker-follower", "a follower's host loses its power", at_follower(faults.power_off)),
     _silent(
         "freeze-broker-leader",
         "the leader answers nothing, and its connections stay open (SIGSTOP)",
         at_leader(faults.freeze_broker),
-        control=True,
     ),
     _silent("freeze-broker-follower", "a follower answers nothing", at_follower(faults.freeze_broker)),
     _silent(
         "partition-leader",
         "the leader loses its peers, not its clients",
         faults.partition_leader,
-        control=True,
     ),
     _silent(
         "partition-random-node",
@@ -128,7 +124,6 @@ DRILLS = (
         faults.kill_child,
         {"rerun": Limit(2, 4), **_PUBLISHING},
         interrupts=True,
-        control=True,
     ),
     Drill(
         "kill-worker",
@@ -136,7 +131,6 @@ DRILLS = (
         faults.kill_worker,
         {"rerun": Limit(2, 4), **_ONE_WORKER_LESS},
         interrupts=True,
-        control=True,
         needs=_SEVERAL,
     ),
     Drill(
@@ -146,7 +140,6 @@ DRILLS = (
         {"rerun": Limit(10, 12), "wait": Limit(10, 12), **_ONE_WORKER_LESS},
         duration=14,
         interrupts=True,
-        control=True,
         needs=_SEVERAL,
     ),
     Drill(
@@ -179,6 +172,7 @@ DRILLS = (
         {**_PUBLISHING, "host": Limit(5, 8)},
         settle=20,
         dead="delivery_limit",
+        own=False,
         needs=_SEVERAL,
     ),
     Drill(
@@ -188,6 +182,7 @@ DRILLS = (
         {**_PUBLISHING, "host": Limit(6, 10), "rerun": Limit(70, 75)},
         duration=75,
         at_least={"rerun": 5.0},
+        own=False,
     ),
 )
 

@@ -48,7 +48,7 @@ class Drill:
 
     `duration`: seconds from the fault to its end. `settle`: seconds of load after that. `limits`: metric of
     labctl.drills.metrics -> bounds. `interrupts`: the fault hits a host that runs a long unit. `dead`: why
-    one unit a round ends in the dead-letter queue. `control`: plain Celery loses units here, or stops.
+    one unit a round ends in the dead-letter queue. `own`: it suits an own application of the user.
     `at_least`: metric -> seconds that show that the fault was there. `needs`: group -> hosts.
     """
 
@@ -60,7 +60,7 @@ class Drill:
     settle: float = 5.0
     interrupts: bool = False
     dead: str = ""
-    control: bool = False
+    own: bool = True
     at_least: Mapping[str, float] = field(default_factory=dict)
     needs: Mapping[str, int] = field(default_factory=dict)
 

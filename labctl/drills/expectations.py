@@ -2,13 +2,13 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from labctl.drills.definition import Drill, Limit
 from labctl.drills.job_ledger import JobLedger
 from labctl.drills.ledger import DeadLetter
 from labctl.drills.result import Check, Result
 
-STALL_S = 10.0  # what a person calls a long stall
 MEDIAN_OF = 3  # rounds from which on a median says something
 ANSWER_S = 10.0  # of a submission: a broker that does not confirm is given up after 3.5 s
 JOB_S = 150.0  # with an unavailable database, and two sweeps for what was lost with it
@@ -47,17 +47,18 @@ def judge(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> lis
     return checks
 
 
-def judge_control(result: Result, drill: Drill) -> list[Check]:
-    """Hold a result of plain Celery against what it is there to show."""
-    stall = max([*result.values("publish"), *result.values("execution"), *result.values("host")], default=0.0)
-    lost = len(result.totals.lost)
-    shows = lost > 0 or stall >= STALL_S
-    seen = f"{lost} lost, longest stall {stall:.1f} s"
-    if result.ended_early:
-        seen += f", {len(result.rounds)} rounds: {result.ended_early}"
-    if not drill.control:
-        return [Check("plain Celery, for comparison", True, seen)]
-    return [Check(f"plain Celery loses tasks or stands still for {STALL_S:.0f} s", shows, seen)]
+def judge_application(result: Result, drills: Sequence[Drill], patience: float = 1.0) -> list[Check]:
+    """Hold a result of an own application against what a user expects: nothing lost, and no long stall."""
+    waiting = result.ledger.left
+    checks = [
+        Check("no task is lost", not result.lost, f"{result.lost} of {result.totals.confirmed}"),
+        Check("all queues drain", not waiting and result.drained is not None, f"{waiting} tasks wait"),
+        *([Check("every round ends", False, result.ended_early)] if result.ended_early else []),
+    ]
+    for drill in drills:
+        limits = {name: limit for name, limit in drill.limits.items() if name in ("publish", "execution")}
+        checks += _limits(result, replace(drill, limits=limits, at_least={}), patience)
+    return checks
 
 
 def _jobs(ledger: JobLedger, patience: float) -> list[Check]:

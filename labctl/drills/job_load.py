@@ -35,6 +35,7 @@ READERS = 4
 class JobLoad(Load):
     """A running load of jobs, from this machine to the console's address."""
 
+    vhost = "mosaic"
     queue = "mosaic.render"
     worker_unit = "mosaic-worker@render.service"
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,12 +49,18 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The record of a run. `effects`: by unit, the attempt that had the unit's effect."""
+    """The record of a run. `effects`: by unit, the attempt that had the unit's effect.
+
+    Of an own application, this is the attempt that ended first. `raised`: attempts that ended with an
+    exception. `left`: messages that are still in the queue.
+    """
 
     published: Mapping[int, Published]
     attempts: Sequence[Attempt]
     effects: Mapping[int, int]
     dead: Sequence[DeadLetter] = ()
+    raised: int = field(default=0, kw_only=True)
+    left: int = field(default=0, kw_only=True)
 
     @cached_property
     def attempts_of(self) -> Mapping[int, list[Attempt]]:
@@ -72,7 +78,7 @@ class Ledger:
 
 
 def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] = ()) -> Ledger:
-    """A ledger from the output of `mosaic drill ledger` and `mosaic drill dead`.
+    """A ledger from the output of `mosaic drill ledger` and `mosaic drill dead`, or from witnesses.
 
     Raises ValueError when a state has no attempt, or a unit was attempted twice.
     """
@@ -92,7 +98,9 @@ def parse_ledger(document: Mapping[str, Any], dead: Iterable[Mapping[str, Any]] 
     names = [item.name for item in fields(Attempt)]
     attempts = [Attempt(**{name: entry[name] for name in names}) for entry in document["attempts"]]
     effects = {int(unit): int(attempt) for unit, attempt in document["effects"].items()}
-    return Ledger(published, attempts, effects, [DeadLetter(**letter) for letter in dead])
+    letters = [DeadLetter(**letter) for letter in dead]
+    counts = {name: int(document.get(name, 0)) for name in ("raised", "left")}
+    return Ledger(published, attempts, effects, letters, **counts)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Counts:
 class Load(Protocol):
     """A running load. As a context manager it ends with the block, also after an error."""
 
-    #: The queue whose leader a fault may hit, and the systemd unit of the workers that execute the load.
+    #: The queue whose leader a fault may hit, its vhost, and the systemd unit of the workers that execute it.
+    vhost: str
     queue: str
     worker_unit: str
 

@@ -19,7 +19,7 @@ FAULT, GAP = "#999999", "#b00020"
 
 
 def draw(results: Sequence[Result], file: Path) -> None:
-    """Save a PNG with one column for each result: the same drill with each profile."""
+    """Save a PNG with one column for each result of the same drill."""
     figure = Figure(figsize=(min(11 * len(results), 20), 6.4), dpi=110, layout="constrained")
     heights = {"height_ratios": [3, 2]}
     grid = figure.subplots(2, len(results), sharex="col", squeeze=False, gridspec_kw=heights)
@@ -86,9 +86,9 @@ def _title(result: Result) -> str:
     if isinstance(result.ledger, JobLedger):
         return f"{result.name}: {headline(result)} - {verdict}".replace("; ", "\n", 1)
     return (
-        f"{result.name}, {'plain Celery' if result.profile == 'stock' else 'this lab'}:"
+        f"{result.name}, {'this lab' if result.profile == 'lab' else result.profile}:"
         f" {totals.confirmed} confirmed,"
-        f" {totals.executed} executed, {len(totals.lost)} lost, {totals.repeated} repeated,"
+        f" {totals.executed} executed, {result.lost} lost, {totals.repeated} repeated,"
         f" {totals.dead} dead letters - {verdict}"
     )
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from labctl.audit.rules import Finding
 from labctl.drills.job_ledger import JobLedger
 from labctl.drills.ledger import Ledger, Totals
 from labctl.drills.metrics import Metrics, Window
@@ -44,7 +45,9 @@ class Check:
 class Result:
     """A run of a drill, or of several in a soak.
 
-    `ended_early`: why plain Celery has fewer rounds than were asked for, "" when it has them all.
+    `ended_early`: why an own application has fewer rounds than were asked for, "" when it has them all.
+    `lacking`: the settings that it lacks, of those that guard against these drills. `without`: the setting
+    that celery_durable left out.
     """
 
     name: str
@@ -57,14 +60,37 @@ class Result:
     drained: float | None
     ended_early: str = ""
     checks: list[Check] = field(default_factory=list)
+    lacking: list[Finding] = field(default_factory=list)
+    without: str = ""
 
     @property
     def ok(self) -> bool:
         return all(check.ok for check in self.checks)
 
+    @property
+    def lost(self) -> int:
+        """Tasks that were confirmed and never ended. Those that are still in the queue only wait."""
+        return max(0, len(self.totals.lost) - self.ledger.left)
+
     def values(self, metric: str) -> list[float]:
         """The metric of each round that has it."""
         return [value for item in self.rounds if (value := item.metric(metric)) is not None]
+
+    def _own(self) -> dict[str, Any]:
+        if self.profile == "lab":
+            return {}
+        ledger = self.ledger
+        return {
+            "published": len(ledger.published),
+            "unknown": self.totals.unknown,
+            "started": len(ledger.attempts_of),
+            "finished": self.totals.executed,
+            "twice": len(self.totals.twice),
+            "lost": self.lost,
+            "waiting": ledger.left,
+            "raised": ledger.raised,
+            "lacking": [asdict(finding) for finding in self.lacking],
+        }
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -73,6 +99,7 @@ class Result:
             "run": self.run,
             "ok": self.ok,
             "account": asdict(self.totals),
+            **self._own(),
             **({"jobs": self.ledger.summary()} if isinstance(self.ledger, JobLedger) else {}),
             "drained_s": None if self.drained is None else round(self.drained, 2),
             "load": asdict(self.load),

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from labctl.context import Context
+from labctl.drills.application import AS_IT_IS, Application, Prepared, Variant, lacking
+from labctl.drills.application_load import ApplicationLoad
 from labctl.drills.definition import Drill, Fault, Series
-from labctl.drills.injection import Injector, play
+from labctl.drills.injection import Injector
 from labctl.drills.ledger import Ledger, add_up
 from labctl.drills.load import Load, NotHeldError
 from labctl.drills.metrics import Window, measure
@@ -24,7 +26,8 @@ FIRST_S = 30.0
 RECOVERED_S = 90.0
 SETTLED_S = 45.0
 DRAIN_S = 90.0
-STALLED_S = 20.0  # without one more execution a run of plain Celery is over: what is missing is lost
+STALLED_S = 20.0  # without one more task that ends, an own application's run is over
+QUIET_S = 3.0  # the same, if its queue is empty too: what is missing is lost
 POLL_S = 0.25
 LOOK_S = 2.0  # a look at every node costs as much CPU as a second of the load
 CALM_S = 2.0  # after a look, so that the fault meets the load alone
@@ -32,13 +35,23 @@ CALM_S = 2.0  # after a look, so that the fault meets the load alone
 
 @dataclass(frozen=True)
 class Run:
-    """A series by a profile: "lab", or "stock" for plain Celery. `run` is a name of its own."""
+    """A series with the lab's own load, or with an own application. `run` is a name of its own."""
 
     series: Series
     run: str
-    profile: str
     seed: int
     folder: Path
+    application: Application | None = None
+    variant: Variant = AS_IT_IS
+
+    @property
+    def profile(self) -> str:
+        return str(self.variant) if self.application else "lab"
+
+    @property
+    def key(self) -> str:
+        """For names of files."""
+        return self.variant.key if self.application else "lab"
 
 
 def execute(context: Context, run: Run, step: Step) -> Result:
@@ -79,17 +92,22 @@ class _Execution:
         if problems := self._problems_after(SETTLED_S, "check the lab"):
             raise UsageError(f"The lab is not healthy before the drill: {problems[0]} ./lab up repairs it.")
         self._run.folder.mkdir(parents=True, exist_ok=True)
-        if self._run.profile == "stock":
-            return self._with_stock()
+        if self._run.application:
+            return self._with_application(self._run.application)
         return self._under_load()
 
-    def _with_stock(self) -> Result:
-        self._tell("start plain Celery")
-        try:
-            play(self._context, self._step, "stock.yml", {"drill_action": "inject"})
-            return self._under_load()
-        finally:
-            play(self._context, self._step, "stock.yml", {"drill_action": "heal"})
+    def _with_application(self, application: Application) -> Result:
+        run = self._run
+        self._tell(f"start the workers of {application.name}, {run.variant}")
+        with Prepared(self._context, self._step, application, run.variant, run.run, run.folder):
+            result = self._under_load()
+            result.without = run.variant.without
+            if run.variant == AS_IT_IS:
+                self._tell("read the settings")
+                drills = {drill.name for drill in run.series.drills}
+                found = lacking(self._context, application)
+                result.lacking = [finding for finding in found if drills & set(finding.drills)]
+        return result
 
     def _under_load(self) -> Result:
         run = self._run
@@ -103,7 +121,7 @@ class _Execution:
                     self._round(load, broken, drill, random.Random(f"{run.seed}:{number}"))  # noqa: S311 - no secret
             except NotHeldError as error:
                 # After a power cut a plain worker is locked out by its old connection for minutes.
-                if run.profile != "stock" or not self._rounds:
+                if not run.application or not self._rounds:
                     raise
                 self._ended_early = str(error)
             finally:
@@ -112,7 +130,7 @@ class _Execution:
             end = load.stop()
             drained = self._drain(load)
             self._tell("read the ledger", load)
-            ledger = load.read_back(run.folder / f"ledger-{run.profile}.json")
+            ledger = load.read_back(run.folder / f"ledger-{run.key}.json")
         return self._result(ledger, Window(begin, end), drained)
 
     def _load(self) -> Load:
@@ -123,15 +141,13 @@ class _Execution:
 
             console = Console(substrate.url(), self._context.paths, substrate.console_password())
             return JobLoad(console, self._patience)
-        return TaskLoad(
-            substrate,
-            self._groups["gateways"][0],
-            run=run.run,
-            profile=run.profile,
-            limit=self._patience
-            * (120.0 + sum(d.duration + d.settle + RECOVERED_S for d in run.series.drills)),
-            log=run.folder / f"load-{run.profile}.log",
-        )
+        limit = self._patience * (120.0 + sum(d.duration + d.settle + RECOVERED_S for d in run.series.drills))
+        log = run.folder / f"load-{run.key}.log"
+        if run.application:
+            return ApplicationLoad(
+                substrate, self._groups, run.application, run=run.run, limit=limit, log=log
+            )
+        return TaskLoad(substrate, self._groups["gateways"][0], run=run.run, limit=limit, log=log)
 
     def _warm_up(self, load: Load) -> None:
         self._watch(load, WARM_UP_S, "warm up")
@@ -145,7 +161,7 @@ class _Execution:
             self._watch(load, POLL_S, "wait for the first execution")
 
     def _round(self, load: Load, broken: Injector, drill: Drill, chance: random.Random) -> None:
-        targets = Targets(self._groups, self._leader(load.queue), chance, load.queue, load.worker_unit)
+        targets = Targets(self._groups, self._leader(load), chance, load.queue, load.worker_unit)
         self._watch(load, CALM_S, "a calm moment")
         if drill.interrupts:
             targets.caught = load.hold(targets.worker())
@@ -164,12 +180,17 @@ class _Execution:
             _PastRound(drill, fault, injected, healed, recovered, problems, interrupted, dead)
         )
 
-    def _leader(self, queue: str) -> str:
-        if queue not in self._queues:
-            self._queues = nodes.read(self._context)["queues"]
-        found = self._queues.get(queue)
-        if not found or not found["leader"]:
-            raise LabError(f"Queue {queue} has no leader; ./lab status shows the brokers.")
+    def _leader(self, load: Load) -> str:
+        keys = (f"{load.vhost}/{load.queue}", load.queue)
+        found: dict[str, Any] = {}
+        for _ in range(2):
+            of_vhost = (self._queues.get(key) for key in keys)
+            found = next((queue for queue in of_vhost if queue and queue["vhost"] == load.vhost), {})
+            if found:
+                break
+            self._queues = nodes.read(self._context)["queues"]  # the queue is younger than the latest look
+        if not found.get("leader"):
+            raise LabError(f"Queue {load.queue} has no leader; ./lab status shows the brokers.")
         return str(found["leader"])
 
     def _problems_after(self, seconds: float, doing: str, load: Load | None = None) -> tuple[str, ...]:
@@ -199,8 +220,6 @@ class _Execution:
         """Seconds from the end of the load until all that was confirmed is done, None when it is not."""
         started = moved = time.monotonic()
         dead = sum(len(past.dead) for past in self._rounds)
-        singles = [past.fault.publish for past in self._rounds if past.fault.publish]
-        longest = max((single.seconds or 0.0 for single in singles), default=0.0)
         before = -1
         while time.monotonic() - started < DRAIN_S * self._patience:
             counts = load.counts
@@ -211,10 +230,19 @@ class _Execution:
                 return time.monotonic() - started
             if counts.executed != before:
                 before, moved = counts.executed, time.monotonic()
-            if self._run.profile == "stock" and time.monotonic() - moved > STALLED_S + longest:
-                return None
+            elif isinstance(load, ApplicationLoad) and time.monotonic() - moved > max(
+                QUIET_S, 2 * load.longest()
+            ):
+                if load.left() == 0:
+                    return time.monotonic() - started
+                if time.monotonic() - moved > max(STALLED_S, 4 * load.longest()):
+                    return None
             self._tell("drain", load)
             time.sleep(POLL_S)
+        if self._run.application and time.monotonic() - moved < STALLED_S:
+            raise LabError(
+                "The workers have not ended all tasks in time, and still run some: give a lower --rate."
+            )
         return None
 
     def _result(self, ledger: Ledger, load: Window, drained: float | None) -> Result:

@@ -1,4 +1,4 @@
-"""Drills from end to end: a short set with the lab's settings, and the negative control, which must fail."""
+"""Drills from end to end: a short set under the load of the lab's own application."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import pytest
 from labctl.drills.catalogue import SHORT
 from tests.lab.commands import DEFAULT_LAB, ROOT, Done, UserLab, wait_for
 
-CONTROL = "kill-broker-leader"
-CHOSEN = tuple(name for name in SHORT if name != CONTROL)  # this drill runs together with its control
-
 
 def report(done: Done) -> dict[str, Any]:
     """The document of `drill --json`."""
@@ -27,10 +24,10 @@ def short(lab: UserLab) -> dict[str, Any]:
     """Report of the short set, with one fault for each drill."""
     if lab.name == DEFAULT_LAB:
         pytest.skip(f"the test breaks things and does not run on lab {DEFAULT_LAB}; use another LAB_NAME")
-    return report(lab.run("drill", *CHOSEN, "--seed", "11", "--json"))
+    return report(lab.run("drill", *SHORT, "--seed", "11", "--json"))
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", SHORT)
 def test_nothing_accepted_is_lost(short: dict[str, Any], name: str) -> None:
     (drill,) = (drill for drill in short["drills"] if drill["name"] == name)
     assert drill["ok"], json.dumps([check for check in drill["checks"] if not check["ok"]], indent=1)
@@ -39,8 +36,8 @@ def test_nothing_accepted_is_lost(short: dict[str, Any], name: str) -> None:
 
 
 def test_a_drill_leaves_pictures_and_ledgers(short: dict[str, Any]) -> None:
-    folders = sorted((ROOT / ".lab" / "reports" / "drills").glob(f"*-{len(CHOSEN)}-drills"))
-    for name in CHOSEN:
+    folders = sorted((ROOT / ".lab" / "reports" / "drills").glob(f"*-{len(SHORT)}-drills"))
+    for name in SHORT:
         assert (folders[-1] / name / "timeline.png").stat().st_size > 10_000
         ledger = json.loads((folders[-1] / name / "ledger-lab.json").read_text())
         assert ledger["answers" if name == "jobs" else "published"]
@@ -54,19 +51,6 @@ def test_every_submission_is_accepted_or_refused_clearly(short: dict[str, Any]) 
     assert jobs["submitted"] == jobs["accepted"] + sum(jobs["refused"].values())
     assert set(jobs["refused"]) <= {"429", "503"}
     assert "503" in jobs["refused"], "the database was unavailable"
-
-
-def test_plain_celery_loses_tasks_or_stops(spare_lab: UserLab) -> None:
-    """The negative control: without the lab's settings, the same fault is visible in the ledger."""
-    found = report(spare_lab.run("drill", CONTROL, "--profile", "stock", "--seed", "11", "--json"))
-    ours, stock = found["drills"]
-    assert (ours["profile"], stock["profile"]) == ("lab", "stock")
-    assert ours["ok"], [check for check in ours["checks"] if not check["ok"]]
-    assert stock["ok"], stock["checks"]
-    left = spare_lab.run("shell", "worker-1", "systemctl", "list-unit-files", "lab-drill-stock.service")
-    assert "lab-drill-stock" not in left.out, "the control must be removed from the workers"
-    vhosts = spare_lab.run("shell", "broker-1", "rabbitmqctl", "--quiet", "list_vhosts", "name").out.split()
-    assert "stock" not in vhosts
 
 
 def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
@@ -98,7 +82,7 @@ def test_an_interrupted_drill_leaves_a_healthy_lab(spare_lab: UserLab) -> None:
         (["--soak", "5"], "needs a --seed"),
         (["--soak", "5", "--seed", "1", "poison-task"], "picks its faults itself"),
         (["poison-task", "--rounds", "0"], "0 is not in the range"),
-        (["poison-task", "--profile", "other"], "'other' is not one of"),
+        (["kill-worker", "--durable"], "need --app"),
     ],
 )
 def test_wrong_usage_is_reported(lab: UserLab, arguments: list[str], words: str) -> None:

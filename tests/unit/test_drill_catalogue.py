@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from labctl.audit.rules import guards
 from labctl.commands.drill import Choice, _chosen, soak
 from labctl.drills.catalogue import DRILLS, JOBS, SHORT, find
 from labctl.drills.definition import Drill, Series
-from labctl.drills.expectations import judge, judge_control
+from labctl.drills.expectations import judge, judge_application
 from labctl.drills.ledger import DeadLetter, Ledger, Totals
 from labctl.drills.metrics import Gap, Metrics, Window
 from labctl.drills.result import Result, Round
@@ -122,7 +123,6 @@ def test_a_soak_is_repeated_by_its_seed() -> None:
         (Choice(("nonsense",)), "no drill 'nonsense'"),
         (Choice((), soak=5), "needs a --seed"),
         (Choice(("poison-task",), soak=5, seed=1), "picks its faults itself"),
-        (Choice(("jobs",), profile="stock"), "Plain Celery has no API"),
     ],
 )
 def test_bad_choices_are_named(choice: Choice, words: str) -> None:
@@ -209,17 +209,28 @@ def test_the_culprit_must_be_a_dead_letter_for_its_reason() -> None:
     assert len(complaints(DeadLetter(7, "rejected"))) == 1
 
 
-def test_a_control_that_loses_nothing_has_failed() -> None:
+def test_an_application_must_lose_nothing_and_not_stall() -> None:
     drill = find("kill-broker-leader")
-    assert not judge_control(result(), drill)[0].ok
-    assert judge_control(result(totals=replace(WELL, lost=[1])), drill)[0].ok
-    assert judge_control(result(publish=(12.0,)), drill)[0].ok
+
+    def complaints(found: Result) -> list[str]:
+        return [check.what for check in judge_application(found, [drill]) if not check.ok]
+
+    lost = replace(WELL, lost=[1, 2])
+    assert complaints(result(profile="as it is")) == []
+    assert complaints(result(profile="as it is", totals=lost)) == ["no task is lost"]
+    assert complaints(result(profile="as it is", publish=(12.0,))) == ["kill-broker-leader: publish <= 3 s"]
+    waiting = result(profile="as it is", totals=lost, ledger=Ledger({}, [], {}, left=2), drained=None)
+    assert complaints(waiting) == ["all queues drain"]
+    assert waiting.as_json()["lost"] == 0
 
 
-def test_a_control_that_could_not_go_on_says_why() -> None:
-    cut = result(ended_early="No unit got to work on worker-1 in time.", totals=replace(WELL, lost=[1]))
-    (check,) = judge_control(cut, find("power-off-worker"))
-    assert check.ok
-    assert "1 rounds: No unit got to work on worker-1" in check.seen
-    assert "ended after round 1: No unit" in headline(cut)
+def test_an_application_that_could_not_go_on_says_why() -> None:
+    cut = result(profile="as it is", ended_early="No worker began the task.")
+    assert "every round ends" in [check.what for check in judge_application(cut, []) if not check.ok]
+    assert "ended after round 1: No worker began" in headline(cut)
     assert cut.as_json()["ended_early"]
+
+
+def test_settings_that_guard_are_those_of_the_table() -> None:
+    assert set(guards()) <= {drill.name for drill in DRILLS}
+    assert "task_reject_on_worker_lost" in guards()["kill-pool-child"]

@@ -32,6 +32,7 @@ GROUPS = {
 class FakeLoad:
     """A load of one task, which is held on worker-2 and begun again there 0.5 s after 100.0."""
 
+    vhost = "mosaic"
     queue = "mosaic.some"
     worker_unit = "some.service"
     counts = Counts(1, 1, 0, 1)
@@ -75,7 +76,7 @@ class Lab:
 
     def read(self, _context: Context) -> dict[str, Any]:
         self.looks += 1
-        return {"healthy": True, "queues": {FakeLoad.queue: {"leader": "broker-3"}}}
+        return {"healthy": True, "queues": {FakeLoad.queue: {"vhost": "mosaic", "leader": "broker-3"}}}
 
     def play(self, _paths: LabPaths, name: str, _step: Step, **options: Any) -> playbooks.Run:
         self.played.append({"playbook": name, **options["variables"]})
@@ -104,7 +105,7 @@ def execute(series: Series, folder: Path) -> Result:
         console_password=lambda: "secret",
     )
     context = Context(LabPaths("lab", folder), substrate, Screen(json=True))
-    return runner.execute(context, runner.Run(series, "run", "lab", 1, folder / "run"), Step("drill"))
+    return runner.execute(context, runner.Run(series, "run", 1, folder / "run"), Step("drill"))
 
 
 def test_the_leader_is_the_one_of_the_latest_look(lab: Lab, tmp_path: Path) -> None:
@@ -119,8 +120,12 @@ def test_the_leader_is_the_one_of_the_latest_look(lab: Lab, tmp_path: Path) -> N
 def test_a_queue_that_was_not_there_is_looked_for(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Another vhost may have a queue of the same name."""
     monkeypatch.setattr(FakeLoad, "queue", "celery")
-    answers = iter([{}, {"celery": {"leader": "broker-1"}}, {}])
+    monkeypatch.setattr(FakeLoad, "vhost", "lab-drill")
+    shop = {"vhost": "shop", "leader": "broker-2"}
+    both = {"shop/celery": shop, "lab-drill/celery": {"vhost": "lab-drill", "leader": "broker-1"}}
+    answers = iter([{"celery": shop}, both, {}])
     monkeypatch.setattr("labctl.status.nodes.read", lambda _: {"healthy": True, "queues": next(answers)})
     execute(Series("kill", (find("kill-broker-leader"),)), tmp_path)
     assert [played["drill_hosts"] for played in lab.played] == [["broker-1"]]

@@ -27,12 +27,13 @@ CELERY_EVENTS = "celery.app.events:Events"
 _apps: WeakKeyDictionary[Celery, set[str]] = WeakKeyDictionary()  # with the logged warnings
 
 
-def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
+def make_durable(app: Celery, *, remote_control: bool = False, without: Iterable[str] = ()) -> Celery:
     """Configure `app` so that it loses no accepted task on RabbitMQ; return it.
 
     Call it where the application is created, before or after `config_from_object`, in producers, beat and
     workers: the producer's queues decide how a delayed task is delivered. The application's own settings
     stay, with a warning if they lose tasks. `remote_control` keeps `celery inspect` and `celery control`.
+    `without` names settings to leave out, so that a test can show what each of them prevents.
 
     The table in the README shows what each setting prevents. Prevents also: a pool process that
     continues after SIGTERM (`kill-pool-child`), a worker that waits for events or delayed queues
@@ -53,8 +54,10 @@ def make_durable(app: Celery, *, remote_control: bool = False) -> Celery:
     app.loader.override_backends = {**NO_PICKLE, **app.loader.override_backends}
     app.steps["worker"].update({PoolCheck, Precheck})
 
+    left_out = {*without, *(["worker_enable_remote_control"] if remote_control else [])}
+
     def configure(sender: Celery, **_: Any) -> None:
-        apply(sender.conf, remote_control=remote_control)
+        apply(sender.conf, without=left_out)
         warn(sender, losing_settings(sender.conf))
 
     app.on_after_configure.connect(configure, weak=False)

@@ -7,7 +7,7 @@ the application, which may be older. So this file imports nothing of this packag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -263,12 +263,12 @@ SETTINGS = (
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
-def apply(conf: Settings, *, remote_control: bool = False) -> None:
-    """Add SETTINGS to `conf` as defaults; add missing keys to the application's mappings."""
+def apply(conf: Settings, *, without: Collection[str] = ()) -> None:
+    """Add SETTINGS to `conf` as defaults, without those named; add missing keys to its mappings."""
     view: Any = conf
     defaults: dict[str, Any] = view.maps[-1]  # Celery's own, a copy for each application
     for setting in SETTINGS:
-        if setting.name == "worker_enable_remote_control" and remote_control:
+        if setting.name in without:
             continue
         value = setting.wanted(conf)
         # If the application uses Celery's old names, the defaults have these too.

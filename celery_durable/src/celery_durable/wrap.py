@@ -5,6 +5,8 @@
 The variable has the name of the application, in the form of `celery -A`. Set it for producers and beat too:
 `celery -A celery_durable.wrap call`, and `app` imported from this module, have the same settings. If the
 variable is wrong, the program ends with one sentence. An error in the application's own code is raised.
+
+To show what a setting prevents, CELERY_DURABLE_WITHOUT=task_acks_late leaves it out; with commas, several.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from celery.app.utils import find_app
 from celery.utils.imports import import_from_cwd
 
 from celery_durable.durable import make_durable
+from celery_durable.settings import SETTINGS
 
 VARIABLE = "CELERY_DURABLE_APP"
+WITHOUT = "CELERY_DURABLE_WITHOUT"
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -43,7 +47,15 @@ def load(name: str) -> Celery:
         _refuse(f"names {name}, where there is no Celery application ({error})")
     if not isinstance(found, Celery):
         _refuse(f"names {name}, which is not a Celery application")
-    return make_durable(found)
+    return make_durable(found, without=_left_out(os.environ.get(WITHOUT, "")))
+
+
+def _left_out(names: str) -> list[str]:
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    known = {setting.name for setting in SETTINGS}
+    if unknown := [name for name in found if name not in known]:
+        raise SystemExit(f"{WITHOUT} names {unknown[0]}, which is not one of the settings of celery_durable.")
+    return found
 
 
 app = load(os.environ.get(VARIABLE, ""))

@@ -34,11 +34,10 @@ def drill() -> None:
 
 @drill.command()
 @_run
-@click.option("--profile", type=click.Choice(["lab", "stock"]), default="lab")
 @click.option("--rate", type=click.FloatRange(0.1, 1000), default=40.0, help="Units a second.")
 @click.option("--seconds", type=click.FloatRange(0, 60), default=0.03, help="Seconds that a unit takes.")
 @click.option("--limit", type=click.FloatRange(1, 86400), default=600.0, help="End after this many seconds.")
-def load(run: str, profile: str, rate: float, seconds: float, limit: float) -> None:
+def load(run: str, rate: float, seconds: float, limit: float) -> None:
     """Publish units until stdin ends; mosaic.drill.load explains the commands on stdin."""
     from mosaic.drill.load import LedgerFile, Load, Plan, publishers
 
@@ -47,7 +46,7 @@ def load(run: str, profile: str, rate: float, seconds: float, limit: float) -> N
     for old in sorted(FOLDER.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)[:-KEPT_LEDGERS]:
         old.unlink(missing_ok=True)
     file = LedgerFile(FOLDER / f"{run}.jsonl")
-    Load(Plan(run, rate, seconds, limit), file, publishers(profile)).serve(sys.stdin)
+    Load(Plan(run, rate, seconds, limit), file, publishers()).serve(sys.stdin)
 
 
 @drill.command()

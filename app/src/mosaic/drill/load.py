@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from amqp.exceptions import AMQPError
-from celery import Celery
 from kombu.exceptions import KombuError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -87,21 +86,17 @@ class Publisher:
     batch: int = 1
 
 
-def publishers(profile: str) -> dict[str, Publisher]:
-    """Return the publishers of a profile, "lab" or "stock", by name."""
-
-    def one_by_one(app: Celery, calls: Sequence[TaskCall]) -> None:
-        for call in calls:
-            app.send_task(call.task, args=call.args, task_id=call.task_id)
-
-    if profile == "stock":
-        from mosaic.drill import stock
-
-        return {"celery": Publisher(partial(one_by_one, stock.app))}
+def publishers() -> dict[str, Publisher]:
+    """Return the publishers by name: Celery's own, and the window of celery_durable."""
     from mosaic.celery import current_app
 
     app = current_app()
-    return {"celery": Publisher(partial(one_by_one, app)), "window": Publisher(partial(publish, app), BATCH)}
+
+    def one_by_one(calls: Sequence[TaskCall]) -> None:
+        for call in calls:
+            app.send_task(call.task, args=call.args, task_id=call.task_id)
+
+    return {"celery": Publisher(one_by_one), "window": Publisher(partial(publish, app), BATCH)}
 
 
 @dataclass(frozen=True)

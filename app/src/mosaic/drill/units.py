@@ -1,4 +1,4 @@
-"""Attempts at the units of a drill: the same work under Warren's tasks and under plain Celery."""
+"""Attempts at the units of a drill."""
 
 from __future__ import annotations
 
