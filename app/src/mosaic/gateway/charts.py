@@ -50,7 +50,7 @@ CHARTS = (
         "messages",
         "queue",
         # Without the temporary queues of log tails.
-        'max by (queue) (rabbitmq_detailed_queue_messages{vhost="mosaic", queue!~"mosaic[.]tail[.].+"})',
+        'max by (vhost, queue) (rabbitmq_detailed_queue_messages{queue!~"mosaic[.]tail[.].+"})',
     ),
     # Each broker exports the messages of the quorum queues whose leader it is.
     Chart(
@@ -58,7 +58,7 @@ CHARTS = (
         "Queue leaders, by broker",
         "queues",
         "instance",
-        'count by (instance) (rabbitmq_detailed_queue_messages{vhost="mosaic"})',
+        "count by (instance) (rabbitmq_detailed_queue_messages)",
     ),
     Chart(
         "confirms",
@@ -151,5 +151,11 @@ async def draw(prometheus: Prometheus, minutes: int) -> ChartList:
 
 
 def _lines(chart: Chart, series: list[Series]) -> list[Line]:
-    lines = [Line(name=labels.get(chart.label, chart.title), values=values) for labels, values in series]
+    lines = [Line(name=_name(chart, labels), values=values) for labels, values in series]
     return sorted(lines, key=lambda line: line.name)
+
+
+def _name(chart: Chart, labels: dict[str, str]) -> str:
+    """Return the name of a line; a queue of another application than mosaic begins with its vhost."""
+    name, vhost = labels.get(chart.label, chart.title), labels.get("vhost", "")
+    return name if not vhost or name.startswith(f"{vhost}.") else f"{vhost}/{name}"
