@@ -45,6 +45,16 @@ CHARTS = (
         "sum by (host) (rate(mosaic_task_attempts_total[1m]))",
     ),
     Chart(
+        "finished",
+        "Tasks ended, by application",
+        "a second",
+        "application",
+        # Flower shows a worker as APPLICATION:NAME@HOST.
+        "sum by (application) (label_replace("
+        'rate(flower_events_total{type=~"task-(succeeded|failed)"}[1m]),'
+        ' "application", "$1", "worker", "([^:]+):.+"))',
+    ),
+    Chart(
         "depth",
         "Messages, by queue",
         "messages",

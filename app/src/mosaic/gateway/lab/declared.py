@@ -18,7 +18,7 @@ SOLO = "solo"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class DeclaredWorker(_Part):
