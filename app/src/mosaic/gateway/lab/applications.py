@@ -320,7 +320,7 @@ def _schedule_row(seen: Seen, entry: dict[str, object]) -> ScheduleRow:
         application=seen.application,
         name=str(entry["name"])[:300],
         task=task,
-        every=float(every) if isinstance(every, int | float) else str(every)[:100],
+        every=float(every) if isinstance(every, int | float) else str(every).strip("<>")[:100],
         next=_time(entry.get("next")),
         sent=_time(entry.get("last")),
         runs=int(str(entry.get("runs") or 0)),

@@ -9,7 +9,7 @@ let list = { failures: [], since: {} };
 
 function card(failure) {
   return h("li", { class: "card letter", "data-application": failure.application },
-    h("header", { class: "bar" }, h("h3", {}, failure.task), h("span", { class: "badge" }, failure.application),
+    h("header", { class: "bar" }, h("h2", {}, failure.task), h("span", { class: "badge" }, failure.application),
       h("span", { class: "soft" }, new Date(failure.at).toLocaleString([], { hourCycle: "h23" }))),
     h("p", { class: "hostcount soft" }, swatch(failure.host), `${failure.host}, ${failure.worker}, task ${failure.id}`),
     h("p", { class: "mono error wrapped" }, failure.error || "no error was reported"),
