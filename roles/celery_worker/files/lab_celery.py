@@ -2,7 +2,7 @@
 
 As a module of a worker (`celery worker --include lab_celery`) it adds a step to the worker's consumer. As a
 program (`python lab_celery.py ARGUMENT...`) it is the command `celery`, with this folder on the path for
---include, and it reports for beat, which has no --include. Beat also sends its schedule to the consoles.
+--include, and it reports for beat, which has no --include.
 """
 
 from __future__ import annotations
