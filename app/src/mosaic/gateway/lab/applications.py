@@ -347,4 +347,4 @@ def _time(value: object) -> datetime.datetime | None:
     """Return a time from seconds since 1970."""
     if not isinstance(value, int | float):
         return None
-    return datetime.datetime.fromtimestamp(value, datetime.UTC).replace(microsecond=0)
+    return datetime.datetime.fromtimestamp(round(value), datetime.UTC)

@@ -27,7 +27,7 @@ function row(queue) {
     number(queue.ready), number(queue.unacknowledged),
     h("td", { class: "number" }, `${queue.rate_in.toFixed(1)}/s`),
     h("td", { class: "number" }, `${queue.rate_out.toFixed(1)}/s`),
-    number(queue.consumers, queue.consumers || isDead(queue) ? "" : "error"),
+    number(queue.consumers, queue.consumers || isDead(queue) || (!queue.ready && queue.application !== "mosaic") ? "" : "error"),
     h("td", {}, h("span", { class: "members" }, ...members(queue))));
 }
 
