@@ -178,10 +178,11 @@ def test_beat(processes: list[Process], tick_age: float, state: str, detail: str
 def test_queues_that_are_nobodys_work_are_counted() -> None:
     found = queue_list(
         [
-            {"name": "celery_delayed_3", "messages": 2},
-            {"name": "mosaic.tail.abc"},
+            {"name": "celery_delayed_3", "vhost": "mosaic", "messages": 2},
+            {"name": "mosaic.tail.abc", "vhost": "mosaic"},
             {
                 "name": "mosaic.dead",
+                "vhost": "mosaic",
                 "type": "quorum",
                 "messages": 4,
                 "messages_ready": 4,
@@ -192,6 +193,7 @@ def test_queues_that_are_nobodys_work_are_counted() -> None:
         ],
         "",
         {"broker-2"},
+        ["mosaic"],
     )
     assert (found.delays, found.delayed, found.tails, found.dead) == (1, 2, 1, 4)
     (dead,) = found.queues

@@ -1,12 +1,16 @@
 """status: the state of the lab, from what each node reports."""
 
 import json
+import re
 from typing import Any
 
 from labctl.context import Context
 from labctl.lab import state
 from labctl.status import nodes
 from labctl.topology import declaration
+
+# Queues of Celery itself; the vhost comes first when several vhosts have a queue of this name.
+_INTERNAL = re.compile(r"([^/]+/)?(celery_delayed|celeryev\.|(.+\.)?celery\.pidbox$)")
 
 
 def command(context: Context) -> int:
@@ -33,13 +37,15 @@ def _show(context: Context, status: dict[str, Any]) -> None:
                     _coloured(name, good=state == "active") + ("" if state == "active" else f" {state}")
                     for name, state in node["services"].items()
                 ),
-                "consumes": " ".join(
-                    queue.removeprefix("mosaic.") for queue in status["workers"].get(node["name"], [])
-                ),
             }
             for node in status["nodes"]
         ]
     )
+    if status["applications"]:
+        screen.say("")
+        screen.table(
+            [_application(name, one, status["queues"]) for name, one in status["applications"].items()]
+        )
     queues = _queues(status["queues"])
     if queues:
         screen.say("")
@@ -60,18 +66,35 @@ def _show(context: Context, status: dict[str, Any]) -> None:
     console.print(_coloured("healthy" if status["healthy"] else "not healthy", good=status["healthy"]))
 
 
+def _application(name: str, application: dict[str, Any], queues: dict[str, Any]) -> dict[str, str]:
+    """Row of an application."""
+    states = [state for units in application["workers"].values() for state in units.values()]
+    beats = [f"{host} {state}" for host, units in application["beat"].items() for state in units.values()]
+    consumed = sorted({queue for names in application["consumes"].values() for queue in names})
+    up, waiting = states.count("active"), sum(queues[key]["messages"] for key in application["queues"])
+    return {
+        "application": name,
+        "workers": _coloured(f"{up} of {len(states)} active", good=up == len(states)),
+        "beat": ", ".join(_coloured(beat, good=beat.endswith(" active")) for beat in beats),
+        "messages": str(waiting),
+        "consumes": " ".join(queue.removeprefix(f"{name}.") for queue in consumed),
+    }
+
+
 def _queues(queues: dict[str, Any]) -> list[dict[str, str]]:
-    """Rows of the application's queues; those of client libraries only when messages wait."""
+    """Rows of the applications' queues; those of client libraries only when messages wait."""
     return [
         {
-            "queue": name,
+            "application": queue["vhost"],
+            "queue": name.removeprefix(f"{queue['vhost']}/"),
             "type": queue["type"],
             "leader": queue["leader"],
             "online": f"{len(queue['online'])}/{len(queue['members'])}" if queue["members"] else "",
             "messages": str(queue["messages"]),
             "consumers": str(queue["consumers"]),
         }
-        for name, queue in sorted(queues.items())
-        if queue["messages"]
-        or not (name.startswith(("celery_delayed", "celeryev.")) or name.endswith("celery.pidbox"))
+        for name, queue in sorted(
+            queues.items(), key=lambda item: (item[1]["vhost"] != "mosaic", item[1]["vhost"], item[0])
+        )
+        if queue["messages"] or not _INTERNAL.match(name)
     ]

@@ -11,6 +11,7 @@ from labctl.status.problems import Seen, consumed, problems
 from labctl.substrates.base import distinct
 
 PROGRAM = Path(__file__).with_name("node_status.py")
+OWN = "mosaic"  # the first in lists
 _VIEW_KEYS = ("members", "running", "partitions", "alarms")
 
 
@@ -61,8 +62,38 @@ def assemble(
         "cluster": seen.cluster,
         "workers": {host: consumed(answers.get(host, {})) for host in groups.get("workers", [])},
         "queues": seen.queues,
+        "applications": applications(seen.nodes, answers, seen.queues),
         "alerts": _alerts(answers.get(host, {}) for host in groups.get("monitors", [])),
     }
+
+
+def applications(
+    nodes: Iterable[Mapping[str, Any]], answers: Mapping[str, Mapping[str, Any]], queues: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Each application by its name, which is that of its vhost and of its units.
+
+    `workers` and `beat` have the state of each unit, by the host; `consumes` has the queues that the workers
+    of a host report to consume; `queues` has the keys of its queues in `queues`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        host = node["name"]
+        for unit, state in node["services"].items():
+            name, is_worker, worker = unit.partition("-worker@")
+            is_beat = not is_worker and unit.endswith("-beat")
+            if is_beat or (is_worker and worker != "*"):
+                new: dict[str, Any] = {"workers": {}, "beat": {}, "consumes": {}, "queues": []}
+                own = found.setdefault(name.removesuffix("-beat") if is_beat else name, new)
+                own["beat" if is_beat else "workers"].setdefault(host, {})[unit] = state
+        for unit, names in answers.get(host, {}).get("consuming", {}).items():
+            application = unit.partition("-worker@")[0]
+            if application in found:
+                consumed_here = found[application]["consumes"].setdefault(host, [])
+                consumed_here += [queue for queue in names if queue not in consumed_here]
+    for key, queue in queues.items():
+        if queue.get("vhost") in found:
+            found[queue["vhost"]]["queues"].append(key)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != OWN, item[0])))
 
 
 def _cluster(views: list[dict[str, Any] | None]) -> dict[str, Any]:

@@ -60,7 +60,9 @@ def log_in(page: Page, password: str) -> None:
 FILLED = {
     "": "#workers .host",
     "jobs": "#jobs tr",
+    "workers": "#rows tr",
     "queues": "#queues tr",
+    "failures": "#failures li, #none:not([hidden])",
     "logs": "#live.up",
     "periodic": "#entries tr",
     "charts": "#charts .plot > *",

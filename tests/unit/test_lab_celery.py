@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,51 @@ def test_a_worker_without_the_module_is_not_started(tmp_path: Path) -> None:
 def test_beat_is_started_when_it_publishes(tmp_path: Path) -> None:
     with running(tmp_path, "beat", "--pidfile=") as listener:
         assert listener.recv(1000) == b"READY=1\nSTATUS=publishing periodic tasks"
+
+
+SCHEDULE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from celery import Celery
+from celery.beat import Service
+from celery.schedules import crontab
+app = Celery("shop", broker="memory://")
+app.set_default()
+import lab_celery
+lab_celery.SCHEDULE_SECONDS = 0.1
+app.conf.beat_schedule = {
+    "often": {"task": "shop.tick", "schedule": 30.0},
+    "nightly": {"task": "shop.clean", "schedule": crontab(hour=4, minute=0)},
+}
+service = Service(app, scheduler_cls="celery.beat:Scheduler")
+lab_celery.report_beat(sender=service)
+found = []
+with app.connection() as connection:
+    receiver = app.events.Receiver(connection, handlers={"beat-schedule": found.append})
+    service.scheduler.tick()
+    receiver.capture(limit=1, timeout=20)
+print(json.dumps(found[0]))
+"""
+
+
+def test_beat_sends_its_schedule_as_an_event(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCHEDULE, str(MODULE.parent)],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    event = json.loads(done.stdout)
+    assert event["hostname"].startswith("beat@")
+    entries = {entry["name"]: entry for entry in event["entries"]}
+    assert (entries["often"]["task"], entries["often"]["every"]) == ("shop.tick", 30.0)
+    assert entries["nightly"]["every"].startswith("<crontab: 0 4")
+    for entry in entries.values():
+        assert (entry["last"], entry["runs"]) == (None, 0)
+        assert entry["next"] > time.time() - 5
 
 
 def test_without_systemd_nothing_is_reported(tmp_path: Path) -> None:

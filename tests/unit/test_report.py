@@ -87,8 +87,38 @@ def test_a_healthy_lab_has_the_documented_shape() -> None:
         },
         "workers": {"worker-1": ["mosaic.host.worker-1", "mosaic.render", "mosaic.scale"]},
         "queues": QUEUES,
+        "applications": {
+            "mosaic": {
+                "workers": {"worker-1": dict.fromkeys(units[1:], "active")},
+                "beat": {},
+                "consumes": {"worker-1": status["applications"]["mosaic"]["consumes"]["worker-1"]},
+                "queues": [],
+            }
+        },
         "alerts": [],
     }
+
+
+def test_each_application_has_its_workers_beat_and_queues() -> None:
+    units = {"shop-worker@default": ["celery"], "mosaic-worker@render": ["mosaic.render"]}
+    worker = answer("haproxy", *units, "blog-worker@mail", consuming=units, proxy=PROXY)
+    worker["services"]["blog-worker@mail"] = "failed"
+    gateway = answer("nginx", "shop-beat")
+    queues = {"celery": {**queue(), "vhost": "shop"}, "mosaic.render": {**queue(), "vhost": "mosaic"}}
+    brokers = {name.replace("-", "_"): broker(queues) for name in MEMBERS}
+    status = report.assemble(GROUPS, {}, answers(worker_1=worker, gateway_1=gateway, **brokers))
+    found = status["applications"]
+    assert list(found) == ["mosaic", "blog", "shop"]
+    assert found["shop"] == {
+        "workers": {"worker-1": {"shop-worker@default": "active"}},
+        "beat": {"gateway-1": {"shop-beat": "active"}},
+        "consumes": {"worker-1": ["celery"]},
+        "queues": ["celery"],
+    }
+    assert found["blog"]["workers"] == {"worker-1": {"blog-worker@mail": "failed"}}
+    assert [problem["sentence"] for problem in status["problems"]] == [
+        "blog-worker@mail on worker-1 is failed."
+    ]
 
 
 def test_a_queue_is_that_of_the_vhost_of_its_worker() -> None:

@@ -42,6 +42,7 @@ def test_each_application_has_units_of_its_own(shared: Rendered) -> None:
         )
     command = worker["ExecStart"]
     assert "--include lab_celery" in command
+    assert "--task-events" in command, "Flower and the console show tasks by their events"
     assert " $WORKER_OPTIONS " in command, "without braces, so that systemd splits it into words"
     assert "WORKER_PREFETCH" not in command, "the application's own setting applies"
     assert "--without-gossip" not in command
@@ -184,12 +185,17 @@ def scraped_queues(rendered: Rendered) -> tuple[list[str], re.Pattern[str]]:
 
 
 def test_the_monitor_keeps_the_queues_of_every_application(shared: Rendered) -> None:
-    vhosts, kept = scraped_queues(shared)
+    vhosts, dropped = scraped_queues(shared)
     assert vhosts == ["mosaic", "shop", "blog"]
-    for name in ("mosaic.render", "celery", "mail", "mail on worker-2"):
-        assert kept.fullmatch(name), name
-    for name in ("celery_delayed_27", "celeryev.x", "mail2"):
-        assert not kept.fullmatch(name), name
+    for name in (
+        "mosaic.render",
+        "celery",
+        "mail on worker-2",
+        "a queue that no worker is declared to consume",
+    ):
+        assert not dropped.fullmatch(name), name
+    for name in ("celery_delayed_27", "celeryev.x", "default@worker-1.celery.pidbox"):
+        assert dropped.fullmatch(name), name
 
 
 def test_the_database_server_needs_no_restart_for_the_rules_of_an_application(shared: Rendered) -> None:
@@ -225,3 +231,32 @@ def test_ports_for_programs_of_this_machine_are_open_only_while_connect_is_in_us
             assert port not in rendered.text(host, firewall)
     assert "  server broker-1 10.203.0.11:5671 track brokers/broker-1 " in shared.text("gateway-1", proxy)
     assert "  server database 10.203.0.41:5432\n" in shared.text("gateway-1", proxy)
+
+
+def test_the_console_knows_each_application_and_reads_its_events_only(shared: Rendered) -> None:
+    for host in hosts_of(shared, "gateway"):
+        (file,) = [
+            one for one in shared.files if (one.host, one.path) == (host, "/etc/mosaic/applications.json")
+        ]
+        assert file.mode == "0640"
+        declared = json.loads(file.content)
+        assert [one["name"] for one in declared["applications"]] == list(ADDED)
+        assert (declared["user"], declared["password"]) == ("mosaic-flower", shared.secrets["broker_flower"])
+        assert [one["name"] for one in declared["applications"][0]["workers"]] == ["default", "mail"]
+    permissions = [one for one in definitions(shared)["permissions"] if one["user"] == "mosaic-flower"]
+    assert sorted(one["vhost"] for one in permissions) == sorted(["mosaic", *ADDED])
+    for one in permissions:
+        assert not any(re.search(one[pattern], "celery") for pattern in PATTERNS)
+        assert not re.search(one["write"], "celeryev"), "it sends no events"
+    users = [one["name"] for one in definitions(shared)["users"]]
+    assert users.count("mosaic-flower") == 1
+
+
+def test_the_monitor_knows_each_application(shared: Rendered) -> None:
+    brokers = json.loads(shared.text("monitor-1", "/etc/warren/flower.json"))["brokers"]
+    assert {vhost: urlsplit(url).path for vhost, url in brokers.items()} == {
+        name: f"/{name}" for name in ("mosaic", *ADDED)
+    }
+    (group,) = yaml.safe_load(shared.text("monitor-1", "/etc/prometheus/rules/workers.yml"))["groups"]
+    expressions = {(one["labels"]["vhost"], one["labels"]["queue"]): one["expr"] for one in group["rules"]}
+    assert expressions["shop", "mail"] == f"vector({len(hosts_of(shared, 'worker'))})"

@@ -104,8 +104,29 @@ def test_what_is_kept_holds_what_the_alerts_ask_for(rendered: Rendered) -> None:
         for rule in jobs(rendered)["rabbitmq_queues"]["metric_relabel_configs"]
         if rule["source_labels"] == ["queue"]
     ]
-    assert re.fullmatch(queues, "mosaic.host.worker-1")
-    assert not re.fullmatch(queues, "celery_delayed_27")
+    for name in ("mosaic.host.worker-1", "celery", "orders", "shop.dead"):
+        assert not re.fullmatch(queues, name)
+    reply = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+    for name in (
+        "celery_delayed_27",
+        "celeryev.console.1",
+        "default@worker-1.celery.pidbox",
+        "celery.pidbox",
+        reply,
+    ):
+        assert re.fullmatch(queues, name)
+
+
+def test_declared_consumers_of_each_queue_are_workers_times_hosts(rendered: Rendered) -> None:
+    (group,) = yaml.safe_load(rendered.text("monitor-1", "/etc/prometheus/rules/workers.yml"))["groups"]
+    found = {
+        (rule["labels"]["vhost"], rule["labels"]["queue"]): rule["expr"]
+        for rule in group["rules"]
+        if rule["record"] == "queue:workers:declared"
+    }
+    hosts = len(hosts_of(rendered, "worker"))
+    assert found["mosaic", "mosaic.render"] == f"vector({hosts})"
+    assert not [queue for _, queue in found if "%H" in queue or ".host." in queue]
 
 
 @pytest.mark.skipif(
@@ -155,7 +176,7 @@ def test_one_gateway_follows_the_ledger(rendered: Rendered) -> None:
 def test_flower_may_use_events_and_nothing_else(rendered: Rendered) -> None:
     config = json.loads(rendered.text("monitor-1", "/etc/warren/flower.json"))
     secret = rendered.secrets["broker_flower"]
-    assert config["broker"] == f"amqp://mosaic-flower:{secret}@127.0.0.1:5672/mosaic"
+    assert config["brokers"] == {"mosaic": f"amqp://mosaic-flower:{secret}@127.0.0.1:5672/mosaic"}
     assert (config["address"], config["url_prefix"]) == (addresses(rendered)["monitor-1"], "flower")
     permissions = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["permissions"]
     own = next(entry for entry in permissions if entry["user"] == "mosaic-flower")

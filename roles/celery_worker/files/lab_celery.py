@@ -14,13 +14,16 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 PING = "lab.ping"
 ANSWER_S = 30.0
+SCHEDULE_SECONDS = 5.0
 
 
 def notify(*lines: str) -> None:
@@ -82,9 +85,52 @@ def stay_in_release() -> None:
         fcntl.flock(os.open(environment.parent, os.O_RDONLY), fcntl.LOCK_SH)
 
 
-def report_beat(**_: Any) -> None:
-    """Report that beat publishes."""
+def report_beat(sender: Any, **_: Any) -> None:
+    """Report that beat publishes, to systemd, and its schedule as Celery events."""
     notify("READY=1", "STATUS=publishing periodic tasks")
+    scheduler, latest = sender.scheduler, deque(maxlen=1)
+    tick = scheduler.tick
+
+    def ticking(*arguments: Any, **options: Any) -> Any:
+        # In the thread of beat: only this one may read the schedule, which can be a file or a database.
+        pause = tick(*arguments, **options)
+        with suppress(Exception):
+            latest.append([described(entry) for entry in scheduler.schedule.values()])
+        return pause
+
+    scheduler.tick = ticking
+    threading.Thread(target=send_schedule, args=(sender.app, latest), daemon=True).start()
+
+
+def described(entry: Any) -> dict[str, Any]:
+    """Return an entry of a schedule; times are in seconds since 1970."""
+    schedule, last = entry.schedule, entry.last_run_at
+    due = None
+    with suppress(Exception):
+        # Not is_due(), which changes some schedules in a database.
+        due = time.time() + schedule.remaining_estimate(last).total_seconds()
+    every = getattr(schedule, "run_every", None)
+    return {
+        "name": str(entry.name),
+        "task": str(entry.task),
+        "every": every.total_seconds() if every is not None else str(schedule),
+        "last": last.timestamp() if last is not None and entry.total_run_count else None,
+        "next": due,
+        "runs": int(entry.total_run_count or 0),
+    }
+
+
+def send_schedule(app: Any, latest: deque[list[dict[str, Any]]]) -> None:
+    """Send the latest schedule every few seconds as the event `beat-schedule`, on a connection of its own."""
+    while True:
+        with suppress(Exception), app.connection_for_write(heartbeat=0, connect_timeout=4) as connection:
+            hostname = f"beat@{socket.gethostname()}"
+            events = app.events.Dispatcher(connection, hostname=hostname, buffer_while_offline=False)
+            while True:
+                if latest:
+                    events.send("beat-schedule", entries=latest[0])
+                time.sleep(SCHEDULE_SECONDS)
+        time.sleep(SCHEDULE_SECONDS)
 
 
 def add_to_worker() -> None:

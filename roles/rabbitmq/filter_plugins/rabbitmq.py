@@ -21,7 +21,10 @@ def password_hash(name: str, password: str) -> str:
 
 
 def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
-    """The `users` of a definitions file, from dicts with name, password and, for operators, tags."""
+    """The `users` of a definitions file, from dicts with name, password and, for operators, tags.
+
+    A user with permissions in several vhosts comes several times and is declared once.
+    """
     return [
         {
             "name": user["name"],
@@ -29,7 +32,7 @@ def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:
             "hashing_algorithm": "rabbit_password_hashing_sha256",
             "tags": list(user.get("tags", [])),
         }
-        for user in users
+        for user in {user["name"]: user for user in users}.values()
     ]
 
 

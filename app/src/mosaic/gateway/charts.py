@@ -45,12 +45,22 @@ CHARTS = (
         "sum by (host) (rate(mosaic_task_attempts_total[1m]))",
     ),
     Chart(
+        "finished",
+        "Tasks ended, by application",
+        "a second",
+        "application",
+        # Flower shows a worker as APPLICATION:NAME@HOST.
+        "sum by (application) (label_replace("
+        'rate(flower_events_total{type=~"task-(succeeded|failed)"}[1m]),'
+        ' "application", "$1", "worker", "([^:]+):.+"))',
+    ),
+    Chart(
         "depth",
         "Messages, by queue",
         "messages",
         "queue",
         # Without the temporary queues of log tails.
-        'max by (queue) (rabbitmq_detailed_queue_messages{vhost="mosaic", queue!~"mosaic[.]tail[.].+"})',
+        'max by (vhost, queue) (rabbitmq_detailed_queue_messages{queue!~"mosaic[.]tail[.].+"})',
     ),
     # Each broker exports the messages of the quorum queues whose leader it is.
     Chart(
@@ -58,7 +68,7 @@ CHARTS = (
         "Queue leaders, by broker",
         "queues",
         "instance",
-        'count by (instance) (rabbitmq_detailed_queue_messages{vhost="mosaic"})',
+        "count by (instance) (rabbitmq_detailed_queue_messages)",
     ),
     Chart(
         "confirms",
@@ -151,5 +161,11 @@ async def draw(prometheus: Prometheus, minutes: int) -> ChartList:
 
 
 def _lines(chart: Chart, series: list[Series]) -> list[Line]:
-    lines = [Line(name=labels.get(chart.label, chart.title), values=values) for labels, values in series]
+    lines = [Line(name=_name(chart, labels), values=values) for labels, values in series]
     return sorted(lines, key=lambda line: line.name)
+
+
+def _name(chart: Chart, labels: dict[str, str]) -> str:
+    """Return the name of a line; a queue of another application than mosaic begins with its vhost."""
+    name, vhost = labels.get(chart.label, chart.title), labels.get("vhost", "")
+    return name if not vhost or name.startswith(f"{vhost}.") else f"{vhost}/{name}"

@@ -19,7 +19,9 @@ router = APIRouter(include_in_schema=False)
 MENU = (
     ("/", "Lab"),
     ("/jobs", "Jobs"),
+    ("/workers", "Workers"),
     ("/queues", "Queues"),
+    ("/failures", "Failures"),
     ("/logs", "Logs"),
     ("/periodic", "Periodic"),
     ("/charts", "Charts"),
@@ -96,7 +98,9 @@ def _add_page(path: str, page: str, title: str) -> None:
 
 
 _add_page("/", "lab", "The lab")
+_add_page("/workers", "workers", "Workers")
 _add_page("/queues", "queues", "Queues")
+_add_page("/failures", "failures", "Failed tasks")
 _add_page("/periodic", "periodic", "Periodic tasks")
 _add_page("/charts", "charts", "Alerts and charts")
 

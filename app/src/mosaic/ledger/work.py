@@ -10,6 +10,7 @@ was only disconnected cannot reset the progress of the attempt that resumed the 
 
 from __future__ import annotations
 
+import datetime
 import math
 import uuid
 from collections.abc import Mapping, Sequence
@@ -291,3 +292,17 @@ def end_attempt(session: Session, attempt: int, outcome: str, error: str | None 
             ended_at=func.clock_timestamp(),
         )
     )
+
+
+def failures(session: Session, hours: int, limit: int) -> list[Attempt]:
+    """Return the attempts that failed, of those that started in the last hours, the newest first."""
+    query = (
+        select(Attempt)
+        .where(
+            Attempt.started_at > func.now() - datetime.timedelta(hours=hours),
+            Attempt.outcome == FAILED,
+        )
+        .order_by(Attempt.started_at.desc())
+        .limit(limit)
+    )
+    return list(session.scalars(query))

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
@@ -28,7 +27,7 @@ CLUSTER_SECONDS = 2.0
 # Longer than net_ticktime: a broker that waits for a frozen node answers late.
 TIMEOUT_SECONDS = 4.0
 QUEUE_COLUMNS = (
-    "name,type,node,leader,members,consumers,messages,messages_ready,messages_unacknowledged,"
+    "name,vhost,type,node,leader,members,consumers,messages,messages_ready,messages_unacknowledged,"
     "message_stats.publish_details.rate,message_stats.deliver_get_details.rate"
 )
 NODE_COLUMNS = "name,running,partitions,mem_alarm,disk_free_alarm,mem_used"
@@ -125,11 +124,10 @@ class BrokerWatch:
                     writer.transport.abort()
 
     async def _read_cluster_for_ever(self) -> None:
-        vhost = quote(self._lab.vhost, safe="")
         while True:
             try:
                 self.nodes = await self._ask(f"/api/nodes?columns={NODE_COLUMNS}")
-                self.queues = await self._ask(f"/api/queues/{vhost}?columns={QUEUE_COLUMNS}")
+                self.queues = await self._ask(f"/api/queues?columns={QUEUE_COLUMNS}")
                 self.cluster_error = ""
             except ConnectionError as error:
                 self.cluster_error = str(error)

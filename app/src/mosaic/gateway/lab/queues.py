@@ -1,8 +1,9 @@
-"""The application's queues, as a page shows them."""
+"""The queues of the applications, as a page shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -12,11 +13,17 @@ from mosaic.logs.tail import PREFIX as TAILS
 from mosaic.topology import DEAD
 
 DELAYS = "celery_delayed_"
+# Queues of Celery's events and remote control, with the names that Celery gives them.
+INTERNAL = re.compile(r"celeryev\..+|(.+\.)?celery\.pidbox")
 
 
 class QueueState(BaseModel):
-    """A queue; rates in messages a second. `missing`: members of a quorum queue on brokers that are down."""
+    """A queue; rates in messages a second. `missing`: members of a quorum queue on brokers that are down.
 
+    The vhost of an application has its name.
+    """
+
+    application: str
     name: str
     type: str
     ready: int
@@ -30,28 +37,38 @@ class QueueState(BaseModel):
 
 
 class QueueList(BaseModel):
-    """The queues; those of delayed delivery and log tails are only counted. `reason`: why it is old."""
+    """The queues; those of delayed delivery, log tails and Celery's own are only counted.
 
+    `dead` is the number of mosaic's dead letters. `reason`: why the list is old.
+    """
+
+    applications: list[str] = []
     queues: list[QueueState]
     delays: int = 0
     delayed: int = 0
     tails: int = 0
+    internal: int = 0
     dead: int = 0
     reason: str = ""
 
 
-def queue_list(documents: Iterable[dict[str, Any]], reason: str, brokers: AbstractSet[str]) -> QueueList:
-    """Return the queues from the management API's answer; `brokers` are those that are up."""
-    found = QueueList(queues=[], reason=reason)
-    for document in sorted(documents, key=lambda one: str(one["name"])):
+def queue_list(
+    documents: Iterable[dict[str, Any]], reason: str, brokers: AbstractSet[str], applications: Sequence[str]
+) -> QueueList:
+    """Return the queues of these applications from the management API's answer; `brokers` are up."""
+    found = QueueList(applications=list(applications), queues=[], reason=reason)
+    own = [document for document in documents if document["vhost"] in applications]
+    for document in sorted(own, key=lambda one: (applications.index(one["vhost"]), str(one["name"]))):
         name = str(document["name"])
         if name.startswith(DELAYS):
             found.delays += 1
             found.delayed += int(document.get("messages") or 0)
         elif name.startswith(TAILS):
             found.tails += 1
+        elif INTERNAL.fullmatch(name):
+            found.internal += 1
         else:
-            if name == DEAD:
+            if name == DEAD and document["vhost"] == applications[0]:
                 found.dead = int(document.get("messages") or 0)
             found.queues.append(_state(name, document, brokers))
     return found
@@ -60,6 +77,7 @@ def queue_list(documents: Iterable[dict[str, Any]], reason: str, brokers: Abstra
 def _state(name: str, document: dict[str, Any], brokers: AbstractSet[str]) -> QueueState:
     members = [_host(member) for member in document.get("members") or []]
     return QueueState(
+        application=str(document["vhost"]),
         name=name,
         type=str(document.get("type", "classic")),
         ready=int(document.get("messages_ready") or 0),

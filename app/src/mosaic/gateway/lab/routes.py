@@ -1,51 +1,48 @@
-"""/api/lab, /api/queues and /api/periodic, each also as a stream of changes; /api/beat."""
+"""/api/lab, /api/workers, /api/queues and /api/periodic, each also as a stream; /api/failures, /api/beat."""
 
 from __future__ import annotations
 
 import datetime
 import time
 from collections.abc import Callable
+from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from mosaic.gateway.deps import TheStreams, TheWatch, need_database
 from mosaic.gateway.errors import ApiError, Unavailable
+from mosaic.gateway.lab.applications import (
+    OWN,
+    FailureList,
+    FailureRow,
+    LastRun,
+    ScheduleRow,
+    WorkerList,
+)
+from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.queues import QueueList
 from mosaic.gateway.lab.schemas import BeatState, LabState
 from mosaic.gateway.lab.watch import LabWatch
 from mosaic.gateway.sse import Streams, changes
-from mosaic.ledger import periodic
+from mosaic.ledger import periodic, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT
-from mosaic.ledger.periodic import Run
 
 router = APIRouter(prefix="/api")
 
 PERIOD_SECONDS = 0.2
-
-
-class PeriodicEntry(BaseModel):
-    """An entry of beat's schedule; `next` by this gateway's clock, `every` in seconds.
-
-    `runs` is the number of runs since beat started.
-    """
-
-    name: str
-    task: str
-    every: float
-    next: datetime.datetime
-    sent: datetime.datetime | None
-    runs: int
-    last_run: Run | None
+FAILURE_HOURS = 24
 
 
 class PeriodicList(BaseModel):
-    """Beat and its schedule, the next entry first."""
+    """Beat of each application and its schedule: mosaic first, and of each the next entry first."""
 
-    beat: BeatState | None
-    entries: list[PeriodicEntry]
+    applications: list[str]
+    beats: list[BeatState]
+    entries: list[ScheduleRow]
 
 
 class BeatAnswer(BaseModel):
@@ -78,9 +75,43 @@ async def follow_lab(watch: TheWatch, streams: TheStreams) -> Response:
     return _follow(streams, lambda: watch.state, "lab")
 
 
+@router.get("/workers")
+async def list_workers(watch: TheWatch) -> WorkerList:
+    """List the workers of all applications."""
+    return watch.workers or WorkerList(applications=[], workers=[])
+
+
+@router.get("/workers/events", response_class=Response)
+async def follow_workers(watch: TheWatch, streams: TheStreams) -> Response:
+    """Follow the workers: an event `workers` now and after each change."""
+    return _follow(streams, lambda: watch.workers, "workers")
+
+
+@router.get("/failures")
+def list_failures(watch: TheWatch, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> FailureList:
+    """List failed tasks, the newest first: of mosaic those of one day, of others those that were seen."""
+    applications = watch.applications
+    found = [FailureRow(**vars(failure)) for failure in applications.failures()]
+    unread = applications.unread()
+    reasons = [f"The brokers deliver no events of {', '.join(unread)}."] if unread else []
+    if watch.database_is_away:
+        reasons.append("The database does not answer, so failures of mosaic are missing.")
+    else:
+        try:
+            found += _own_failures(limit)
+        except SQLAlchemyError:
+            reasons.append("The database does not answer, so failures of mosaic are missing.")
+    return FailureList(
+        applications=applications.names,
+        failures=sorted(found, key=lambda failure: failure.at, reverse=True)[:limit],
+        since=applications.since(),
+        reason=" ".join(reasons),
+    )
+
+
 @router.get("/queues")
 async def list_queues(watch: TheWatch) -> QueueList:
-    """List the application's queues with the latest figures of the brokers."""
+    """List the applications' queues with the latest figures of the brokers."""
     return watch.queues or QueueList(queues=[], reason="no broker has been asked yet")
 
 
@@ -113,17 +144,27 @@ def show_beat() -> BeatAnswer:
 
 
 def schedule(watch: LabWatch) -> PeriodicList:
-    """Return the schedule from beat's latest heartbeat."""
-    state, reading = watch.state, watch.ledger.reading
-    if state is None or reading is None:
-        return PeriodicList(beat=state.beat if state else None, entries=[])
-    process = reading.newest(BEAT)
+    """Return the schedule of each beat: of mosaic from its latest heartbeat, of others from their events."""
+    beats = [watch.state.beat] if watch.state else []
+    entries = _own_entries(watch.ledger.reading)
+    for beat, rows in watch.applications.schedules():
+        beats.append(beat)
+        entries += sorted(rows, key=lambda row: (row.next is None, row.next, row.name))
+    return PeriodicList(applications=watch.applications.names, beats=beats, entries=entries)
+
+
+def _own_entries(reading: LedgerReading | None) -> list[ScheduleRow]:
+    process = reading.newest(BEAT) if reading else None
+    if reading is None or process is None:
+        return []
+    age = process.age + time.monotonic() - reading.at
     entries = []
-    for entry in process.details.get("entries", []) if process else []:
-        age = (process.age if process else 0.0) + time.monotonic() - reading.at
+    for entry in process.details.get("entries", []):
         due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=float(entry["next_in"]) - age)
+        run = reading.runs.get(entry["task"])
         entries.append(
-            PeriodicEntry(
+            ScheduleRow(
+                application=OWN,
                 name=entry["name"],
                 task=entry["task"],
                 every=entry["every"],
@@ -131,7 +172,29 @@ def schedule(watch: LabWatch) -> PeriodicList:
                 next=due.replace(microsecond=0),
                 sent=entry["last"],
                 runs=entry["runs"],
-                last_run=reading.runs.get(entry["task"]),
+                last_run=LastRun(
+                    host=run.host, pid=run.pid, seconds=run.seconds, outcome=run.outcome, error=run.error
+                )
+                if run
+                else None,
             )
         )
-    return PeriodicList(beat=state.beat, entries=sorted(entries, key=lambda entry: (entry.next, entry.name)))
+    return sorted(entries, key=lambda entry: (entry.next, entry.name))
+
+
+def _own_failures(limit: int) -> list[FailureRow]:
+    with transaction() as session:
+        return [
+            FailureRow(
+                application=OWN,
+                id=attempt.task_id,
+                task=attempt.task,
+                host=attempt.host,
+                worker=f"process {attempt.pid}",
+                at=attempt.ended_at,
+                error=attempt.error or "",
+                traceback="",
+            )
+            for attempt in work.failures(session, FAILURE_HOURS, limit)
+            if attempt.ended_at is not None
+        ]

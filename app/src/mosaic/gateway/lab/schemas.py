@@ -70,8 +70,12 @@ class DatabaseState(BaseModel):
 
 
 class BeatState(BaseModel):
-    """Beat; `tick` is when a worker on `tick_host` started its latest tick."""
+    """Beat of an application.
 
+    `tick` is when a worker on `tick_host` started its latest tick; only mosaic has one.
+    """
+
+    application: str = "mosaic"
     state: State
     reason: str
     host: str | None
@@ -96,8 +100,17 @@ class GatewayState(BaseModel):
     proxy: list[ProxyServer] | None
 
 
+class ApplicationState(BaseModel):
+    """Another application than mosaic: how many of its workers are up."""
+
+    name: str
+    state: State
+    workers_up: int
+    workers: int
+
+
 class LabState(BaseModel):
-    """The whole lab."""
+    """The whole lab; workers, beat and work are those of mosaic."""
 
     brokers: list[BrokerState]
     cluster_reason: str
@@ -106,4 +119,5 @@ class LabState(BaseModel):
     beat: BeatState
     gateway: GatewayState
     work: Work
+    applications: list[ApplicationState] = []
     alerts: int | None

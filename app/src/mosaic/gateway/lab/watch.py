@@ -14,11 +14,12 @@ from sqlalchemy import make_url
 from mosaic import proxy_state
 from mosaic.config import Config
 from mosaic.gateway.errors import ApiError
+from mosaic.gateway.lab.applications import ApplicationWatch, WorkerList, own_workers
 from mosaic.gateway.lab.brokers import BrokerWatch, trust
 from mosaic.gateway.lab.ledger import LedgerWatch
 from mosaic.gateway.lab.queues import QueueList, queue_list
 from mosaic.gateway.lab.reasons import reason
-from mosaic.gateway.lab.schemas import DatabaseState, LabState, ProxyServer, Work
+from mosaic.gateway.lab.schemas import ApplicationState, DatabaseState, LabState, ProxyServer, State, Work
 from mosaic.gateway.lab.states import (
     Rates,
     beat_state,
@@ -40,7 +41,10 @@ Run = Callable[[], Coroutine[Any, Any, None]]
 
 
 class LabWatch:
-    """Watches brokers, ledger, alerts and this host's proxy; `state` and `queues` are the results."""
+    """Watches brokers, ledger, applications, alerts and this host's proxy.
+
+    `state`, `queues` and `workers` are the results.
+    """
 
     def __init__(self, config: Config) -> None:
         """Prepare the watch of the lab in `config`."""
@@ -51,10 +55,12 @@ class LabWatch:
         self._tasks: list[asyncio.Task[None]] = []
         self.state: LabState | None = None
         self.queues: QueueList | None = None
+        self.workers: WorkerList | None = None
         self.prometheus = Prometheus.of(config.lab)
         self._alerts: int | None = None
         self.ledger = LedgerWatch(make_engine(config.database.url, pool_size=1), self.update)
         self.brokers = self._broker_watch()
+        self.applications = ApplicationWatch(config.host, config.broker.heartbeat, self.update)
 
     def _broker_watch(self) -> BrokerWatch | None:
         if not self._config.lab.brokers:
@@ -84,7 +90,7 @@ class LabWatch:
 
     def start(self) -> None:
         """Start watching; needs a running event loop."""
-        runs: list[Run] = [self.ledger.run, self._watch_proxy]
+        runs: list[Run] = [self.ledger.run, self._watch_proxy, self.applications.run]
         if self.brokers is not None:
             runs.append(self.brokers.run)
         if self.prometheus is not None:
@@ -99,6 +105,7 @@ class LabWatch:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self.ledger.close()
+        self.applications.close()
         for client in (self.brokers, self.prometheus):
             if client is not None:
                 await client.close()
@@ -112,8 +119,12 @@ class LabWatch:
         brokers = self.brokers
         if brokers is not None:
             self.queues = queue_list(
-                brokers.queues, brokers.cluster_error, {c.name for c in brokers.checks.values() if c.up}
+                brokers.queues,
+                brokers.cluster_error,
+                {check.name for check in brokers.checks.values() if check.up},
+                self.applications.names,
             )
+        others = self.applications.workers(self._config.lab.workers)
         self.state = LabState(
             brokers=broker_states(brokers.checks.values(), brokers.nodes, brokers.queues) if brokers else [],
             cluster_reason=brokers.cluster_error if brokers else "",
@@ -127,7 +138,14 @@ class LabWatch:
             beat=beat_state(reading, away),
             gateway=gateway_state(self._config.host, self._proxy),
             work=known.work if known else Work(),
+            applications=[
+                _application_state(name, [row.state for row in others if row.application == name])
+                for name in self.applications.names[1:]
+            ],
             alerts=self._alerts,
+        )
+        self.workers = WorkerList(
+            applications=self.applications.names, workers=own_workers(self.state, known) + others
         )
 
     async def _watch_proxy(self) -> None:
@@ -144,6 +162,17 @@ class LabWatch:
             except ApiError:
                 self._alerts = None
             await asyncio.sleep(ALERT_SECONDS)
+
+
+def _application_state(name: str, states: list[State]) -> ApplicationState:
+    up = states.count("up")
+    if up == len(states):
+        state: State = "up"
+    elif "down" in states:
+        state = "late" if up else "down"
+    else:
+        state = "unknown"
+    return ApplicationState(name=name, state=state, workers_up=up, workers=len(states))
 
 
 async def _keep_up(run: Run) -> None:

@@ -1,11 +1,14 @@
-// The queues with the brokers' figures, and the dead letters: retry or drop.
+// The queues of all applications with the brokers' figures, and the dead letters: retry or drop.
 
 import { count, find, h, reconcile, sentence, time } from "./dom.js";
+import { offer, onChoice, wanted } from "./applications.js";
 import { follow, getJson, request } from "./net.js";
 import { complain, say } from "./shell.js";
 
 const LETTERS_MS = 5000;
 let dead = -1;
+let list = { queues: [] };
+const isDead = (queue) => queue.name.endsWith(".dead");
 
 const number = (value, className = "") => h("td", { class: `number ${className}` }, value ? value.toLocaleString() : "0");
 
@@ -18,23 +21,26 @@ function members(queue) {
 }
 
 function row(queue) {
-  return h("tr", { class: queue.name === "mosaic.dead" && queue.ready ? "attention" : null },
+  return h("tr", { class: isDead(queue) && queue.ready ? "attention" : null, "data-application": queue.application },
     h("th", { scope: "row" }, queue.name),
+    h("td", {}, queue.application),
     number(queue.ready), number(queue.unacknowledged),
     h("td", { class: "number" }, `${queue.rate_in.toFixed(1)}/s`),
     h("td", { class: "number" }, `${queue.rate_out.toFixed(1)}/s`),
-    number(queue.consumers, queue.consumers || queue.name === "mosaic.dead" ? "" : "error"),
+    number(queue.consumers, queue.consumers || isDead(queue) || (!queue.ready && queue.application !== "mosaic") ? "" : "error"),
     h("td", {}, h("span", { class: "members" }, ...members(queue))));
 }
 
-function show(list) {
-  reconcile(find("queues"), list.queues, (queue) => queue.name, row);
-  find("no-queues").hidden = list.queues.length > 0;
-  find("table").hidden = list.queues.length === 0;
+function show() {
+  const shown = list.queues.filter(wanted);
+  reconcile(find("queues"), shown, (queue) => `${queue.application}/${queue.name}`, row);
+  find("no-queues").hidden = shown.length > 0;
+  find("table").hidden = shown.length === 0;
+  find("dead-letters").hidden = !wanted({ application: "mosaic" });
   find("reason").textContent = list.reason;
   find("reason").hidden = !list.reason;
   find("others").textContent = list.queues.length
-    ? `Also: ${count(list.delays, "level")} of delayed delivery with ${count(list.delayed, "message")}, ${count(list.tails, "log tail")}.` : "";
+    ? `Also: ${count(list.delays, "level")} of delayed delivery with ${count(list.delayed, "message")}, ${count(list.tails, "log tail")}, ${count(list.internal, "queue")} of Celery's events and remote control.` : "";
   if (list.dead !== dead) refresh();
   dead = list.dead;
 }
@@ -88,7 +94,12 @@ async function refresh() {
   }
 }
 
-follow("/api/queues/events", { queues: show });
+onChoice(show);
+follow("/api/queues/events", { queues: (latest) => {
+  list = latest;
+  offer(list.applications);
+  show();
+} });
 refresh();
 // The brokers' figures are some seconds old, so letters are read again while some are shown.
 setInterval(() => { if (!document.hidden && (dead !== 0 || find("letters").children.length)) refresh(); }, LETTERS_MS);

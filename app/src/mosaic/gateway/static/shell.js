@@ -50,6 +50,10 @@ function vitals(lab) {
     vital("Database", lab.database.state, words[lab.database.state]),
     vital("Beat", lab.beat.state, words[lab.beat.state], "/periodic"),
   ];
+  if (lab.applications.length) {
+    const states = lab.applications.map((one) => one.state);
+    all.push(vital("Other applications", worst(states), up(lab.applications), "/workers"));
+  }
   if (lab.alerts !== null) all.push(vital("Alerts", lab.alerts ? "down" : "up", String(lab.alerts), "/charts"));
   return all;
 }
