@@ -125,7 +125,9 @@ class HostSubstrate:
         gateway = next(iter(self.groups()["gateways"]), "localhost")
         # Ansible prints some characters of a password in another form, but none of base64.
         words = ["msg={{ lab_secrets.console_password | string | b64encode }}"]
-        done = self._run("ansible", gateway, "--one-line", "--module-name=ansible.builtin.debug", "--args", *words)
+        done = self._run(
+            "ansible", gateway, "--one-line", "--module-name=ansible.builtin.debug", "--args", *words
+        )
         found = re.search(r'"msg": "([A-Za-z0-9+/]{20,}=*)"', done.stdout)
         if found is None:
             raise UsageError(

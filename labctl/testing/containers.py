@@ -10,7 +10,7 @@ from labctl.paths import LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
-from labctl.testing import checks, devtools
+from labctl.testing import checks, devtools, hostile
 from labctl.testing.cycle import Cycle
 
 LAB = "warren-test"
@@ -30,6 +30,7 @@ class ContainerCycle(Cycle):
         down.command(self.lab, everything=False)
 
     def make(self) -> None:
+        hostile.write(self.lab.paths.secrets, hostile.declared())
         up.run(self.lab, check=False)
 
     def check(self) -> list[checks.Suite]:

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from labctl.lab.files import make_private, write_private
+import yaml
 
-# What URLs, TOML, JSON, INI, shells, Jinja, nginx, systemd and the lookup `password` of Ansible treat specially.
+from labctl.lab.files import make_private, write_private
+from labctl.paths import ROOT
+
+# What URLs, TOML, JSON, INI, shells, Jinja, nginx, systemd and Ansible's lookup `password` treat specially.
 AWKWARD = " /@:%#?\"'\\${}[]=;,&|<>~`!*+^(){{x}}{%y%}{#z#}%2F%41$HOME$$ salt=a ident=b :key: "
 _KINDS = {
     "erlang_cookie": AWKWARD + "c" * (254 - len(AWKWARD)) + " ",  # the longest, with a space at both ends
@@ -22,6 +25,13 @@ def secret(name: str, change: int = 0) -> str:
         return _KINDS[name]
     turn = (sum(map(ord, name)) + 7 * change) % len(AWKWARD)
     return f"{AWKWARD[turn:]}{name}-{change}{AWKWARD[:turn]}"
+
+
+def declared() -> list[str]:
+    """Names of the secrets that each lab has."""
+    file = ROOT / "playbooks" / "group_vars" / "all.yml"
+    names: list[str] = yaml.safe_load(file.read_text(encoding="utf-8"))["lab_requirements"]["secrets"]
+    return names
 
 
 def write(folder: Path, names: Iterable[str], change: int = 0) -> None:

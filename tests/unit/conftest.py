@@ -13,15 +13,14 @@ from labctl.lab.inventory import inventory
 from labctl.paths import LabPaths
 from labctl.testing import hostile
 from labctl.topology import declaration
-from tests.unit.rendering import DOCKER, PLAYBOOKS, Rendered, render
+from tests.unit.rendering import DOCKER, Rendered, render
 
 
 @pytest.fixture(scope="session")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     """All files of the topology that a user starts with, with the secrets of `./lab test`."""
     scratch = tmp_path_factory.mktemp("usual")
-    declared = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["lab_requirements"]
-    hostile.write(scratch / "state" / "secrets", declared["secrets"])
+    hostile.write(scratch / "state" / "secrets", hostile.declared())
     return render(scratch, DOCKER)
 
 

@@ -1,4 +1,4 @@
-"""Which secrets the preflight refuses, by name and without showing them: the real tasks run on this machine."""
+"""Which secrets the preflight refuses, by name and without showing them: the real tasks run here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from labctl.testing import hostile
 from tests.unit.rendering import PLAYBOOKS, ROOT
 
-NAMES = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["lab_requirements"]["secrets"]
+NAMES = hostile.declared()
 CHECKED = ("secrets", "secret ", "password of the database")
 
 
@@ -67,16 +67,31 @@ def test_hostile_secrets_and_an_integer_are_accepted(tmp_path: Path) -> None:
     ("changes", "sentence"),
     [
         ({"broker_flower": ""}, "lab_secrets lacks broker_flower; set it in group_vars/all/vault.yml"),
-        ({"broker_flower": '""', "broker_admin": "short"}, "broker_admin, broker_flower of lab_secrets cannot"),
-        ({"erlang_cookie": "c" * 256}, "erlang_cookie of lab_secrets cannot be used; a secret needs 16 to 256"),
+        (
+            {"broker_flower": '""', "broker_admin": "short"},
+            "broker_admin, broker_flower of lab_secrets cannot",
+        ),
+        (
+            {"erlang_cookie": "c" * 256},
+            "erlang_cookie of lab_secrets cannot be used; a secret needs 16 to 256",
+        ),
         ({"database_owner": "d" * 257}, "database_owner of lab_secrets cannot be used"),
-        ({"console_password": '"p\\u00e4ssword-of-the-lab"'}, "console_password of lab_secrets cannot be used"),
+        (
+            {"console_password": '"p\\u00e4ssword-of-the-lab"'},
+            "console_password of lab_secrets cannot be used",
+        ),
         ({"console_password": '"two lines of a\\ntext"'}, "console_password of lab_secrets cannot be used"),
-        ({"console_password": '"a line end at the end\\n"'}, "console_password of lab_secrets cannot be used"),
+        (
+            {"console_password": '"a line end at the end\\n"'},
+            "console_password of lab_secrets cannot be used",
+        ),
         ({"broker_mosaic": "12345678901234567890.5"}, "broker_mosaic of lab_secrets cannot be used"),
         ({"broker_mosaic": "2026-11-30 12:00:00"}, "broker_mosaic of lab_secrets cannot be used"),
         ({"broker_mosaic": "[a-secret-of-a-list]"}, "broker_mosaic of lab_secrets cannot be used"),
-        ({"database_mosaic": "md5" + "0a" * 16}, "database_mosaic of lab_secrets cannot be used, because Post"),
+        (
+            {"database_mosaic": "md5" + "0a" * 16},
+            "database_mosaic of lab_secrets cannot be used, because Post",
+        ),
         ({"broker_admin": '"a-secret {{ of hunters"'}, "a YAML file needs !unsafe before a secret"),
     ],
 )

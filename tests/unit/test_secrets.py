@@ -23,20 +23,20 @@ from celery import Celery
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kombu import Connection
+from mosaic.config import parse_config
+from mosaic.gateway.auth import _basic_credentials
+from mosaic.settings import celery_settings
 from sqlalchemy import make_url
 
 from labctl.console_api import password
 from labctl.lab.files import make_private
 from labctl.paths import LabPaths
 from labctl.testing import hostile
-from mosaic.config import parse_config
-from mosaic.gateway.auth import _basic_credentials
-from mosaic.settings import celery_settings
 from tests.unit.rendering import DEBUG, PLAYBOOKS, ROLES, Rendered, _shown
 
 CA = "/etc/warren/pki/ca.pem"
 SECRETS = st.text([chr(code) for code in range(32, 127)], min_size=16, max_size=256)
-REQUIRED = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text())["lab_requirements"]["secrets"]
+REQUIRED = hostile.declared()
 
 
 def any_secret(test: Callable[[str], None]) -> Callable[[], None]:
@@ -100,7 +100,7 @@ def shown(task: dict[str, Any]) -> str:
 def mosaic(secret: object, **variables: object) -> dict[str, Any]:
     """mosaic.toml of a gateway."""
     names = re.findall(r"mosaic_\w*password\b|mosaic_console_session_key", MOSAIC)
-    given = {name: secret for name in names} | {
+    given = dict.fromkeys(names, secret) | {
         "mosaic_database_host": "database-1",
         "mosaic_is_gateway": True,
         "mosaic_lab_brokers": ["broker-1"],
@@ -250,7 +250,8 @@ def test_brokers(secret: str) -> None:
 def test_login_to_the_management_pages(secret: str) -> None:
     text = template("gateway", "proxies.conf.j2", gateway_broker_password=secret)
     # nginx expands $ and ends a word at a quote; base64 has neither.
-    (found,) = re.findall(r'^ +proxy_set_header Authorization "(Basic [A-Za-z0-9+/=]+)";$', text, re.MULTILINE)
+    header = r'^ +proxy_set_header Authorization "(Basic [A-Za-z0-9+/=]+)";$'
+    (found,) = re.findall(header, text, re.MULTILINE)
     assert _basic_credentials(found) == ("monitor", secret)
 
 
@@ -270,8 +271,9 @@ def test_a_number_is_its_digits(number: int) -> None:
 
 def test_no_slash_stays_in_the_password_of_a_url() -> None:
     """Jinja's urlencode keeps it."""
-    files = [file for folder in (ROLES, PLAYBOOKS) for ext in ("j2", "yml") for file in folder.rglob(f"*.{ext}")]
-    for file in files:
+    names = ("*/templates/*", "*/tasks/*", "*/vars/*", "*/defaults/*")
+    files = [*PLAYBOOKS.rglob("*.j2"), *PLAYBOOKS.rglob("*.yml")]
+    for file in files + [file for name in names for file in ROLES.glob(name) if file.is_file()]:
         text = file.read_text()
         assert text.count("urlencode") == text.count("urlencode | replace('/', '%2F')"), file
 
@@ -298,7 +300,8 @@ def test_secrets_reach_their_places_from_their_files(usual: Rendered) -> None:
     owner = tomllib.loads(lab.text("gateway-1", "/etc/mosaic/owner.toml"))["database"]["url"]
     assert database_password(owner, "mosaic_owner") == secrets["database_owner"]
     assert lab.text("broker-1", "/var/lib/rabbitmq/.erlang.cookie") == secrets["erlang_cookie"]
-    assert json.loads(lab.text("broker-1", "/etc/warren/monitor.json"))["password"] == secrets["broker_monitor"]
+    login = json.loads(lab.text("broker-1", "/etc/warren/monitor.json"))
+    assert login["password"] == secrets["broker_monitor"]
     flower = json.loads(lab.text("monitor-1", "/etc/warren/flower.json"))["broker"]
     assert broker_password(flower, "mosaic-flower") == secrets["broker_flower"]
     users = json.loads(lab.text("broker-1", "/etc/rabbitmq/definitions.json"))["users"]

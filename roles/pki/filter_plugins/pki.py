@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 
 def authority_is_good(directory: str, renewal_days: int) -> bool:
-    """Whether the folder has an authority (ca.pem with its ca.key) that does not expire within `renewal_days`."""
+    """Whether the folder has an authority, ca.pem with its ca.key, that lasts for `renewal_days`."""
     certificate = _certificate(Path(directory, "ca.pem"))
     return _lasts(certificate, renewal_days) and _has_key(directory, certificate)
 
