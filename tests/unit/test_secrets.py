@@ -31,6 +31,7 @@ from sqlalchemy import make_url
 from labctl.console_api import password
 from labctl.lab.files import make_private
 from labctl.paths import LabPaths
+from labctl.substrates.ssh import HostSubstrate
 from labctl.testing import hostile
 from tests.unit.rendering import DEBUG, PLAYBOOKS, ROLES, Rendered, _shown
 
@@ -315,3 +316,15 @@ def test_the_console_is_asked_with_the_password_of_the_file(tmp_path: Path) -> N
     make_private(paths.state)
     hostile.write(paths.secrets, ["console_password"])
     assert password(paths) == hostile.secret("console_password")
+
+
+@pytest.mark.parametrize(
+    "text", ["!unsafe " + json.dumps(hostile.secret("console_password")), "1234567890123456"]
+)
+def test_the_console_is_asked_with_the_password_of_an_inventory(tmp_path: Path, text: str) -> None:
+    hosts = {"gateways": {"hosts": {"gateway-1": {}}}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(hosts))
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text(f"lab_secrets:\n  console_password: {text}\n")
+    found = HostSubstrate(LabPaths("hostile", tmp_path), tmp_path).console_password()
+    assert found == (hostile.secret("console_password") if text.startswith("!") else text)
