@@ -185,7 +185,7 @@ def test_celery_connects_with_the_passwords(secret: str) -> None:
     with Celery("secrets", set_as_current=False) as app:
         app.conf.update(celery_settings(parse_config(mosaic(secret))))
         assert app.connection_for_write().password == secret
-        assert database_password(app.backend.url, "mosaic") == secret
+        assert database_password(cast(Any, app.backend).url, "mosaic") == secret
 
 
 @any_secret
@@ -322,8 +322,7 @@ def test_the_console_is_asked_with_the_password_of_the_file(tmp_path: Path) -> N
     "text", ["!unsafe " + json.dumps(hostile.secret("console_password")), "1234567890123456"]
 )
 def test_the_console_is_asked_with_the_password_of_an_inventory(tmp_path: Path, text: str) -> None:
-    hosts = {"gateways": {"hosts": {"gateway-1": {}}}}
-    (tmp_path / "hosts.yml").write_text(json.dumps(hosts))
+    (tmp_path / "hosts.yml").write_text('{"gateways": {"hosts": {"gateway-1": {}}}}')
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "all.yml").write_text(f"lab_secrets:\n  console_password: {text}\n")
     found = HostSubstrate(LabPaths("hostile", tmp_path), tmp_path).console_password()
