@@ -370,6 +370,7 @@ def box_build(provider: str) -> int:
 @click.option("--unit", is_flag=True, help="Run only the tests that need no lab.")
 @click.option("--lab", is_flag=True, help="Run only the tests in a lab of their own.")
 @click.option("--upgrade", is_flag=True, help="Run only the upgrade of a lab of the last release.")
+@click.option("--secrets", is_flag=True, help="Run only the change of each secret of a lab.")
 @click.option("--vagrant", is_flag=True, help="Run only the smallest lab under Vagrant's docker provider.")
 @click.option("--vm", is_flag=True, help="Run only the smallest lab on VMs here; slow without KVM.")
 @click.option("--roles", is_flag=True, help="Run only the Molecule scenarios, all of them.")

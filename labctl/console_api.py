@@ -30,9 +30,12 @@ def password(paths: LabPaths) -> str:
     """The console's password, which ./lab up creates; raises UsageError when there is none yet."""
     file = paths.secrets / "console_password"
     try:
-        return file.read_text(encoding="utf-8").split()[0]
-    except (OSError, IndexError) as error:
-        raise UsageError(f"Lab {paths.name} has no console password yet; run ./lab up first.") from error
+        found = file.read_text(encoding="utf-8").removesuffix("\n")
+    except OSError:
+        found = ""
+    if not found:
+        raise UsageError(f"Lab {paths.name} has no console password yet; run ./lab up first.")
+    return found
 
 
 def published(url: str) -> str:

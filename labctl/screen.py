@@ -59,7 +59,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, emoji=False)
 
     def fail(self, text: str) -> None:
         """Print an error message on stderr."""

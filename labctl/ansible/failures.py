@@ -19,7 +19,7 @@ _FAILED = ("fatal:", "failed:", "[ERROR]", "FAILED", "E ")
 
 # Where a run stops before it has changed the host: playbooks/preflight.yml, and the broker's precheck.
 _PREFLIGHT = "Look at each host"
-_REFUSALS = ("rabbitmq : Refuse a broker that is not ours",)
+_REFUSALS = ("rabbitmq : Refuse a broker that is not ours", "rabbitmq : Refuse another Erlang cookie")
 # What OpenSSH and Mitogen print when they cannot log in, and the remedy.
 _CONNECTION = {
     "host ?key": "shows an unknown host key; log in once by hand, or correct ~/.ssh/known_hosts",

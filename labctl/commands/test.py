@@ -13,6 +13,7 @@ from labctl.screen import Screen
 from labctl.testing import checks, devtools, junit, linters, molecule, pythons
 from labctl.testing.containers import LAB, ContainerCycle
 from labctl.testing.cycle import Cycle
+from labctl.testing.rotation import SecretsCycle
 from labctl.testing.upgrade import UpgradeCycle
 from labctl.testing.vagrant import VagrantCycle
 from labctl.testing.vms import VmCycle
@@ -20,6 +21,7 @@ from labctl.testing.vms import VmCycle
 CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
     "lab": ContainerCycle,
     "upgrade": UpgradeCycle,
+    "secrets": SecretsCycle,
     "vagrant": VagrantCycle,
     "vm": VmCycle,
 }
@@ -27,7 +29,7 @@ USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
-    """Run the phases (names of `USUAL`, "upgrade" and "vm"); exit status 1 when anything failed.
+    """Run the phases (names of `USUAL`, "upgrade", "secrets" and "vm"); exit status 1 when anything failed.
 
     Without phases: those of USUAL, with the Molecule scenarios of `molecule.USUAL`. Else `roles` names the
     scenarios; none means all.

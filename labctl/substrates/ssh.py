@@ -1,5 +1,6 @@
 """Hosts that exist already and are reached by SSH: VMs and cloud machines, from any Ansible inventory."""
 
+import base64
 import contextlib
 import json
 import os
@@ -122,15 +123,18 @@ class HostSubstrate:
         with contextlib.suppress(UsageError):
             return console_api.password(self._paths)
         gateway = next(iter(self.groups()["gateways"]), "localhost")
-        words = ["--module-name", "ansible.builtin.debug", "--args", "var=lab_secrets.console_password"]
-        done = self._run("ansible", gateway, "--one-line", *words)
-        found = re.search(r'"lab_secrets.console_password": "([^"]{16,})"', done.stdout)
+        # Ansible prints some characters of a password in another form, but none of base64.
+        words = ["msg={{ lab_secrets.console_password | string | b64encode }}"]
+        done = self._run(
+            "ansible", gateway, "--one-line", "--module-name=ansible.builtin.debug", "--args", *words
+        )
+        found = re.search(r'"msg": "([A-Za-z0-9+/]{20,}=*)"', done.stdout)
         if found is None:
             raise UsageError(
                 f"Inventory {self.inventory} has no lab_secrets.console_password that can be read; fill in"
                 " its vault, and name the file with the vault's password in ANSIBLE_VAULT_PASSWORD_FILE."
             )
-        return found[1]
+        return base64.b64decode(found[1]).decode()
 
     def _first_value(self, name: str) -> object:
         values = (variables.get(name) for variables in self._listed["_meta"]["hostvars"].values())

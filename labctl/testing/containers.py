@@ -12,7 +12,7 @@ from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
-from labctl.testing import checks, devtools
+from labctl.testing import checks, devtools, hostile
 from labctl.testing.cycle import Cycle
 
 LAB = "warren-test"
@@ -38,6 +38,7 @@ class ContainerCycle(Cycle):
             make_private(folder)
         # Before the first up, so that the second one shows that applications change nothing.
         shutil.copy(APPLICATIONS, paths.state)
+        hostile.write(self.lab.paths.secrets, hostile.declared())
         up.run(self.lab, check=False)
 
     def check(self) -> list[checks.Suite]:

@@ -5,20 +5,19 @@ import re
 import shutil
 import subprocess
 import tarfile
-import time
 from pathlib import Path
 
 from labctl import console_api
 from labctl.context import Context
 from labctl.drills.job_load import JobLoad
 from labctl.errors import LabError
-from labctl.lab.files import make_private
 from labctl.machine import engine
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
+from labctl.testing import job_check
 from labctl.testing.checks import Suite
 from labctl.testing.cycle import Cycle
 
@@ -26,7 +25,6 @@ LAB = "warren-test-upgrade"
 # The commit of the last release; a clone may lack its tag.
 RELEASE, COMMIT = "v1.0.0", "6f01b8e0220efc0e0ac672e205fbc7f45ae1cbad"
 TOPOLOGY = Path("inventories", "topology-trial.yml")
-ENDED_S = 120.0
 _CHANGED = re.compile(r"is up: changed=(\d+)")
 
 
@@ -77,15 +75,9 @@ class UpgradeCycle(Cycle):
         with JobLoad(console, self.lab.substrate.patience()) as load:
             self._replace_by_this_version()
             self._lab("./lab up of this version, under load", "up")
-            load.stop()
-            self._wait_until_all_ended(load)
-            make_private(self.reports)
-            found = load.read_back(self.reports / "upgrade-jobs.json")
-        wrong = [*found.bad_answers, *found.not_done, *found.miscounted, *found.incomplete]
-        if wrong or not found.jobs:
-            sentences = "; ".join(map(str, wrong[:5])) or "no job was accepted"
-            raise LabError(f"Of {len(found.jobs)} jobs that were accepted, or their answers: {sentences}.")
-        self.lab.screen.say(f"  {found.summary()}")
+            patience = self.lab.substrate.patience()
+            summary = job_check.finish(load, self.reports / "upgrade-jobs.json", patience)
+        self.lab.screen.say(f"  {summary}")
 
     def check(self) -> list[Suite]:
         return []  # each ./lab up verifies its lab
@@ -121,11 +113,6 @@ class UpgradeCycle(Cycle):
             if source.exists() or source.is_symlink():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
-
-    def _wait_until_all_ended(self, load: JobLoad) -> None:
-        deadline = time.monotonic() + ENDED_S * self.lab.substrate.patience()
-        while load.counts.executed < load.counts.confirmed and time.monotonic() < deadline:
-            time.sleep(1)
 
     def _lab(self, title: str, *words: str) -> process.Done:
         """Run that folder's ./lab; raises LabError with its last lines when it fails."""

@@ -47,7 +47,7 @@ class UserLab:
     @property
     def password(self) -> str:
         """The console's password."""
-        return (self.state / "secrets" / "console_password").read_text(encoding="utf-8").split()[0]
+        return (self.state / "secrets" / "console_password").read_text(encoding="utf-8").removesuffix("\n")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -61,9 +61,9 @@ def test_verify_json_has_its_shape(lab: UserLab) -> None:
 def test_open_prints_address_and_password(lab: UserLab, stranger: httpx.Client) -> None:
     done = lab.run("open")
     assert done.status == 0
-    words = done.out.split()
-    assert words[0].startswith("https://127.0.0.1:")
-    password = words[words.index("password") + 1]
+    lines = done.out.splitlines()
+    assert lines[0].startswith("https://127.0.0.1:")
+    password = next(line for line in lines if line.startswith("password")).removeprefix("password  ")
     assert stranger.get("/api/jobs", auth=("lab", password)).status_code == 200
 
 
@@ -111,7 +111,7 @@ def test_an_invalid_lab_name() -> None:
 
 def test_secrets_are_in_no_log(lab: UserLab) -> None:
     """Neither in the journals of the nodes nor in the logs of ./lab."""
-    secrets = {file.name: file.read_text().split()[0] for file in (lab.state / "secrets").iterdir()}
+    secrets = {file.name: file.read_text().removesuffix("\n") for file in (lab.state / "secrets").iterdir()}
     texts = {str(file): file.read_text(errors="replace") for file in (lab.state / "logs").glob("*.log")}
     for node in lab.status()["nodes"]:
         texts[node["name"]] = lab.run("logs", node["name"], "-n", "200000").out

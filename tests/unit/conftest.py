@@ -11,14 +11,17 @@ import yaml
 
 from labctl.lab.inventory import inventory
 from labctl.paths import LabPaths
+from labctl.testing import hostile
 from labctl.topology import declaration
 from tests.unit.rendering import DOCKER, Rendered, render
 
 
 @pytest.fixture(scope="session")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """All files of the topology that a user starts with."""
-    return render(tmp_path_factory.mktemp("usual"), DOCKER)
+    """All files of the topology that a user starts with, with the secrets of `./lab test`."""
+    scratch = tmp_path_factory.mktemp("usual")
+    hostile.write(scratch / "state" / "secrets", hostile.declared())
+    return render(scratch, DOCKER)
 
 
 # An application that the lab did not bring; what it needs is what most have.

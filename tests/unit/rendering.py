@@ -87,7 +87,8 @@ def render(scratch: Path, inventory: Path) -> Rendered:
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     report = json.loads(done.stdout[done.stdout.index("{\n") :])
-    secrets = {file.name: file.read_text().split()[0] for file in (scratch / "state").glob("secrets/*")}
+    files = (scratch / "state").glob("secrets/*")
+    secrets = {file.name: file.read_text().removesuffix("\n") for file in files}
     return Rendered(tuple(_collect(report)), secrets)
 
 

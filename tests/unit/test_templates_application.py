@@ -63,7 +63,7 @@ def test_application_reaches_broker_by_loopback_and_database_by_verified_tls(ren
 def test_owner_of_the_schema_is_another_role(rendered: Rendered) -> None:
     owner = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/owner.toml"))
     url = urlsplit(owner["database"]["url"])
-    assert (url.username, url.password) == ("mosaic_owner", rendered.secrets["database_owner"])
+    assert (url.username, unquote(url.password or "")) == ("mosaic_owner", rendered.secrets["database_owner"])
 
 
 def test_console_has_its_own_login(rendered: Rendered) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -175,7 +176,7 @@ def test_one_gateway_follows_the_ledger(rendered: Rendered) -> None:
 
 def test_flower_may_use_events_and_nothing_else(rendered: Rendered) -> None:
     config = json.loads(rendered.text("monitor-1", "/etc/warren/flower.json"))
-    secret = rendered.secrets["broker_flower"]
+    secret = quote(rendered.secrets["broker_flower"], safe="")
     assert config["brokers"] == {"mosaic": f"amqp://mosaic-flower:{secret}@127.0.0.1:5672/mosaic"}
     assert (config["address"], config["url_prefix"]) == (addresses(rendered)["monitor-1"], "flower")
     permissions = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["permissions"]

@@ -14,9 +14,17 @@ from cryptography.hazmat.primitives import serialization
 
 
 def authority_is_good(directory: str, renewal_days: int) -> bool:
-    """Whether the folder has an authority (ca.pem, ca.key) that does not expire within `renewal_days`."""
+    """Whether the folder has an authority, ca.pem with its ca.key, that lasts for `renewal_days`."""
     certificate = _certificate(Path(directory, "ca.pem"))
-    return Path(directory, "ca.key").exists() and _lasts(certificate, renewal_days)
+    return _lasts(certificate, renewal_days) and _has_key(directory, certificate)
+
+
+def has_key_of(directory: str, certificate: str) -> bool:
+    """Whether the folder's ca.key is the key of a certificate (PEM text). Not for a text that is none."""
+    try:
+        return _has_key(directory, x509.load_pem_x509_certificate(certificate.encode()))
+    except ValueError:
+        return False
 
 
 def lacking(directory: str, names: Mapping[str, Sequence[str]], renewal_days: int) -> list[str]:
@@ -46,6 +54,14 @@ def _is_good(
         return False
     same_key = private.public_key() == certificate.public_key()
     return same_key and _names(certificate) == {_name(name) for name in wanted}
+
+
+def _has_key(directory: str, certificate: x509.Certificate | None) -> bool:
+    try:
+        key = serialization.load_pem_private_key(Path(directory, "ca.key").read_bytes(), password=None)
+    except (FileNotFoundError, ValueError):
+        return False
+    return certificate is not None and key.public_key() == certificate.public_key()
 
 
 def _certificate(path: Path) -> x509.Certificate | None:
@@ -79,4 +95,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """The filters, by their names in templates."""
-        return {"pki_authority_is_good": authority_is_good, "pki_lacking": lacking}
+        return {
+            "pki_authority_is_good": authority_is_good,
+            "pki_has_key_of": has_key_of,
+            "pki_lacking": lacking,
+        }

@@ -11,13 +11,14 @@ Definition = dict[str, Any]
 _EVERYTHING = r"^(?!amq\.rabbitmq\.)"
 
 
-def password_hash(name: str, password: str) -> str:
+def password_hash(name: str, password: object) -> str:
     """RabbitMQ's salted SHA-256 of a password, base64 (https://www.rabbitmq.com/docs/passwords).
 
-    The salt is derived from name and password, so that the same input gives the same definitions file.
+    A YAML number is taken as text. The salt is derived from name and password, so that the same input gives
+    the same definitions file.
     """
     salt = hashlib.sha256(f"{name}\0{password}".encode()).digest()[:4]
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    return base64.b64encode(salt + hashlib.sha256(salt + str(password).encode()).digest()).decode()
 
 
 def user_definitions(users: Iterable[Mapping[str, Any]]) -> list[Definition]:

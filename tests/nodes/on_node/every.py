@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 PATIENCE = float(json.loads(sys.argv[1]).get("patience", 1))  # factor for time limits on slow hosts
 CONNECT_S = 2.0 * PATIENCE
@@ -33,7 +34,8 @@ SECRET_FILES = (
     "etc/rabbitmq/definitions.json",
     "var/lib/rabbitmq/.erlang.cookie",
 )
-SECRETS = re.compile(r"://[^:/]+:([^@]+)@|\"?(?:password|session_key)\"?\s*[=:]\s*\"([^\"]+)\"")
+URLS = re.compile(r"://[^:/]+:([^@]+)@")
+TEXTS = re.compile(r"(?:password|session_key)\"?\s*[=:]\s*(\"(?:[^\"\\]|\\.)+\")")
 
 
 def output(*command: str) -> str:
@@ -99,8 +101,10 @@ def processes_that_show_a_secret() -> list[str]:
     for pattern in SECRET_FILES:
         for file in Path("/").glob(pattern):
             text = file.read_text()
-            secrets |= {found for pair in SECRETS.findall(text) for found in pair if found}
-            secrets |= {text.strip()} if file.name == ".erlang.cookie" else set()
+            encoded = set(URLS.findall(text))
+            secrets |= encoded | {unquote(found) for found in encoded}
+            secrets |= {json.loads(found, strict=False) for found in TEXTS.findall(text)}
+            secrets |= {text.strip("\n")} if file.name == ".erlang.cookie" else set()
     shown = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
