@@ -1,21 +1,56 @@
 """status: the state of the lab, from what each node reports."""
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labctl.context import Context
+from labctl.errors import UsageError
 from labctl.lab import state
 from labctl.status import nodes
+from labctl.substrates.base import distinct
 from labctl.topology import declaration
 
+NARROW = 100  # columns; below, the queues that a node consumes have lines of their own
+NARROWEST = 72  # below, tables of queues leave out what fits no more
 
-def command(context: Context) -> int:
+
+def command(context: Context, names: Sequence[str] = ()) -> int:
+    known = distinct(context.substrate.groups())
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"No node is called {unknown[0]!r}; there are {', '.join(known)}.")
     status = nodes.read(context, show=True)
+    if names:
+        status = of_nodes(status, names)
     if context.screen.json:
         print(json.dumps(status, indent=2))
     else:
         _show(context, status)
     return 0 if status["healthy"] else 1
+
+
+def of_nodes(status: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The part of the document that concerns these nodes: with the queues that they lead or consume."""
+    shown = [node for node in status["nodes"] if node["name"] in names]
+    workers = {host: queues for host, queues in status["workers"].items() if host in names}
+    consumed = {queue for queues in workers.values() for queue in queues}
+    queues = {
+        name: queue
+        for name, queue in status["queues"].items()
+        if queue["leader"] in names or name.rpartition("/")[2] in consumed
+    }
+    named = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, names))})(?![\w-])")
+    wrong = [problem for problem in status["problems"] if named.search(problem["sentence"])]
+    return {
+        "healthy": not wrong,
+        "problems": wrong,
+        "nodes": shown,
+        "workers": workers,
+        "queues": queues,
+        "alerts": [alert for alert in status["alerts"] if named.search(alert["summary"])],
+    }
 
 
 def _coloured(text: str, *, good: bool) -> str:
@@ -24,32 +59,21 @@ def _coloured(text: str, *, good: bool) -> str:
 
 def _show(context: Context, status: dict[str, Any]) -> None:
     screen, console = context.screen, context.screen.console
-    screen.table(
-        [
-            {
-                "node": node["name"],
-                "state": _coloured(node["state"], good=node["state"] == "running"),
-                "services": "  ".join(
-                    _coloured(name, good=state == "active") + ("" if state == "active" else f" {state}")
-                    for name, state in node["services"].items()
-                ),
-                "consumes": " ".join(
-                    queue.removeprefix("mosaic.") for queue in status["workers"].get(node["name"], [])
-                ),
-            }
-            for node in status["nodes"]
-        ]
-    )
+    screen.table(_nodes(status, narrow=console.width < NARROW))
     queues = _queues(status["queues"])
+    if console.width < NARROWEST:
+        queues = [{key: row[key] for key in row if key not in ("type", "online")} for row in queues]
     if queues:
         screen.say("")
         screen.table(queues, right=("messages", "consumers"))
-    cluster = status["cluster"]
-    console.print(
-        f"\ncluster   {len(cluster['running'])} of {len(cluster['members'])} running,"
-        f" {'all brokers agree' if cluster['seen_alike_by_all'] else 'brokers do not agree'},"
-        f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
-    )
+    screen.say("")
+    if "cluster" in status:
+        cluster = status["cluster"]
+        console.print(
+            f"cluster   {len(cluster['running'])} of {len(cluster['members'])} running,"
+            f" {'all brokers agree' if cluster['seen_alike_by_all'] else 'brokers do not agree'},"
+            f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
+        )
     known = state.read(context.paths)
     if known and known.topology not in ("", declaration.DEFAULT):
         screen.say(f"topology  {known.topology}")
@@ -58,6 +82,24 @@ def _show(context: Context, status: dict[str, Any]) -> None:
     for problem in status["problems"]:
         console.print(problem["sentence"], style="red", markup=False)
     console.print(_coloured("healthy" if status["healthy"] else "not healthy", good=status["healthy"]))
+
+
+def _nodes(status: Mapping[str, Any], *, narrow: bool) -> list[dict[str, str]]:
+    rows = []
+    for node in status["nodes"]:
+        services = "  ".join(
+            _coloured(name, good=state == "active") + ("" if state == "active" else f" {state}")
+            for name, state in sorted(node["services"].items())
+        )
+        names = (queue.removeprefix("mosaic.") for queue in status["workers"].get(node["name"], []))
+        queues = " ".join(sorted(names))
+        row = {"node": node["name"], "state": _coloured(node["state"], good=node["state"] == "running")}
+        if narrow:
+            row["services"] = services + (f"\nconsumes {queues}" if queues else "")
+        else:
+            row |= {"services": services, "consumes": queues}
+        rows.append(row)
+    return rows
 
 
 def _queues(queues: dict[str, Any]) -> list[dict[str, str]]:
