@@ -38,6 +38,7 @@ def make(*, json: bool = False, existing: bool = False) -> Context:
     Without LAB_NAME, a lab on another inventory is named after that inventory's folder.
     `existing`: raise UsageError when ./lab has not created this lab, before anything is written.
     """
+    from labctl.machine import engine
     from labctl.substrates.containers import DockerSubstrate
     from labctl.substrates.ssh import HostSubstrate
 
@@ -49,6 +50,8 @@ def make(*, json: bool = False, existing: bool = False) -> Context:
     if not docker and not os.environ.get("LAB_NAME"):
         os.environ["LAB_NAME"] = (inventory if inventory.is_dir() else inventory.parent).name
     paths = lab_paths()
+    if docker:
+        engine.choose()
     substrate = DockerSubstrate(paths) if docker else HostSubstrate(paths, inventory)
     if existing and isinstance(substrate, DockerSubstrate) and not paths.lab_file.exists():
         raise UsageError(substrate.foreign() or no_lab(paths.name))
