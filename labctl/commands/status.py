@@ -72,7 +72,8 @@ def _show(context: Context, status: dict[str, Any]) -> None:
         console.print(
             f"cluster   {len(cluster['running'])} of {len(cluster['members'])} running,"
             f" {'all brokers agree' if cluster['seen_alike_by_all'] else 'brokers do not agree'},"
-            f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms"
+            f" {len(cluster['partitions'])} partitions, {len(cluster['alarms'])} alarms",
+            soft_wrap=False,
         )
     known = state.read(context.paths)
     if known and known.topology not in ("", declaration.DEFAULT):

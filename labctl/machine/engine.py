@@ -144,7 +144,7 @@ def choose() -> None:
 
 
 def _context() -> dict[str, str]:
-    """Variables for the context that is chosen in the files of the program docker; none for the default one."""
+    """Variables for the context chosen in the files of the program docker; none for the default one."""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
     name = os.environ.get("DOCKER_CONTEXT")
     if not name and (folder / "config.json").exists():
