@@ -286,3 +286,23 @@ def test_the_environment_is_built_in_such_a_path(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (folder / ".venv" / bootstrap.STAMP).is_file()
+
+
+def test_the_index_and_the_proxy_reach_the_nodes() -> None:
+    def settings(**given: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", ". images/host.sh; host_proxies"],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=surroundings.environment({"PATH": os.environ["PATH"], **given}),
+        )
+        return done.stdout
+
+    found = settings(PIP_INDEX_URL="https://index.example/simple", PIP_USER="1", https_proxy="http://p:1")
+    assert "PIP_INDEX_URL=https://index.example/simple\n" in found
+    assert "https_proxy=http://p:1\n" in found
+    assert "no_proxy=localhost,127.0.0.1,::1\n" in found
+    assert "USER" not in found
+    assert settings(PIP_EXTRA_INDEX_URL="https://a.example https://b.example") == ""
