@@ -6,7 +6,6 @@ Exit status: 0 when .venv is ready, 1 (only with --check) when it is not, 2 when
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from labctl.programs import surroundings  # noqa: E402 - the path above makes it importable
+
 VENV = ROOT / ".venv"
 STAMP = "warren-stamp"
 # Compiled at once with all cores: where bytecode is not written, each start of Ansible would do it again.
@@ -55,7 +58,6 @@ def build(venv: Path = VENV) -> None:
     subprocess.run(  # a package that does not compile is no reason to stop
         [python, "-m", "compileall", "-q", "-j", "0", *PACKAGES],
         cwd=next(venv.glob("lib/python3*/site-packages")),
-        env=_environment(),
         check=False,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -67,9 +69,7 @@ def build(venv: Path = VENV) -> None:
 def run(command: list[str]) -> None:
     """Run one step without output; when it fails, print its last lines and exit with 2."""
     output = subprocess.PIPE
-    done = subprocess.run(
-        command, cwd=ROOT, env=_environment(), check=False, text=True, stdout=output, stderr=subprocess.STDOUT
-    )
+    done = subprocess.run(command, cwd=ROOT, check=False, text=True, stdout=output, stderr=subprocess.STDOUT)
     if done.returncode != 0:
         print("\n".join(done.stdout.splitlines()[-12:]), file=sys.stderr)
         print(
@@ -80,11 +80,8 @@ def run(command: list[str]) -> None:
         sys.exit(2)
 
 
-def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-
-
 def main() -> None:
+    surroundings.adopt()
     into = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--into=")]
     venv = Path(into[-1]).absolute() if into else VENV
     if "--check" in sys.argv[1:]:

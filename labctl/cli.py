@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labctl import VERSION
 from labctl.errors import LabError
+from labctl.programs import surroundings
 
 if TYPE_CHECKING:
     from labctl.context import Context
@@ -19,11 +21,11 @@ INTERRUPTED = 130
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON document on stdout.")
 
 
-def _context(*, json: bool = False) -> "Context":
-    """The context of a command; imported here, since rich takes long to load."""
+def _context(*, json: bool = False, existing: bool = True) -> "Context":
+    """The context of a command, of one that needs a lab unless `existing` is False."""
     from labctl import context
 
-    return context.make(json=json)
+    return context.make(json=json, existing=existing)
 
 
 def _fail(text: str) -> None:
@@ -53,8 +55,28 @@ _INVENTORY = click.option(
 )
 
 
+def _complete_node(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Names of nodes for a shell's completion."""
+    from contextlib import suppress
+
+    from labctl import context
+    from labctl.substrates.base import distinct
+
+    with suppress(LabError, OSError):
+        return [name for name in distinct(context.make().substrate.groups()) if name.startswith(begun)]
+    return []
+
+
+def _complete_journal(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Names of nodes and short names of units."""
+    from labctl.commands.logs import SHORT
+
+    return _complete_node(context, parameter, begun) + [name for name in SHORT if name.startswith(begun)]
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @_INVENTORY
+@click.version_option(VERSION, "--version", "-V", prog_name="Warren", message="%(prog)s %(version)s")
 def cli() -> None:
     """Warren: a RabbitMQ and Celery lab of real hosts.
 
@@ -70,16 +92,42 @@ def up(no_verify: bool, no_demo: bool) -> int:
     """Create or update the lab. Then verify it and render a picture."""
     from labctl.commands import up as module
 
-    return module.command(_context(), check=not no_verify, show=not no_demo)
+    return module.command(_context(existing=False), check=not no_verify, show=not no_demo)
+
+
+@cli.command("list")
+@_JSON
+def list_command(as_json: bool) -> int:
+    """List the labs of this machine."""
+    from labctl.commands import labs
+    from labctl.screen import Screen
+
+    return labs.command(Screen(json=as_json))
 
 
 @cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@_INVENTORY
 @_JSON
-def status(as_json: bool) -> int:
-    """Show the state of nodes, cluster, queues and workers."""
+def validate(file: Path | None, as_json: bool) -> int:
+    """Check a topology or an inventory. It changes nothing and connects to no host.
+
+    FILE is a topology or an Ansible inventory. By default it is what ./lab up would use.
+    """
+    from labctl.commands import validate as module
+    from labctl.screen import Screen
+
+    return module.command(file, Screen(json=as_json))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=_complete_node)
+@_JSON
+def status(names: tuple[str, ...], as_json: bool) -> int:
+    """Show the state of nodes, cluster, queues and workers, or only of the given nodes."""
     from labctl.commands import status as module
 
-    return module.command(_context(json=as_json))
+    return module.command(_context(json=as_json), names)
 
 
 @cli.command()
@@ -169,7 +217,7 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
     """
     from labctl.commands import drill as module
 
-    context = _context(json=as_json)
+    context = _context(json=as_json, existing=not show_list)
     if show_list:
         return module.listing(as_json=as_json, context=context)
     return module.command(context, module.Choice(**choice))
@@ -293,48 +341,62 @@ def connect(name: str, off: bool, as_json: bool) -> int:
 
 @cli.command("open")
 @click.option("--browser", is_flag=True, help="Also open the console in a browser.")
-def open_command(browser: bool) -> int:
+@_JSON
+def open_command(browser: bool, as_json: bool) -> int:
     """Print the address, user and password of the console."""
     from labctl.commands import access
 
-    return access.open_console(_context(), browser=browser)
+    return access.open_console(_context(json=as_json), browser=browser)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
-@click.argument("node")
+@click.argument("node", shell_complete=_complete_node)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(node: str, command: tuple[str, ...]) -> int:
-    """Open a root shell on NODE, or run COMMAND there."""
+    """Open a root shell on NODE, or run COMMAND there.
+
+    Where rabbitmqctl lists a vhost and COMMAND names none, it is the vhost of mosaic.
+    """
     from labctl.commands import access
 
     return access.shell(_context(), node, list(command))
 
 
 @cli.command()
-@click.argument("target", metavar="NODE|UNIT")
+@click.argument("targets", nargs=-1, required=True, metavar="NODE|UNIT...", shell_complete=_complete_journal)
 @click.option(
     "-n",
     "--lines",
-    default=100,
-    show_default=True,
     type=click.IntRange(1),
-    help="Number of lines of each node.",
+    help="Number of lines of each node (default: 100; with --follow 10; with --since all).",
 )
-@click.option("-f", "--follow", is_flag=True, help="Show new lines until interrupted (one node).")
-def logs(target: str, lines: int, follow: bool) -> int:
-    """Show the journal of a node, or of a systemd unit on every node."""
-    from labctl.commands import access
+@click.option("--since", default="", metavar="TIME", help="As in 10m, 2h, today or '2026-11-30 14:00'.")
+@click.option("-f", "--follow", is_flag=True, help="Show new lines until interrupted.")
+@_JSON
+def logs(as_json: bool, **choice: Any) -> int:
+    """Show the journals of nodes, or of systemd units, in order of time.
 
-    return access.logs(_context(), target, lines=lines, follow=follow)
+    A node and a unit together show that unit on that node. Short names of units: beat, flower, gateway,
+    postgresql, rabbitmq, worker.
+    """
+    from labctl.commands import logs as module
+
+    return module.command(_context(json=as_json), module.Choice(**choice))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
-@click.argument("playbook")
+@click.argument("playbook", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(playbook: str, arguments: tuple[str, ...]) -> int:
-    """Run playbooks/PLAYBOOK; ARGUMENTS are passed to ansible-playbook."""
+@click.option("--json", "as_json", is_flag=True, help="Print the list of playbooks as a JSON document.")
+def run(playbook: str | None, arguments: tuple[str, ...], as_json: bool) -> int:
+    """Run playbooks/PLAYBOOK, or list the playbooks.
+
+    ARGUMENTS are passed to ansible-playbook.
+    """
     from labctl.commands import run as module
 
+    if playbook is None:
+        return module.listing(_context(json=as_json, existing=False))
     return module.command(_context(), playbook, list(arguments))
 
 
@@ -342,11 +404,15 @@ def run(playbook: str, arguments: tuple[str, ...]) -> int:
 @click.option(
     "--all", "everything", is_flag=True, help="Also remove images and caches, which all labs share."
 )
-def down(everything: bool) -> int:
+@click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
+def down(everything: bool, yes: bool) -> int:
     """Remove the lab: nodes, data, network and state."""
     from labctl.commands import down as module
 
-    return module.command(_context(), everything=everything)
+    context = _context(existing=False)
+    if not yes and not module.confirm(context, everything=everything):
+        return 1
+    return module.command(context, everything=everything)
 
 
 @cli.group()
@@ -403,6 +469,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run ./lab. Exit status: 0 done, 1 a check failed, 2 wrong usage or missing things, 130 interrupted."""
+    surroundings.adopt()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:

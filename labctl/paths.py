@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCKER_INVENTORY = ROOT / "inventories" / "docker"
 DEFAULT_LAB = "warren"
 _LAB_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_RESERVED = {"cache", "reports", "engine"}
+RESERVED = {"cache", "reports", "engine"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,17 @@ class LabPaths:
         return self.state / "pki" / "ca.pem"
 
 
+def lab_name_is_valid(name: str) -> bool:
+    """True when the name can be part of a host name."""
+    return bool(_LAB_NAME.fullmatch(name)) and len(name) <= 32
+
+
 def lab_paths() -> LabPaths:
     """Paths of the lab that LAB_NAME names; raises UsageError when the name cannot be part of a host name."""
     name = os.environ.get("LAB_NAME") or DEFAULT_LAB
-    if not _LAB_NAME.fullmatch(name) or len(name) > 32 or name in _RESERVED:
+    if not lab_name_is_valid(name) or name in RESERVED:
         raise UsageError(
             f"LAB_NAME={name!r} is no usable name: take up to 32 lower-case letters, digits and single"
-            f" hyphens, beginning with a letter, and none of {', '.join(sorted(_RESERVED))}."
+            f" hyphens, beginning with a letter, and none of {', '.join(sorted(RESERVED))}."
         )
     return LabPaths(name)

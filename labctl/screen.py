@@ -1,5 +1,6 @@
 """What a command shows while it works: live lines on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Column, Table
 
 HEARTBEAT_S = 15.0
-PLAIN_WIDTH = 200  # columns of a table in a file or a pipe
+PLAIN_WIDTH = 200  # columns of a table in a file or a pipe, unless COLUMNS is set
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        console.width = PLAIN_WIDTH
+    return console
 
 
 class Step:
@@ -37,29 +45,32 @@ class Step:
 
 
 class Screen:
-    """Prints what a command has to say. With json, stdout is left to the JSON document."""
+    """Prints results on stdout, progress and errors on stderr; with json, all on stderr."""
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
-        self.console = Console(stderr=json, highlight=False, soft_wrap=True)
-        if not self.console.is_terminal:
-            self.console = Console(stderr=json, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
-        self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live = self.console.is_interactive
+        self.errors = _console(stderr=True)
+        self.console = self.errors if json else _console(stderr=False)
+        self._live = self.errors.is_interactive
         self._lock = threading.Lock()
         self._steps = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", style="bold", markup=False),
             TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
             TextColumn("{task.elapsed:.0f} s", justify="right"),
-            console=self.console,
+            console=self.errors,
             transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # a file gets the result also while steps are shown
             expand=True,
         )
 
     def say(self, text: str) -> None:
-        """Print one line as it is."""
+        """Print one line of the result as it is."""
         self.console.print(text, markup=False, emoji=False)
+
+    def note(self, text: str) -> None:
+        """Print one line about what the command does, on stderr."""
+        self.errors.print(text, markup=False)
 
     def fail(self, text: str) -> None:
         """Print an error message on stderr."""
@@ -82,14 +93,14 @@ class Screen:
             if self._live:
                 self._steps.start()
             else:
-                self.say(f"{title} ...")
+                self.note(f"{title} ...")
 
         def show(detail: str) -> None:
             self._steps.update(task, detail=detail)
             if not self._live and time.monotonic() - step.printed >= HEARTBEAT_S:
                 step.printed = time.monotonic()
                 subject = "" if len(self._steps.task_ids) == 1 else f"{title}: "
-                self.say(f"  {step.seconds:4.0f} s  {subject}{detail}")
+                self.note(f"  {step.seconds:4.0f} s  {subject}{detail}")
 
         step = Step(title, show)
         try:
@@ -104,4 +115,4 @@ class Screen:
                     self._steps.stop()
             mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
             result = f"  {step.result}" if step.result else ""
-            self.console.print(f"{mark} {escape(f'{title}{result}  ({step.seconds:.1f} s)')}")
+            self.errors.print(f"{mark} {escape(f'{title}{result}  ({step.seconds:.1f} s)')}")

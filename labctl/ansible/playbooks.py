@@ -15,7 +15,7 @@ from labctl.ansible.failures import Failure, explain, refusals
 from labctl.errors import LabError, UsageError
 from labctl.lab.files import make_private, shown
 from labctl.paths import DOCKER_INVENTORY, ROOT, LabPaths
-from labctl.programs import process
+from labctl.programs import process, surroundings
 from labctl.screen import Step
 
 KEPT_LOGS = 40
@@ -47,9 +47,9 @@ def environment(
     paths: LabPaths, *, mitogen: bool = True, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Environment of an Ansible process that works on this lab."""
-    result = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    result = surroundings.environment()
     result |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{result.get('PATH', os.defpath)}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{result['PATH']}",
         "LAB_NAME": paths.name,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
@@ -57,8 +57,6 @@ def environment(
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
     }
-    if not any("utf" in result.get(name, "").lower() for name in ("LC_ALL", "LC_CTYPE", "LANG")):
-        result["LC_ALL"] = "C.UTF-8"  # Ansible refuses any other
     spec = importlib.util.find_spec("ansible_mitogen")
     if mitogen and os.environ.get("LAB_MITOGEN", "1") != "0" and spec and spec.submodule_search_locations:
         strategies = Path(spec.submodule_search_locations[0]) / "plugins" / "strategy"

@@ -2,12 +2,14 @@
 
 import contextlib
 import shutil
+import sys
 
+import click
 import docker
 import docker.errors
 
 from labctl.ansible import playbooks
-from labctl.context import Context
+from labctl.context import Context, no_lab
 from labctl.errors import LabError, UsageError
 from labctl.images import keys
 from labctl.images.bake import BAKE_LAB
@@ -17,13 +19,35 @@ from labctl.machine import dockerd, engine
 from labctl.paths import DOCKER_INVENTORY, LabPaths
 from labctl.screen import Screen
 from labctl.substrates import cleanup
+from labctl.substrates.containers import DockerSubstrate
+
+
+def confirm(context: Context, *, everything: bool) -> bool:
+    """Ask before data go, when there are any; False for a no, UsageError where nobody can answer."""
+    _refuse_other_hosts(context)
+    paths, nodes = context.paths, DockerSubstrate(context.paths)
+    owner, present = "", False
+    with contextlib.suppress(engine.EngineDownError):
+        owner, present = nodes.owner(), bool(nodes.containers())
+    if not (present or everything or paths.state.exists()):
+        return True
+    what = f"lab {paths.name} with all its data" + (", all images and all caches" if everything else "")
+    option = " --all" if everything else ""
+    if not sys.stdin.isatty():
+        raise UsageError(f"./lab down removes {what}; to confirm that, run ./lab down{option} --yes.")
+    of = f", which belongs to the checkout of {owner}" if owner else ""
+    return click.confirm(f"Remove {what}{of}?", err=True)
+
+
+def _refuse_other_hosts(context: Context) -> None:
+    if context.substrate.inventory != DOCKER_INVENTORY:
+        raise UsageError("./lab did not create these hosts; remove them with the tool that created them.")
 
 
 def command(context: Context, *, everything: bool) -> int:
     """Remove containers, volumes, network and state of the lab; with everything also images and caches."""
     paths, screen = context.paths, context.screen
-    if context.substrate.inventory != DOCKER_INVENTORY:
-        raise UsageError("./lab did not create these hosts; remove them with the tool that created them.")
+    _refuse_other_hosts(context)
     client = _client(paths, screen)
     if client is not None:
         _remove(paths, client, screen)
@@ -52,7 +76,7 @@ def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
         return engine.require()
     if not paths.lab_file.exists():
         remove_state(paths)
-        screen.say(f"There is no lab {paths.name}, and no Docker engine answers.")
+        screen.say(no_lab(paths.name))
         return None
     return engine.ensure(paths, screen)
 
@@ -60,6 +84,9 @@ def _client(paths: LabPaths, screen: Screen) -> docker.DockerClient | None:
 def _remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> None:
     """Remove one lab by destroy.yml, and by its label what that does not know or could not remove."""
     existed = paths.state.exists()
+    if not existed and cleanup.count(paths, client) == cleanup.Removed():
+        screen.say(no_lab(paths.name))
+        return
     with exclusive(paths, "down"), screen.step(f"remove lab {paths.name}") as step:
         before = cleanup.count(paths, client)
         if before.containers:
@@ -68,7 +95,7 @@ def _remove(paths: LabPaths, client: docker.DockerClient, screen: Screen) -> Non
         step.update("what is left")
         cleanup.sweep(paths, client)
         remove_state(paths)
-        step.result = f"{before}" if existed or before.containers else "there was nothing"
+        step.result = f"{before}"
 
 
 def _remove_images(client: docker.DockerClient, screen: Screen) -> None:

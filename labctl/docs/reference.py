@@ -1,6 +1,7 @@
 """Pages of docs/reference: commands, topology, ports, queues, alerts and drills."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ RULES = (
     ROOT / "app" / "alerts.yml",
 )
 #: What listens on the ports that the firewall opens.
-LISTENERS = {
+LISTENERS: dict[int | str, str] = {
     443: "nginx: console, API and the pages behind the login, HTTPS",
     4369: "epmd, which gives the port of a node's Erlang distribution",
     5432: "PostgreSQL, TLS",
@@ -38,6 +39,7 @@ LISTENERS = {
     15671: "RabbitMQ's management API and pages, HTTPS",
     15691: "RabbitMQ's metrics, HTTPS",
     25672: "Erlang distribution between brokers, TLS",
+    "35672-35682": "rabbitmqctl while it runs: brokers send it the rows of a list, TLS",
 }
 _HOST = "HOST"  # in place of the name of a worker host
 
@@ -101,7 +103,13 @@ def ports() -> str:
                 sources = names(environment.from_string(service["from"]).render(known))
             on = "every host" if group == "all" else f"`{group}`"
             rows += [(port, on, LISTENERS[port], sources) for port in service["ports"]]
-    return "## Ports\n\n" + table(("port", "on", "what listens", "who may connect"), sorted(rows))
+    return "## Ports\n\n" + table(
+        ("port", "on", "what listens", "who may connect"), sorted(rows, key=_by_port)
+    )
+
+
+def _by_port(row: Sequence[object]) -> tuple[int, str]:
+    return int(str(row[0]).partition("-")[0]), str(row[1])
 
 
 def queues() -> str:

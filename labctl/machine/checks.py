@@ -64,7 +64,7 @@ def inotify(nodes: int, screen: Screen) -> None:
     if limit >= wanted:
         return
     if root.prefix() is not None and root.run(["sh", "-c", f"echo {wanted} > {INOTIFY}"]).returncode == 0:
-        screen.say(f"raised fs.inotify.max_user_instances from {limit} to {wanted}, until the next boot")
+        screen.note(f"raised fs.inotify.max_user_instances from {limit} to {wanted}, until the next boot")
         return
     raise UsageError(
         f"fs.inotify.max_user_instances is {limit}, too few for {nodes} systemd nodes; run `sysctl -q -w"

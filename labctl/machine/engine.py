@@ -2,6 +2,8 @@
 
 import contextlib
 import getpass
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +13,6 @@ from pathlib import Path
 import docker
 import docker.errors
 import requests
-from docker.context import ContextAPI
 
 from labctl.errors import UsageError
 from labctl.machine import dockerd, root
@@ -19,6 +20,8 @@ from labctl.paths import LabPaths
 from labctl.screen import Screen
 
 START_TIMEOUT_S = 30.0
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+OWN_HOSTS = (DEFAULT_HOST, "unix:///run/docker.sock")
 _ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -28,8 +31,7 @@ class EngineDownError(UsageError):
 
 def require() -> docker.DockerClient:
     """A client of an engine that answers; raises EngineDownError, or UsageError when it refuses this user."""
-    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
-        _use_cli_context()
+    choose()
     try:
         client = docker.from_env(timeout=120)
         client.ping()
@@ -56,10 +58,10 @@ def ensure(paths: LabPaths, screen: Screen) -> docker.DockerClient:
         client = require()
     except EngineDownError as error:
         address = os.environ.get("DOCKER_HOST", "")
-        if address and not address.endswith("/docker.sock"):
+        if address and address not in OWN_HOSTS:
             raise UsageError(
-                f"No Docker engine answers at DOCKER_HOST={address}; start it, or unset DOCKER_HOST to use"
-                " this machine's own."
+                f"No Docker engine answers at DOCKER_HOST={address}; start it, or unset DOCKER_HOST and run"
+                " `docker context use default` to use this machine's own."
             ) from error
         client = _install_and_start(paths, screen)
     if shutil.which("docker") is None:  # a package of its own since Debian 13
@@ -130,9 +132,29 @@ def _answer_within(
         time.sleep(0.3)
 
 
-def _use_cli_context() -> None:
-    """Set DOCKER_HOST to the docker program's context (rootless, Desktop), for Ansible's modules too."""
-    with contextlib.suppress(Exception):  # an unreadable context is as good as none
-        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
-        if context.name != "default" and context.Host:
-            os.environ["DOCKER_HOST"] = context.Host
+def choose() -> None:
+    """Set DOCKER_HOST to the engine of the program docker, so that all parts of ./lab use the same one.
+
+    It is DOCKER_HOST, else that of the chosen context (Docker Desktop, rootless), else the default socket.
+    """
+    if not os.environ.get("DOCKER_HOST"):
+        os.environ["DOCKER_HOST"] = DEFAULT_HOST
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # unreadable is as good as none
+            os.environ.update(_context())
+
+
+def _context() -> dict[str, str]:
+    """Variables for the context chosen in the files of the program docker; none for the default one."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    name = os.environ.get("DOCKER_CONTEXT")
+    if not name and (folder / "config.json").exists():
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext")
+    if not name or name == "default":
+        return {}
+    key = hashlib.sha256(name.encode()).hexdigest()
+    meta = json.loads((folder / "contexts" / "meta" / key / "meta.json").read_text(encoding="utf-8"))
+    found = {"DOCKER_HOST": str(meta["Endpoints"]["docker"]["Host"])}
+    certificates = folder / "contexts" / "tls" / key / "docker"
+    if certificates.is_dir():
+        found |= {"DOCKER_CERT_PATH": str(certificates), "DOCKER_TLS_VERIFY": "1"}
+    return found

@@ -1,6 +1,5 @@
 """The private network and host ports of a lab, which differ from those of other labs and of this machine."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -10,6 +9,7 @@ import docker
 
 from labctl.errors import UsageError
 from labctl.lab import state
+from labctl.machine import routes
 from labctl.machine.checks import port_is_free
 from labctl.paths import DEFAULT_LAB, LabPaths
 from labctl.topology.model import Topology
@@ -66,7 +66,11 @@ def _free_network(like: str, taken: list[tuple[str, IPv4Network]]) -> str:
         for candidate in IPv4Network(base).subnets(new_prefix=max(size.prefixlen, 16)):
             if not candidate.overlaps(size) and not any(candidate.overlaps(other) for _, other in taken):
                 return str(candidate)
-    raise UsageError("No private network is free for this lab; remove unused ones: docker network prune.")
+    takers = ", ".join(dict.fromkeys(owner for owner, other in taken if other.prefixlen <= 16))
+    raise UsageError(
+        f"No private network is free for this lab ({takers or 'many small ones'} have them); stop the VPN"
+        " with these routes, let it exclude local networks, or remove unused networks (docker network prune)."
+    )
 
 
 def _free_ports(
@@ -101,7 +105,7 @@ def _taken_networks(paths: LabPaths, client: docker.DockerClient) -> Iterator[tu
     own: set[IPv4Network] = set()
     for network in client.networks.list():
         for config in network.attrs["IPAM"]["Config"] or []:
-            subnet = ip_network(config["Subnet"], strict=False)
+            subnet = ip_network(config.get("Subnet", "::/0"), strict=False)
             if not isinstance(subnet, IPv4Network):
                 continue
             if network.name == paths.name:
@@ -110,18 +114,8 @@ def _taken_networks(paths: LabPaths, client: docker.DockerClient) -> Iterator[tu
                 yield f"Docker network {network.name}", subnet
     for other in _other_labs(paths):
         yield f"lab {other.lab}", IPv4Network(other.network)
-    for device, route in _routes():
-        if route not in own:
-            yield f"a route of this machine, device {device}", route
-
-
-def _routes() -> Iterator[tuple[str, IPv4Network]]:
-    """Device and network of each IPv4 route except the default one."""
-    try:
-        listed = subprocess.run(["ip", "-4", "route", "show"], check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return
-    for line in listed.stdout.splitlines():
-        words = line.split()
-        with suppress(ValueError):  # default, blackhole, unreachable and other kinds
-            yield words[words.index("dev") + 1], IPv4Network(words[0])
+    listed = routes.read()
+    bridges = {route.device for route in listed if route.network in own}
+    for route in listed:
+        if route.device not in bridges:
+            yield f"a route of this machine, {route.where}", route.network

@@ -1,7 +1,9 @@
 """The Docker substrate: every node is a systemd container on this machine."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 import docker
 from docker.models.containers import Container
@@ -55,11 +57,13 @@ class DockerSubstrate:
         self.client = engine.ensure(self._paths, screen)
         checks.inotify(len(declared.nodes), screen)
         present = self.containers()
-        self._refuse_unknown(present)
+        foreign = self._foreign(present)
+        if foreign:
+            raise UsageError(foreign)
         settled = network.settle(self._paths, declared, self.client)
         lab = declared.moved_to(settled.network, settled.published)
         for name in sorted(present.keys() - {node.name for node in lab.nodes}):
-            screen.say(f"{name} is not in {lab.source} any more; ./lab down removes it with the lab")
+            screen.note(f"{name} is not in {lab.source} any more; ./lab down removes it with the lab")
         asleep = [node for node in lab.nodes if _state_word(present.get(node.name)) != "running"]
         missing = [node for node in lab.nodes if node.name not in present]
         as_wanted = not asleep and all(
@@ -90,9 +94,9 @@ class DockerSubstrate:
         known = state.read(self._paths)
         before = known.topology if known else ""
         if before and before != declared.source:
-            screen.say(f"topology {declared.source} from now on, by LAB_TOPOLOGY; it was {before}")
+            screen.note(f"topology {declared.source} from now on, by LAB_TOPOLOGY; it was {before}")
         elif declared.source != declaration.DEFAULT:
-            screen.say(f"topology {declared.source}")
+            screen.note(f"topology {declared.source}")
         return declared
 
     def is_installed(self) -> bool:
@@ -159,20 +163,34 @@ class DockerSubstrate:
         prefix = f"{self._paths.name}-"
         return {str(item.name).removeprefix(prefix): item for item in listed}
 
-    def _refuse_unknown(self, present: dict[str, Container]) -> None:
-        """Refuse nodes whose secrets this checkout does not have."""
-        home = str(self._paths.state)
-        owner = next((o for c in present.values() if (o := c.labels.get("warren.state", home)) != home), None)
-        if owner is not None:
-            raise UsageError(
+    def foreign(self) -> str:
+        """Why this checkout cannot use the nodes of this name: it lacks their secrets. "" when it can."""
+        with suppress(engine.EngineDownError):
+            return self._foreign(self.containers())
+        return ""
+
+    def owner(self) -> str:
+        """The folder of another checkout that created the nodes, "" when none did."""
+        return self._owner(self.containers())
+
+    def _owner(self, present: dict[str, Container]) -> str:
+        home = self._paths.state.resolve()
+        owners = (container.labels.get("warren.state") for container in present.values())
+        return next((owner for owner in owners if owner and Path(owner).resolve() != home), "")
+
+    def _foreign(self, present: dict[str, Container]) -> str:
+        owner = self._owner(present)
+        if owner:
+            return (
                 f"The nodes of lab {self._paths.name} belong to another checkout, whose state is {owner}; use"
                 " that one, choose another LAB_NAME, or remove them with ./lab down."
             )
         if present and state.read(self._paths) is None:
-            raise UsageError(
-                f"Nodes of lab {self._paths.name} exist, but {home} with their secrets does not;"
+            return (
+                f"Nodes of lab {self._paths.name} exist, but {self._paths.state} with their secrets does not;"
                 " remove them with ./lab down, then run ./lab up."
             )
+        return ""
 
 
 def _images(lab: Topology, missing: list[Node], present: dict[str, Container]) -> dict[str, str]:

@@ -63,12 +63,17 @@ class HostSubstrate:
             )
         return found
 
+    def variables(self, node: str) -> dict[str, Any]:
+        """The variables of a host in the inventory."""
+        found: dict[str, Any] = self._listed["_meta"]["hostvars"].get(node, {})
+        return found
+
     def url(self) -> str:
         return str(self._first_value("lab_url"))
 
     def make(self, screen: Screen) -> Made:
         hosts = len(distinct(self.groups()))
-        screen.say(f"{hosts} hosts of {os.path.relpath(self.inventory)} are used as they are")
+        screen.note(f"{hosts} hosts of {os.path.relpath(self.inventory)} are used as they are")
         return Made(0, hosts)
 
     def is_installed(self) -> bool:
@@ -84,7 +89,7 @@ class HostSubstrate:
         known = distinct(self.groups())
         if node not in known:
             raise UsageError(f"No node is called {node!r}; there are {', '.join(known)}.")
-        variables: dict[str, Any] = self._listed["_meta"]["hostvars"].get(node, {})
+        variables = self.variables(node)
         user = variables.get("ansible_user")
         address = str(variables.get("ansible_host", node))
         words = ["ssh", "-o", f"ConnectTimeout={CONNECT_S}"]

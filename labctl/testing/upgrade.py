@@ -84,7 +84,8 @@ class UpgradeCycle(Cycle):
 
     def remove(self) -> None:
         if (self._folder / "lab").exists():
-            self._lab("remove the lab", "down")
+            asks = "--yes" in (self._folder / "labctl" / "cli.py").read_text(encoding="utf-8")
+            self._lab("remove the lab", "down", *(["--yes"] if asks else []))  # the release does not ask
         left = cleanup.count(self.lab.paths, engine.require())
         if left != cleanup.Removed():
             raise LabError(f"down left {left} behind.")

@@ -49,7 +49,7 @@ def fake_engine(*networks: tuple[str, str]) -> Any:
 
 @pytest.fixture
 def no_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "_routes", lambda: iter(()))
+    monkeypatch.setattr(network.routes, "read", list)
 
 
 def test_a_taken_port_is_named_with_the_remedy(taken_port: int) -> None:
@@ -102,19 +102,6 @@ def test_the_default_lab_refuses_an_overlap(tmp_path: Path, no_routes: None, sub
         UsageError, match=r"10\.203\.0\.0/24 of inventories/topology\.yml overlaps .*Docker network vpn"
     ):
         network.settle(LabPaths("warren", tmp_path), declaration.load(), fake_engine(("vpn", subnet)))
-
-
-def test_a_route_of_the_machine_is_an_overlap_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = SimpleNamespace(stdout="default via 10.0.0.1 dev eth0\n10.203.0.0/16 dev tun0 scope link\n")
-    monkeypatch.setattr("subprocess.run", lambda *_args, **_kwargs: listed)
-    with pytest.raises(UsageError, match="device tun0"):
-        network.settle(LabPaths("warren", tmp_path), declaration.load(), fake_engine())
-
-
-def test_the_labs_own_network_is_no_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = SimpleNamespace(stdout="10.203.0.0/24 dev br-1 scope link\n")
-    monkeypatch.setattr("subprocess.run", lambda *_args, **_kwargs: listed)
-    network.settle(LabPaths("warren", tmp_path), declaration.load(), fake_engine(("warren", "10.203.0.0/24")))
 
 
 def test_a_network_changed_under_a_running_lab_is_refused(tmp_path: Path, no_routes: None) -> None:

@@ -48,7 +48,7 @@ def test_a_program_of_a_part_has_a_line_that_names_it(
         with screen.step("two") as two:
             two.update("beside")
             one.update("still")
-    out = capsys.readouterr().out
+    out = capsys.readouterr().err
     assert "s  alone" in out
     assert "s  two: beside" in out
     assert "s  one: still" in out

@@ -106,16 +106,16 @@ def test_database_speaks_tls(rendered: Rendered) -> None:
     assert found["ssl_min_protocol_version"] == "'TLSv1.2'"
 
 
-def accepted(rules: str) -> dict[int, set[str]]:
+def accepted(rules: str) -> dict[int | str, set[str]]:
     """Sources by port of a firewall file: {port: addresses, "any" for all}."""
     pattern = re.compile(r"(?:ip saddr \{ (?P<from>[^}]*) \} )?tcp dport \{ (?P<ports>[^}]*) \} accept")
-    found: dict[int, set[str]] = {}
+    found: dict[int | str, set[str]] = {}
     for line in rules.splitlines():
         match = pattern.search(line)
         if match:
             sources = set(match["from"].split(", ")) if match["from"] else {"any"}
             for port in match["ports"].split(", "):
-                found.setdefault(int(port), set()).update(sources)
+                found.setdefault(int(port) if port.isdigit() else port, set()).update(sources)
     return found
 
 
@@ -125,12 +125,13 @@ def test_firewall_lets_in_only_what_a_group_serves(rendered: Rendered) -> None:
     def of(*groups: str) -> set[str]:
         return {known[host] for group in groups for host in hosts_of(rendered, group)}
 
-    expected: dict[str, dict[int, set[str]]] = {
+    expected: dict[str, dict[int | str, set[str]]] = {
         "broker": {
             5671: of("worker", "gateway", "monitor"),
             5670: of("broker", "worker", "gateway", "monitor"),
             4369: of("broker"),
             25672: of("broker"),
+            "35672-35682": of("broker"),
             15671: of("gateway", "monitor"),
             15691: of("monitor"),
         },
