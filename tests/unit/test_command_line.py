@@ -212,6 +212,7 @@ STATUS: dict[str, Any] = {
     "queues": {
         name: {
             "type": "quorum",
+            "vhost": "shop" if name.startswith("shop/") else "mosaic",
             "leader": "broker-1",
             "online": ["broker-1"],
             "members": ["broker-1"],
@@ -219,6 +220,22 @@ STATUS: dict[str, Any] = {
             "consumers": 1,
         }
         for name in ("mosaic.scale", "mosaic.long", "mosaic.host.worker-1", "shop/celery")
+    },
+    "applications": {
+        "mosaic": {
+            "workers": {
+                "worker-1": {f"mosaic-worker@{name}": "active" for name in ("render", "long", "general")}
+            },
+            "beat": {},
+            "consumes": {"worker-1": ["mosaic.scale", "mosaic.host.worker-1"]},
+            "queues": ["mosaic.scale", "mosaic.long", "mosaic.host.worker-1"],
+        },
+        "shop": {
+            "workers": {"worker-1": {"shop-worker@default": "active"}},
+            "beat": {"broker-1": {"shop-beat": "active"}},
+            "consumes": {"worker-1": ["celery"]},
+            "queues": ["shop/celery"],
+        },
     },
     "alerts": [],
 }
@@ -245,7 +262,7 @@ def test_status_fits_and_no_word_is_cut(
         "mosaic-worker@general",
         "mosaic.host.worker-1",
         "host.worker-1",
-        "shop/celery",
+        "celery",
         "rabbitmq-server",
     ):
         assert re.search(rf"(?<!\S){re.escape(word)}(?!\S)", out), word
@@ -260,6 +277,9 @@ def test_status_of_a_node_has_its_queues_and_its_problems(
     assert [item["name"] for item in found["nodes"]] == ["worker-1"]
     assert [item["sentence"] for item in found["problems"]] == ["nginx on worker-1 is failed."]
     assert set(found["queues"]) == {"mosaic.scale", "mosaic.host.worker-1", "shop/celery"}
+    assert found["applications"]["shop"]["workers"] == {"worker-1": {"shop-worker@default": "active"}}
+    assert found["applications"]["shop"]["beat"] == {}
+    assert found["applications"]["mosaic"]["queues"] == ["mosaic.scale", "mosaic.host.worker-1"]
     assert status.command(context(hosts), ["broker-1"]) == 0
     with pytest.raises(UsageError, match="No node is called 'worker-9'; there are broker-1, worker-1"):
         status.command(context(hosts), ["worker-9"])
