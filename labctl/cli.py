@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,23 @@ def _fail(text: str) -> None:
     from labctl.screen import Screen
 
     Screen().fail(text)
+
+
+def _journal_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the commands that show journals."""
+    for option in (
+        _JSON,
+        click.option("-f", "--follow", is_flag=True, help="Show new lines until interrupted."),
+        click.option("--since", default="", metavar="TIME", help="As in 10m, 2h, today or '2026-11-30 14:00'."),
+        click.option(
+            "-n",
+            "--lines",
+            type=click.IntRange(1),
+            help="Number of lines of each node (default: 100; with --follow 10; with --since all).",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class _Group(click.Group):
@@ -299,20 +317,12 @@ def app_list(as_json: bool) -> int:
 
 @app.command("logs")
 @click.argument("name")
-@click.option(
-    "-n",
-    "--lines",
-    default=100,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Number of lines of each node.",
-)
-@click.option("-f", "--follow", is_flag=True, help="Show new lines of all nodes until interrupted.")
-def app_logs(name: str, lines: int, follow: bool) -> int:
-    """Show the journal of all units of an application."""
+@_journal_options
+def app_logs(name: str, as_json: bool, **choice: Any) -> int:
+    """Show the journals of all units of an application, in order of time."""
     from labctl.commands import app as module
 
-    return module.logs(_context(), name, lines=lines, follow=follow)
+    return module.logs(_context(json=as_json), name, **choice)
 
 
 @app.command("remove")
@@ -364,15 +374,7 @@ def shell(node: str, command: tuple[str, ...]) -> int:
 
 @cli.command()
 @click.argument("targets", nargs=-1, required=True, metavar="NODE|UNIT...", shell_complete=_complete_journal)
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(1),
-    help="Number of lines of each node (default: 100; with --follow 10; with --since all).",
-)
-@click.option("--since", default="", metavar="TIME", help="As in 10m, 2h, today or '2026-11-30 14:00'.")
-@click.option("-f", "--follow", is_flag=True, help="Show new lines until interrupted.")
-@_JSON
+@_journal_options
 def logs(as_json: bool, **choice: Any) -> int:
     """Show the journals of nodes, or of systemd units, in order of time.
 

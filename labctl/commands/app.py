@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import click
 from labctl import context as lab_context
 from labctl.applications import declaration, deploy, entries, source
 from labctl.applications.declaration import Wanted
-from labctl.commands import access
+from labctl.commands import logs as journals
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.lab import state
@@ -246,34 +245,13 @@ def _queues(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def logs(context: Context, name: str, *, lines: int, follow: bool) -> int:
-    """Print the journal of all units of an application, in order of time, or each new line of it."""
+def logs(context: Context, name: str, *, lines: int | None, since: str, follow: bool) -> int:
+    """Print the journals of all units of an application, in order of time, or each new line of them."""
     lab_context.states(context)
     entries.find(context.paths, name)
     groups = context.substrate.groups()
     hosts = distinct({key: groups[key] for key in ("workers", "gateways")})
-    if not follow:
-        return access.logs(context, f"{name}-*", lines=lines, follow=False)
-    return _follow(context, hosts, f"{name}-*", lines)
-
-
-def _follow(context: Context, hosts: list[str], unit: str, lines: int) -> int:
-    """Each host's journal ends with its stdin, because Docker does not end a command whose client has"
-    " gone."""
-    journal = (
-        f"journalctl --no-pager --quiet --output=short-iso-precise --follow --lines={lines} --unit='{unit}'"
-    )
-    words = ["sh", "-c", f"{journal} & read _; kill $!"]
-    running = [
-        subprocess.Popen(context.substrate.shell(host, words), stdin=subprocess.PIPE) for host in hosts
-    ]
-    try:
-        return max(process.wait() for process in running)
-    finally:
-        for process in running:
-            if process.stdin:
-                process.stdin.close()
-            process.terminate()
+    return journals.command(context, journals.Choice([*hosts, f"{name}-*"], lines, since, follow))
 
 
 def remove(context: Context, name: str, *, confirmed: bool) -> int:
@@ -283,11 +261,9 @@ def remove(context: Context, name: str, *, confirmed: bool) -> int:
     _require_running(context)
     entries.find(paths, name)
     context.screen.say(
-        f"This deletes from all nodes: the units {name}-*, /opt/{name}, /etc/{name}, /var/lib/{name} and"
-        " the system"
-        f" user {name}; the vhost {name} with all its queues and messages; the database {name} with all"
-        " its tables."
-        " The source folder stays."
+        f"This deletes from all nodes: the units {name}-*, /opt/{name}, /etc/{name}, /var/lib/{name} and the"
+        f" system user {name}; the vhost {name} with all its queues and messages; the database {name} with"
+        " all its tables. The source folder stays."
     )
     if not confirmed:
         if not sys.stdin.isatty():

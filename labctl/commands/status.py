@@ -15,6 +15,7 @@ from labctl.topology import declaration
 # Queues of Celery itself; the vhost comes first when several vhosts have a queue of this name.
 _INTERNAL = re.compile(r"([^/]+/)?(celery_delayed|celeryev\.|(.+\.)?celery\.pidbox$)")
 NARROWEST = 72  # columns; below, tables leave out what fits no more
+_ALWAYS = ("queue", "leader", "messages", "consumers")
 
 
 def command(context: Context, names: Sequence[str] = ()) -> int:
@@ -94,7 +95,7 @@ def _show(context: Context, status: dict[str, Any]) -> None:
         )
     queues = _queues(status["queues"])
     if console.width < NARROWEST:
-        queues = [{key: row[key] for key in row if key not in ("type", "online")} for row in queues]
+        queues = [{key: row[key] for key in _ALWAYS} for row in queues]
     if queues:
         screen.say("")
         screen.table(queues, right=("messages", "consumers"))

@@ -249,7 +249,7 @@ def test_only_an_added_application_is_removed_connected_or_shown(lab: Lab, name:
     with pytest.raises(UsageError, match=words):
         app.remove(lab.context, name, confirmed=True)
     with pytest.raises(UsageError, match=words):
-        app.logs(lab.context, name, lines=1, follow=False)
+        app.logs(lab.context, name, lines=1, since="", follow=False)
     with pytest.raises(UsageError, match=words):
         connect.command(lab.context, name, off=False)
 

@@ -49,7 +49,7 @@ def fake_engine(*networks: tuple[str, str]) -> Any:
 
 @pytest.fixture
 def no_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network.routes, "read", list)
+    monkeypatch.setattr("labctl.machine.routes.read", list)
 
 
 def test_a_taken_port_is_named_with_the_remedy(taken_port: int) -> None:
