@@ -21,11 +21,11 @@ CODE = (
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
-    """A folder of the program docker with the context `desk`, which is not chosen yet."""
-    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"desk").hexdigest()
+    """A folder of the program docker with the context `remote`, which is not chosen yet."""
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"remote").hexdigest()
     meta.mkdir(parents=True)
     endpoint = {"Host": "unix:///home/me/.docker/desktop/docker.sock", "SkipTLSVerify": False}
-    content = {"Name": "desk", "Metadata": {}, "Endpoints": {"docker": endpoint}}
+    content = {"Name": "remote", "Metadata": {}, "Endpoints": {"docker": endpoint}}
     (meta / "meta.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -51,14 +51,14 @@ def test_the_default_is_the_socket_of_this_machine(configuration: Path) -> None:
 
 @pytest.mark.parametrize("how", ["variable", "chosen"])
 def test_a_context_is_followed(configuration: Path, how: str) -> None:
-    given = {"DOCKER_CONTEXT": "desk"} if how == "variable" else {}
+    given = {"DOCKER_CONTEXT": "remote"} if how == "variable" else {}
     if how == "chosen":
-        (configuration / "config.json").write_text(json.dumps({"currentContext": "desk"}))
+        (configuration / "config.json").write_text(json.dumps({"currentContext": "remote"}))
     assert chosen(configuration, **given) == "unix:///home/me/.docker/desktop/docker.sock"
 
 
 def test_docker_host_is_stronger_than_a_context(configuration: Path) -> None:
-    given = {"DOCKER_CONTEXT": "desk", "DOCKER_HOST": "unix:///run/user/7/docker.sock"}
+    given = {"DOCKER_CONTEXT": "remote", "DOCKER_HOST": "unix:///run/user/7/docker.sock"}
     assert chosen(configuration, **given) == "unix:///run/user/7/docker.sock"
 
 

@@ -133,7 +133,7 @@ def test_up_names_the_topology_that_it_follows(
         state.write(paths, replace(SAVED, topology=before))
     monkeypatch.setenv("LAB_TOPOLOGY", chosen)
     assert DockerSubstrate(paths)._declared(Screen()).source == source
-    assert capsys.readouterr().out == words
+    assert capsys.readouterr().err == words
 
 
 def test_lab_bake_shrinks_the_lab(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
