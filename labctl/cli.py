@@ -40,7 +40,9 @@ def _journal_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         _JSON,
         click.option("-f", "--follow", is_flag=True, help="Show new lines until interrupted."),
-        click.option("--since", default="", metavar="TIME", help="As in 10m, 2h, today or '2026-11-30 14:00'."),
+        click.option(
+            "--since", default="", metavar="TIME", help="As in 10m, 2h, today or '2026-11-30 14:00'."
+        ),
         click.option(
             "-n",
             "--lines",
