@@ -92,9 +92,10 @@ def finish(part: PartWork, runner: Runner, product: Product) -> bool:
         "data": product.data,
     }
     with connection() as database:
-        with database.pipeline() as pipeline:
+        with database.pipeline():
+            database.execute("BEGIN")
             marked = database.execute(FINISH, values)
-            pipeline.sync()  # the commit
+            database.execute("COMMIT")
             other = database.execute(OPEN, values)
         if marked.fetchone() is not None:
             return other.fetchone() is not None
