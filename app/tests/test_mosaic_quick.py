@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_begin_returns_parameters_and_stores_the_attempt() -> None:
     assert stored is not None
     assert (attempt.id, attempt.job_id, attempt.index, attempt.number) == (part.attempt, job, 0, 1)
     assert {name: getattr(attempt, name) for name in vars(who)} == vars(who)
-    assert attempt.outcome is attempt.ended_at is None
+    assert (attempt.outcome, attempt.ended_at) == (None, None)
     assert (stored.state, stored.attempts, stored.latest_attempt) == ("running", 1, part.attempt)
     assert (stored.host, stored.pid) == ("worker-2", 77)
     assert stored.started_at is not None
@@ -231,8 +232,8 @@ def test_parts_that_end_while_an_operator_acts_have_an_effect_or_none(what: str)
     for _ in range(15):
         job = enter(5)
         parts = [begin(job, index) for index in range(5)]
-        ends = [lambda part=part: quick.finish(part, runner(), TILE) for part in parts]
-        at_once(*ends, lambda job=job: operate(job))
+        ends = [partial(quick.finish, part, runner(), TILE) for part in parts]
+        at_once(*ends, partial(operate, job))
         with transaction() as session:
             work.advance(session, job)
             found = jobs.find(session, job)
