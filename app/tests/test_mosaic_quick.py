@@ -193,12 +193,10 @@ def test_attempt_replaced_by_another_cannot_take_the_quick_path() -> None:
 def test_a_part_waits_for_no_other_part_of_its_job() -> None:
     job = enter(2)
     first, second = begin(job, 0), begin(job, 1)
-    with transaction() as session:
+    with ThreadPoolExecutor(1) as pool, transaction() as session:
         work.finish(session, first, runner(), TILE)
-        session.execute(text("SELECT 1"))
-        with connection() as other:
-            other.execute("SET lock_timeout = '2s'")
-        quick.finish(second, runner(), TILE)
+        # This transaction is still open. Its end would release a lock, so the wait is in here.
+        pool.submit(quick.finish, second, runner(), TILE).result(timeout=5)
     assert show(job).done == 2
 
 
