@@ -152,8 +152,22 @@ def test_finish_stores_the_product_and_ends_the_attempt(product: Product) -> Non
     assert not quick.finish(last, runner(), product), "no other part is open"
 
 
+def test_an_attempt_looks_for_open_parts_after_its_own_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two attempts that looked before would not see each other, and nobody would end the job."""
+    in_the_same = "SELECT 1 WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+    monkeypatch.setattr(quick, "OPEN", in_the_same)
+    assert not quick.finish(begin(enter(1)), runner(), TILE)
+
+
+def test_a_second_attempt_that_finds_the_end_does_not_get_the_joining_part() -> None:
+    job = enter(1, joins=True)
+    quick.finish(begin(job), runner(), TILE)
+    for due in ([(MERGE, 1)], []):
+        with transaction() as session:
+            assert work.advance(session, job) == due
+
+
 def test_all_parts_at_once_end_their_job_and_have_one_effect_each() -> None:
-    """The end would be lost if an attempt looked for open parts before its own commit."""
     for _ in range(25):
         job = enter(6)
         at_once(*[lambda index=index, job=job: do(job, index) for index in range(6)])
