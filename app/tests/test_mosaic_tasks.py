@@ -151,7 +151,7 @@ def test_absent_database_is_waited_for(app: Celery, monkeypatch: pytest.MonkeyPa
         raise OperationalError("SELECT 1", {}, ConnectionError("gone"))
 
     monkeypatch.setattr(task, "retry", retry)
-    monkeypatch.setattr("mosaic.ledger.work.begin", away)
+    monkeypatch.setattr("mosaic.ledger.quick.begin", away)
     for retries in (0, 1, 3, 5, 400):
         task.push_request(id="x", retries=retries, delivery_info={})
         with pytest.raises(Retry):

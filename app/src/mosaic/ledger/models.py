@@ -80,6 +80,8 @@ class Job(Base):
 class Part(Base):
     """A part of a job. A part with `joins` starts when all other parts of its job are done.
 
+    Until then its `published_at` is the `created_at` of its job.
+
     The task reported `progress`, from 0 to 1, and `checkpoint` at `reported_at`; all three are null without a
     report.
     """
@@ -104,8 +106,7 @@ class Part(Base):
     checkpoint: Mapped[dict[str, Any] | None]
     reported_at: Mapped[datetime.datetime | None]
     latest_attempt: Mapped[int | None] = mapped_column(BigInteger)
-
-    __table_args__ = (Index(None, "state", "published_at"),)
+    # No index on `state`: see the migration 0005.
 
 
 class Attempt(Base):

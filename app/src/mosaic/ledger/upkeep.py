@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from mosaic.ledger.models import (
     LogRecord,
     Part,
 )
-from mosaic.ledger.work import give_up
+from mosaic.ledger.work import advance, give_up
 
 SWEEP_LOCK = 0x6D6F73
 SWEEP_LIMIT = 500
@@ -43,6 +44,8 @@ def sweep(
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))):
         return [], 0
+    for job_id in session.scalars(_complete_jobs(rules)).all():
+        advance(session, job_id, takes_joins=False)
     candidates = session.scalars(_stale_parts(rules)).all()
     empty = {task: queue_is_empty(task) for task in {part.task for part in candidates}}
     now = session.execute(select(func.now())).scalar_one()
@@ -61,6 +64,13 @@ def sweep(
     for part in again:
         part.published_at = func.now()
     return [TaskCall(part.task, (str(part.job_id), part.index)) for part in again], len(hopeless)
+
+
+def _complete_jobs(rules: Upkeep) -> Select[uuid.UUID]:
+    """Running jobs without an open part: the process that did the last part was killed right after it."""
+    open_parts = select(Part.index).where(Part.job_id == Job.id, Part.state != DONE)
+    old = Job.created_at < _ago(rules.accepted_seconds)
+    return select(Job.id).where(Job.state == RUNNING, old, ~open_parts.exists())
 
 
 def _stale_parts(rules: Upkeep) -> Select[Part]:

@@ -1,8 +1,7 @@
 """Work on parts: attempts begin, report and end; operators cancel jobs, and retry or give up parts.
 
-An attempt that ends locks the job's row. If two parts end at the same time, the second one sees the first,
-and so the end of the job is found. The attempt that marks the part as done has the effect; any other attempt
-is a duplicate.
+The attempt that marks the part as done has the effect; any other attempt is a duplicate. After its commit the
+attempt looks for the end of the job: see `advance` and mosaic.ledger.quick.
 
 The part stores the id of its latest attempt, and only this attempt may report. So an attempt on a host that
 was only disconnected cannot reset the progress of the attempt that resumed the part.
@@ -13,7 +12,7 @@ from __future__ import annotations
 import datetime
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,15 +150,13 @@ def leave(session: Session, part: PartWork) -> None:
     )
 
 
-def finish(session: Session, work: PartWork, runner: Runner, product: Product) -> Sequence[tuple[str, int]]:
-    """Store the product and mark the part as done; return (task, index) of a joining part that is due now."""
-    state = _lock_job(session, work.job_id)
-    if state is None or state == CANCELLED:
-        end_attempt(session, work.attempt, DISCARDED)
-        return ()
+def finish(session: Session, work: PartWork, runner: Runner, product: Product) -> None:
+    """Store the product and mark the part as done. After the commit the caller calls `advance`."""
+    # The job's row first, because a deletion of the job has it when it waits for the part.
+    session.execute(select(Job.id).where(Job.id == work.job_id).with_for_update(read=True, key_share=True))
     marked = session.execute(
         update(Part)
-        .where(Part.job_id == work.job_id, Part.index == work.index, Part.state != DONE)
+        .where(Part.job_id == work.job_id, Part.index == work.index, Part.state.not_in((DONE, CANCELLED)))
         .values(
             state=DONE,
             host=runner.host,
@@ -173,14 +170,41 @@ def finish(session: Session, work: PartWork, runner: Runner, product: Product) -
         .returning(Part.index)
     ).first()
     if marked is None:
-        end_attempt(session, work.attempt, DUPLICATE)
-        return ()
+        state = session.scalar(select(Part.state).where(Part.job_id == work.job_id, Part.index == work.index))
+        end_attempt(session, work.attempt, DUPLICATE if state == DONE else DISCARDED)
+        return
     if product.role is not None:
         add_blob(
             session, work.job_id, PlannedBlob(product.role, work.index, product.content_type, product.data)
         )
     end_attempt(session, work.attempt, DONE)
-    return _advance(session, work.job_id)
+
+
+def advance(session: Session, job_id: uuid.UUID, takes_joins: bool = True) -> list[tuple[str, int]]:
+    """Mark a job as done if all of its parts are; return (task, index) of a joining part that is due now.
+
+    Call it in a transaction of its own. Several attempts may find the end of a job at the same time: one of
+    them marks the job, and with `takes_joins` one of them gets the joining part.
+    """
+    open_parts = select(Part.index).where(Part.job_id == job_id, Part.state != DONE)
+    if session.scalar(select(exists(open_parts.where(~Part.joins)))):
+        return []
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == RUNNING, ~exists(open_parts))
+        .values(state=DONE, finished_at=func.clock_timestamp())
+    )
+    if not takes_joins:
+        return []
+    # Until somebody takes it, a joining part has the time of its job, because both were stored together.
+    created = select(Job.created_at).where(Job.id == job_id).scalar_subquery()
+    due = session.execute(
+        update(Part)
+        .where(Part.job_id == job_id, Part.joins, Part.state == ACCEPTED, Part.published_at == created)
+        .values(published_at=func.clock_timestamp())
+        .returning(Part.task, Part.index)
+    )
+    return [(task, index) for task, index in due]
 
 
 def fail(session: Session, work: PartWork, error: str) -> None:
@@ -201,7 +225,11 @@ def give_up(session: Session, job_id: uuid.UUID, index: int, error: str) -> None
     ).first()
     if marked is not None:
         reason = f"part {index}: {error}"[:ERROR_LENGTH]
-        _end_job(session, job_id, state=FAILED, error=reason)
+        session.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.state == RUNNING)
+            .values(state=FAILED, error=reason, finished_at=func.clock_timestamp())
+        )
 
 
 def cancel(session: Session, job_id: uuid.UUID) -> str | None:
@@ -235,25 +263,9 @@ def revive(session: Session, job_id: uuid.UUID, index: int) -> None:
         job.state, job.error, job.finished_at = RUNNING, None, None
 
 
-def _end_job(session: Session, job_id: uuid.UUID, **values: str) -> None:
-    running = update(Job).where(Job.id == job_id, Job.state == RUNNING)
-    session.execute(running.values(finished_at=func.clock_timestamp(), **values))
-
-
 def _lock_job(session: Session, job_id: uuid.UUID) -> str | None:
     """Lock a job and return its state; None: it was deleted. Foreign keys to it can still be checked."""
     return session.scalar(select(Job.state).where(Job.id == job_id).with_for_update(key_share=True))
-
-
-def _advance(session: Session, job_id: uuid.UUID) -> list[tuple[str, int]]:
-    open_parts = select(Part.index).where(Part.job_id == job_id, Part.state != DONE)
-    if session.scalar(select(exists(open_parts.where(~Part.joins)))):
-        return []
-    rows = session.execute(select(Part.task, Part.index).where(Part.job_id == job_id, Part.state != DONE))
-    due = [(task, index) for task, index in rows]
-    if not due:
-        _end_job(session, job_id, state=DONE)
-    return due
 
 
 def begin_attempt(

@@ -15,7 +15,7 @@ from celery_durable.pool import is_pool_process
 from sqlalchemy.orm import Session
 
 from mosaic.config import load_config
-from mosaic.ledger import periodic, work
+from mosaic.ledger import periodic, quick, work
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import DONE, FAILED, RETRIED
@@ -78,12 +78,12 @@ class PartTask(MosaicTask):
 
     def __call__(self, job: str, index: int) -> None:
         """Do part `index` of `job` once. Raises what `run` raises, or Retry after an interruption."""
-        runner = runner_of(self)
+        runner, job_id = runner_of(self), uuid.UUID(job)
         try:
-            with transaction() as session:
-                part = work.begin(session, runner, uuid.UUID(job), index)
-            if part is not None:
-                self._attempt(part, runner)
+            part = quick.begin(runner, job_id, index)
+            # A process that was killed has not looked for the end of its job.
+            if part is None or self._attempt(part, runner):
+                self._advance(job_id)
         except self.interruptions as error:
             raise self.try_again(error) from error
 
@@ -100,13 +100,14 @@ class PartTask(MosaicTask):
             work.report(session, part, fraction, state)
         part.reported = now
 
-    def _attempt(self, part: PartWork, runner: Runner) -> None:
+    def _attempt(self, part: PartWork, runner: Runner) -> bool:
+        """Run; return whether this may be the end of the job."""
         try:
             product: Product = self.run(part)
         except AttemptOverError:
             with transaction() as session:
                 work.leave(session, part)
-            return
+            return False
         except self.interruptions as error:
             with transaction() as session:
                 work.end_attempt(session, part.attempt, RETRIED, f"{type(error).__name__}: {error}")
@@ -115,11 +116,14 @@ class PartTask(MosaicTask):
             with transaction() as session:
                 work.fail(session, part, str(error) or type(error).__name__)
             raise
+        return not quick.finish(part, runner, product)
+
+    def _advance(self, job_id: uuid.UUID) -> None:
         with transaction() as session:
-            due = work.finish(session, part, runner, product)
-        if self.publishes_join:
+            due = work.advance(session, job_id, self.publishes_join)
+        if due:
             # The last task of a job goes ahead of the first tasks of other jobs.
-            publish(self.app, [TaskCall(task, (str(part.job_id), index), urgent=True) for task, index in due])
+            publish(self.app, [TaskCall(task, (str(job_id), index), urgent=True) for task, index in due])
 
 
 class LongPartTask(PartTask):
