@@ -261,7 +261,6 @@ def test_status_fits_and_no_word_is_cut(
     for word in (
         "mosaic-worker@general",
         "mosaic.host.worker-1",
-        "host.worker-1",
         "celery",
         "rabbitmq-server",
     ):

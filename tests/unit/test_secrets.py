@@ -206,29 +206,18 @@ def test_environment_of_an_added_application(secret: str) -> None:
 
 
 @any_secret
-def test_environment_of_plain_celery(secret: str) -> None:
-    text = written(
-        (PLAYBOOKS / "drills" / "templates" / "stock.env.j2").read_text(),
-        "mosaic",
-        mosaic_broker_password=secret,
-        groups={"brokers": ["broker-1", "broker-2"], "workers": [], "gateways": ["gateway-1"]},
-    )
-    with Connection(environment(text)["MOSAIC_STOCK_BROKERS"]) as connection:
-        assert len(connection.alt) == 2
-        assert {broker_password(url, "mosaic") for url in connection.alt} == {secret}
-
-
-@any_secret
 def test_flower(secret: str) -> None:
     text = task(
         "flower",
         "/etc/warren/flower.json",
         flower_broker_password=secret,
         flower_broker_user="mosaic-flower",
-        flower_broker_vhost="mosaic",
+        flower_broker_vhosts=["mosaic", "shop"],
         flower_address="10.0.0.1",
     )
-    assert broker_password(json.loads(text)["broker"], "mosaic-flower") == secret
+    brokers = json.loads(text)["brokers"]
+    assert set(brokers) == {"mosaic", "shop"}
+    assert {broker_password(url, "mosaic-flower") for url in brokers.values()} == {secret}
 
 
 @any_secret
@@ -303,8 +292,8 @@ def test_secrets_reach_their_places_from_their_files(usual: Rendered) -> None:
     assert lab.text("broker-1", "/var/lib/rabbitmq/.erlang.cookie") == secrets["erlang_cookie"]
     login = json.loads(lab.text("broker-1", "/etc/warren/monitor.json"))
     assert login["password"] == secrets["broker_monitor"]
-    flower = json.loads(lab.text("monitor-1", "/etc/warren/flower.json"))["broker"]
-    assert broker_password(flower, "mosaic-flower") == secrets["broker_flower"]
+    flower = json.loads(lab.text("monitor-1", "/etc/warren/flower.json"))["brokers"]
+    assert broker_password(flower["mosaic"], "mosaic-flower") == secrets["broker_flower"]
     users = json.loads(lab.text("broker-1", "/etc/rabbitmq/definitions.json"))["users"]
     raw = {user["name"]: base64.b64decode(user["password_hash"]) for user in users}
     for user, name in (("admin", "broker_admin"), ("mosaic", "broker_mosaic")):
