@@ -131,7 +131,7 @@ def test_part_resumes_with_the_time_that_other_hosts_spent(
     state = {"tally": vars(tally), "seconds": {"worker-2": 30.0}}
     with transaction() as session:
         ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=90)
-        values = {"progress": 0.4, "checkpoint": state, "reported_at": ago}
+        values = {"attempts": 1, "progress": 0.4, "checkpoint": state, "reported_at": ago}
         session.execute(update(Part).where(~Part.joins).values(values))
     run_all(app, publisher)
     app.tasks[republished[0].task].apply(args=republished[0].args)
