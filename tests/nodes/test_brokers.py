@@ -116,7 +116,8 @@ def test_users_are_the_declared_ones(answers: Answers, lab: Lab) -> None:
     left = left_over(answers, lab)
     users = {user["name"]: user["tags"] for user in held["users"] if user["name"] not in left}
     operators = {"admin": ["administrator"], "monitor": ["monitoring"]}
-    applications = [*(user["name"] for user in declared("rabbitmq_users")), *lab.added]
+    applications = [*(user["name"] for user in declared("lab_broker_users")), *lab.added]
+    applications.append(declared("lab_events_user"))
     assert users == operators | {name: [] for name in applications}
 
 
@@ -127,8 +128,10 @@ def test_users_may_do_what_is_declared_and_no_more(answers: Answers, lab: Lab) -
         for entry in definitions(answers, lab)["permissions"]
         if entry["user"] != "admin"
     )
-    wanted = [[user["name"], *(user[key] for key in keys)] for user in declared("rabbitmq_users")]
+    wanted = [[user["name"], *(user[key] for key in keys)] for user in declared("lab_broker_users")]
     wanted += [[name, name, *[r"^(?!amq\.rabbitmq\.)"] * 3] for name in lab.added]
+    events = [declared("lab_events_access")[key] for key in keys[1:]]
+    wanted += [[declared("lab_events_user"), vhost, *events] for vhost in ("mosaic", *lab.added)]
     vhosts = {"mosaic", *lab.added, *left_over(answers, lab)}
     wanted += [["monitor", vhost, "^$", "^$", "^$"] for vhost in vhosts]
     assert held == sorted(wanted)
