@@ -153,8 +153,8 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
 def tour(names: tuple[str, ...], show_list: bool, everything: bool, as_json: bool) -> int:
     """See on the lab how queues, exchanges and tasks work, in short lessons.
 
-    LESSON is a name, a number, or a file of your own; without one, all lessons run. Each one shows a program, runs
-    it on hosts of the lab, and checks what happened.
+    LESSON is a name, a number, or a file of your own; without one, all lessons run. Each one shows a
+    program, runs it on hosts of the lab, and checks what happened.
     """
     from labctl.commands import tour as module
     from labctl.screen import Screen

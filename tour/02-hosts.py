@@ -7,8 +7,8 @@ Each message goes to one consumer, and the consumers share the work.
 Runs: producer on a gateway; consumer on every worker host
 
 Question: The producer does not know how many consumers there are. Who decides which consumer gets a message?
-Answer: The broker. It delivers the next message to a consumer that can take one. So a worker host is added by starting
-it: no producer changes.
+Answer: The broker. It delivers the next message to a consumer that can take one. So a worker host is added by
+starting it: no producer changes.
 """
 
 import json
@@ -35,8 +35,14 @@ def producer():
             break
     for host, count in sorted(Counter(host for host, _ in answers).items()):
         bar(host, count, "messages")
-    check("each message was received once", sorted(n for _, n in answers) == list(range(60)), "Who acknowledged?")
-    check("every host received some", {h for h, _ in answers} == set(LAB["workers"]), "Is the prefetch small?")
+    check(
+        "each message was received once",
+        sorted(n for _, n in answers) == list(range(60)),
+        "Who acknowledged?",
+    )
+    check(
+        "every host received some", {h for h, _ in answers} == set(LAB["workers"]), "Is the prefetch small?"
+    )
 
 
 def consumer():

@@ -1,7 +1,7 @@
 """What the lessons share: the connection to a broker, checks, drawings, and faults.
 
-`./lab tour` starts a lesson on a host of the lab, and writes one line of JSON to its standard input: the password of
-the broker's user `tour`, the part that this process plays, and the hosts of the lab.
+`./lab tour` starts a lesson on a host of the lab, and writes one line of JSON to its standard input: the
+password of the broker's user `tour`, the part that this process plays, and the hosts of the lab.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import queue
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pika
 
-LAB = json.loads(sys.stdin.readline())
-#: Through HAProxy of this host, as the applications of the lab; the vhost `tour` exists for these lessons only.
+# Without a buffer: a process that a lesson forks must not inherit the lock of a buffer that a thread reads.
+_stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - open to the end
+LAB = json.loads(_stdin.readline())
+#: Through HAProxy of this host, as the applications do. The vhost `tour` exists for these lessons only.
 URL = f"amqp://tour:{LAB['password']}@127.0.0.1:5672/tour"
 MANAGEMENT = "http://127.0.0.1:15672/api"
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # lessons lose connections on purpose
-_answers: queue.Queue[str] = queue.Queue()
+_answers: queue.Queue[bytes] = queue.Queue()
 
 
 def connect(seconds: float = 30.0) -> pika.BlockingConnection:
@@ -54,6 +57,11 @@ def bar(label: str, count: float, unit: str = "", scale: float = 1.0) -> None:
     print(f"  {label:<24} {'#' * round(count / scale):<40} {count:g} {unit}".rstrip())
 
 
+def waiting(channel: Any, name: str) -> int:
+    """How many messages wait in a queue, as the broker knows it now."""
+    return int(channel.queue_declare(name, passive=True).method.message_count)
+
+
 def take(channel: Any, name: str) -> Iterator[str]:
     """Receive and acknowledge the messages that are in a queue now."""
     while (message := channel.basic_get(name, auto_ack=True))[0]:
@@ -71,7 +79,9 @@ def wait_until(true: Callable[[], object], seconds: float = 20.0) -> bool:
 def get(url: str, method: str = "GET") -> Any:
     """The JSON document of RabbitMQ's management API, as the user `tour` sees it."""
     request = urllib.request.Request(MANAGEMENT + url, method=method)
-    request.add_header("Authorization", "Basic " + base64.b64encode(f"tour:{LAB['password']}".encode()).decode())
+    request.add_header(
+        "Authorization", "Basic " + base64.b64encode(f"tour:{LAB['password']}".encode()).decode()
+    )
     with urllib.request.urlopen(request, timeout=10) as response:
         return json.loads(response.read() or "null")
 
@@ -112,26 +122,36 @@ def celery(**settings: Any) -> Any:
 def work(app: Any, *options: str) -> None:
     """Run a worker of the application in this process, with two pool processes, until the lesson ends."""
     logging.getLogger("celery").setLevel(logging.CRITICAL)
-    quiet = ("--loglevel=CRITICAL", "--without-gossip", "--without-mingle", "--without-heartbeat", "--concurrency=2")
+    quiet = (
+        "--loglevel=CRITICAL",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--concurrency=2",
+    )
     app.worker_main(["--quiet", "worker", *quiet, *options])
 
 
-def clean() -> None:
-    """Delete the queues and the exchanges of the lesson."""
-    for kind in ("queues", "exchanges"):
-        for found in get(f"/{kind}/tour?disable_stats=true&enable_queue_totals=true"):
-            if found["name"] and not found["name"].startswith(("amq.", "celery_delayed")):
-                get(f"/{kind}/tour/{found['name']}", "DELETE")
+def _clean() -> bool:
+    """Delete the queues and the exchanges of the lesson; False when a broker does not answer."""
+    try:
+        for kind in ("queues", "exchanges"):
+            for found in get(f"/{kind}/tour?disable_stats=true&enable_queue_totals=true"):
+                if found["name"] and not found["name"].startswith(("amq.", "celery_delayed")):
+                    get(f"/{kind}/tour/{urllib.parse.quote(found['name'], safe='')}", "DELETE")
+    except OSError:
+        return False
+    return True
 
 
 def _listen() -> None:
     """Pass on the answers of ./lab; end the process when ./lab has ended or ends the lesson."""
-    for line in sys.stdin:
+    for line in _stdin:
         _answers.put(line)
     os._exit(0)
 
 
 _process = os.getpid()
 if LAB["main"]:
-    atexit.register(lambda: clean() if os.getpid() == _process else None)
+    atexit.register(lambda: os.getpid() == _process and wait_until(_clean))
 threading.Thread(target=_listen, daemon=True).start()

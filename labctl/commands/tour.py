@@ -50,7 +50,11 @@ def command(context: Context, names: tuple[str, ...], *, everything: bool) -> in
     seconds = time.monotonic() - started
     failed = [outcome.lesson.name for outcome in outcomes if outcome.failure]
     if context.screen.json:
-        document = {"ok": not failed, "seconds": round(seconds, 1), "lessons": [o.document() for o in outcomes]}
+        document = {
+            "ok": not failed,
+            "seconds": round(seconds, 1),
+            "lessons": [o.document() for o in outcomes],
+        }
         print(json.dumps(document, indent=2))
     elif len(chosen) > 1:
         passed = sum(not (outcome.failure or outcome.left_out) for outcome in outcomes)

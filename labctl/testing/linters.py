@@ -16,9 +16,9 @@ _SHOWN_LINES = 40
 def commands() -> dict[str, list[str]]:
     """Each linter's command line, run from the project's folder."""
     programs = Path(sys.executable).parent
-    own = ("labctl", "celery_durable", "app", "tests", "images", "inventories", "playbooks", "roles")
+    own = ("labctl", "celery_durable", "app", "tour", "tests", "images", "inventories", "playbooks", "roles")
     python = _existing(*own)
-    typed = _existing("labctl", "images", "inventories", "playbooks/files", "tests")
+    typed = _existing("labctl", "tour/lesson.py", "images", "inventories", "playbooks/files", "tests")
     pages = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "molecule", "lab", "Vagrantfile")
     written = _existing(*own, *pages)
     schema = [str(programs / "check-jsonschema"), "--builtin-schema"]

@@ -10,11 +10,12 @@ from labctl.programs.remote import output
 from labctl.substrates.base import Substrate
 
 NAME = "tour"  # of the vhost and of the user
-# RabbitMQ's commands run as its own user, which must be able to read the file; the password is in no process list.
+# RabbitMQ's commands run as its own user, which must be able to read the file.
 _IMPORT = """set -e
 file=$(mktemp); trap 'rm -f "$file"' EXIT; chown rabbitmq "$file"
 cat > "$file"; rabbitmqctl --quiet import_definitions "$file" < /dev/null"""
 _DELETE = f"rabbitmqctl --quiet delete_vhost {NAME}; rabbitmqctl --quiet delete_user {NAME}"
+_RIGHTS = ("configure", "write", "read")
 
 
 @contextmanager
@@ -32,16 +33,13 @@ def _definitions(password: str) -> dict[str, object]:
     everything, nothing = dict.fromkeys(_RIGHTS, ".*"), dict.fromkeys(_RIGHTS, "^$")
     return {
         "vhosts": [{"name": NAME}],
-        # `management` is the least tag that may use the management API, and there it sees its own vhosts only.
+        # The least tag that may use the management API, where it sees its own vhosts only.
         "users": [{"name": NAME, "password": password, "tags": "management"}],
         "permissions": [
             {"user": NAME, "vhost": NAME, **everything},
             {"user": "monitor", "vhost": NAME, **nothing},  # so that the pages of the lab show the vhost
         ],
     }
-
-
-_RIGHTS = ("configure", "write", "read")
 
 
 def _run(substrate: Substrate, script: str, stdin: str = "") -> None:

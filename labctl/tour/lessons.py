@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labctl.errors import UsageError
 from labctl.paths import ROOT
+from labctl.topology.model import GROUPS
 
 FOLDER = ROOT / "tour"
 SHARED = FOLDER / "lesson.py"  # what every lesson imports
@@ -18,8 +19,8 @@ _ONE_PART = {"main": "a gateway"}
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson. `see`: what will be seen. `parts`: name of a process -> one of PLACES; the first one is the main
-    process. `brokers`: how many the lab must have.
+    """A lesson. `see`: what will be seen. `parts`: name of a process -> one of PLACES; the first one is the
+    main process. `needs`: hosts of a group of the lab, at least.
     """
 
     file: Path
@@ -29,7 +30,7 @@ class Lesson:
     answer: str
     code: str
     parts: dict[str, str] = field(default_factory=lambda: _ONE_PART)
-    brokers: int = 1
+    needs: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
@@ -61,7 +62,7 @@ def read(file: Path) -> Lesson:
                 see.append(part)
     if not (see and {"Question", "Answer"} <= labelled.keys()):
         raise UsageError(
-            f"{file} is no lesson: its docstring needs a title, what will be seen, `Question: ` and `Answer: `."
+            f"{file} is no lesson: its docstring needs a title, what will be seen, `Question: `, `Answer: `."
         )
     return Lesson(
         file,
@@ -71,7 +72,7 @@ def read(file: Path) -> Lesson:
         labelled["Answer"],
         "\n".join(text.splitlines()[first.end_lineno :]).strip("\n"),
         _parts(file, labelled["Runs"]) if "Runs" in labelled else _ONE_PART,
-        _brokers(file, labelled.get("Needs", "1 brokers")),
+        _needs(file, labelled["Needs"]) if "Needs" in labelled else {},
     )
 
 
@@ -84,11 +85,11 @@ def _parts(file: Path, text: str) -> dict[str, str]:
     return parts
 
 
-def _brokers(file: Path, text: str) -> int:
-    found = re.fullmatch(r"(\d+) brokers", text)
-    if not found:
-        raise UsageError(f"{file}: `Needs: {text}` is not understood; write a number, as in `Needs: 3 brokers`.")
-    return int(found[1])
+def _needs(file: Path, text: str) -> dict[str, int]:
+    found = re.fullmatch(r"(\d+) (\w+)", text)
+    if not found or found[2] not in GROUPS:
+        raise UsageError(f"{file}: `Needs: {text}` is not understood; write it as in `Needs: 3 brokers`.")
+    return {found[2]: int(found[1])}
 
 
 def every() -> list[Lesson]:

@@ -42,7 +42,12 @@ class Process:
     """A process that runs as a user of its own, which systemd creates for this time."""
 
     def __init__(
-        self, substrate: Substrate, host: str, program: str, settings: dict[str, Any], events: "queue.Queue[Event]"
+        self,
+        substrate: Substrate,
+        host: str,
+        program: str,
+        settings: dict[str, Any],
+        events: "queue.Queue[Event]",
     ) -> None:
         """Start it. `settings`: the first line of its standard input."""
         self.host = host

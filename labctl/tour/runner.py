@@ -17,6 +17,8 @@ from labctl.tour.lessons import SHARED, Lesson
 from labctl.tour.process import Event, Process, copy
 
 LIMIT_S = 120.0
+_STARTED = """for try in 1 2 3 4 5; do rabbitmqctl --quiet await_startup --timeout 60 && break; sleep 1; done
+rabbitmqctl --quiet await_online_nodes {count} --timeout 60"""
 
 
 @dataclass
@@ -46,9 +48,10 @@ def run(context: Context, lesson: Lesson, password: str, show: Callable[[str], N
     """Run a lesson; `show` gets each line of it. A lesson that fails raises nothing."""
     outcome = Outcome(lesson)
     groups = context.substrate.groups()
-    if len(groups["brokers"]) < lesson.brokers:
-        outcome.left_out = f"it needs {lesson.brokers} brokers, and the lab has {len(groups['brokers'])}"
-        return outcome
+    for group, count in lesson.needs.items():
+        if len(groups[group]) < count:
+            outcome.left_out = f"it needs {count} {group}, and the lab has {len(groups[group])}"
+            return outcome
     started = time.monotonic()
     try:
         _Run(context, outcome, show, groups).play(password)
@@ -83,10 +86,14 @@ class _Run:
             copy(substrate, host, [SHARED, lesson.file])
         try:
             for number, (part, host) in enumerate(cast):
-                settings = {"password": password, "part": part, "host": host, "main": number == 0, **self._groups}
-                self._processes.append(
-                    Process(substrate, host, lesson.file.name, settings, self._events)
-                )
+                settings = {
+                    "password": password,
+                    "part": part,
+                    "host": host,
+                    "main": number == 0,
+                    **self._groups,
+                }
+                self._processes.append(Process(substrate, host, lesson.file.name, settings, self._events))
             self._follow(time.monotonic() + LIMIT_S * substrate.patience())
         finally:
             for process in self._processes:
@@ -103,8 +110,8 @@ class _Run:
                 process, line = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise LabError(
-                    f"the lesson has not ended within {LIMIT_S:.0f} s: its program waits for something that does"
-                    " not happen."
+                    f"the lesson has not ended within {LIMIT_S:.0f} s; its program waits for something that"
+                    " does not happen."
                 ) from None
             if line is None and process is main:
                 return
@@ -124,16 +131,12 @@ class _Run:
             raise LabError(f"{host} is no broker; a lesson may kill {', '.join(self._groups['brokers'])}.")
         self._print(f"  ./lab kills RabbitMQ on {host}")
         self._killed.add(host)
-        variables = {"drill_action": "inject", "drill_hosts": [host], "drill_unit": BROKER}
+        variables: dict[str, object] = {"drill_action": "inject", "drill_hosts": [host], "drill_unit": BROKER}
         play(self._context, Step("kill"), "kill.yml", variables)
         process.send({"killed": host})
 
     def _recover(self) -> None:
         """Wait until the brokers that were killed are members of the cluster again."""
-        count = len(self._groups["brokers"])
         for host in self._killed:
-            script = (
-                "for attempt in 1 2 3 4 5; do rabbitmqctl --quiet await_startup --timeout 60 && break; sleep 1; done;"
-                f" rabbitmqctl --quiet await_online_nodes {count} --timeout 60"
-            )
+            script = _STARTED.format(count=len(self._groups["brokers"]))
             output(self._context.substrate, host, ["sh", "-c", script])
