@@ -47,9 +47,9 @@ def connect(seconds: float = 30.0) -> pika.BlockingConnection:
 
 def check(claim: str, true: object, hint: str) -> None:
     """Print the claim when it is true; otherwise end the lesson, and print the hint."""
+    print(f"✓ {claim}" if true else f"✗ not true: {claim}\n  {hint}")
     if not true:
-        sys.exit(f"✗ not true: {claim}\n  {hint}")
-    print(f"✓ {claim}")
+        sys.exit(1)
 
 
 def bar(label: str, count: float, unit: str = "", scale: float = 1.0) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from labctl.screen import Screen
 from labctl.tour import broker, lessons, runner
 from labctl.tour.lessons import Lesson
 from labctl.tour.runner import Outcome
+
+WIDTH = 100  # columns of a text, at most
 
 
 def listing(screen: Screen) -> int:
@@ -63,23 +66,31 @@ def command(context: Context, names: tuple[str, ...], *, everything: bool) -> in
 
 
 def _wait_for_key(what: str) -> None:
-    input(f"\n[Enter: {what}; Ctrl-C ends the tour] ")
+    input(f"\n[Enter: {what}; Ctrl-C: end the tour] ")
 
 
 def _one(context: Context, lesson: Lesson, password: str, wait: Callable[[str], None]) -> Outcome:
     screen = context.screen
-    screen.console.rule(escape(f"{lesson.name}: {lesson.title}"), align="left")
-    screen.say(f"{lesson.see}\n")
-    screen.say(f"The program {shown(lesson.file)}:\n")
+    screen.console.print(f"{lesson.name}: {lesson.title}", style="bold underline", markup=False)
+    for sentence in lesson.see.splitlines():
+        _say(screen, sentence)
+    screen.say(f"\n{shown(lesson.file)}:\n")
     screen.console.print(Syntax(lesson.code, "python", theme="ansi_dark", background_color="default"))
-    wait("run it")
-    outcome = runner.run(context, lesson, password, lambda line: screen.say(f"  {line}"))
+    wait("run the program")
+    screen.say("")
+    outcome = runner.run(context, lesson, password, screen.say)
     if outcome.left_out:
-        screen.say(f"This lesson is left out: {outcome.left_out}.")
+        screen.say(f"This lesson is left out: {outcome.left_out}.\n")
         return outcome
     if outcome.failure:
-        screen.fail(f"The lesson {lesson.name} failed: {outcome.failure}")
-    screen.say(f"\nQuestion: {lesson.question}")
-    wait("the answer")
-    screen.say(f"Answer: {lesson.answer}\n  ({outcome.seconds:.1f} s)\n")
+        screen.fail(f"\nThe lesson {lesson.name} failed: {outcome.failure}")
+    _say(screen, f"\nQuestion: {lesson.question}")
+    wait("show the answer")
+    _say(screen, f"Answer: {lesson.answer}")
+    screen.say(f"\n({outcome.seconds:.1f} s)\n")
     return outcome
+
+
+def _say(screen: Screen, text: str) -> None:
+    start = text[: len(text) - len(text.lstrip("\n"))]
+    screen.say(start + textwrap.fill(text, min(screen.console.width, WIDTH)))

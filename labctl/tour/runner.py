@@ -101,7 +101,9 @@ class _Run:
             statuses = [process.end() for process in self._processes]
             self._recover()
         if statuses[0] != 0 and not self._outcome.failure:
-            self._outcome.failure = f"the program ended with exit status {statuses[0]}"
+            false = any("✗ not true: " in line for line in self._outcome.lines)
+            error = f"its program ended with an error, exit status {statuses[0]}"
+            self._outcome.failure = "what it shows is not true any more" if false else error
 
     def _follow(self, deadline: float) -> None:
         main = self._processes[0]
@@ -110,13 +112,13 @@ class _Run:
                 process, line = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise LabError(
-                    f"the lesson has not ended within {LIMIT_S:.0f} s; its program waits for something that"
+                    f"it has not ended within {LIMIT_S:.0f} s; its program waits for something that"
                     " does not happen."
                 ) from None
             if line is None and process is main:
                 return
             if line is None:
-                raise LabError(f"the process on {process.host} ended before the lesson did.")
+                raise LabError(f"its process on {process.host} ended before the lesson did.")
             if line.startswith('{"kill_broker"'):
                 self._kill(process, json.loads(line)["kill_broker"])
             else:

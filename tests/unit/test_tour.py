@@ -16,7 +16,7 @@ from labctl import cli
 from labctl.commands import tour
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
-from labctl.paths import LabPaths
+from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.tour import broker, lessons, process, runner
 from labctl.tour.lessons import Lesson
@@ -173,7 +173,8 @@ def test_parts_run_on_their_hosts_until_the_first_ends(here: Context, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("end", "failure"), [("sys.exit('not true')", "exit status 1"), ("1 / 0", "exit status 1"), ("", "")]
+    ("end", "failure"),
+    [("sys.exit('✗ not true: 1 is 2')", "not true any more"), ("1 / 0", "an error, exit status 1"), ("", "")],
 )
 def test_a_lesson_fails_as_its_program_does(end: str, failure: str, here: Context, tmp_path: Path) -> None:
     done = run(here, write(tmp_path, PART + f"    {end}"))
@@ -252,3 +253,8 @@ def test_the_vhost_is_deleted_after_an_error(monkeypatch: pytest.MonkeyPatch) ->
     assert password not in calls[0][0]
     assert "delete_vhost tour" in calls[-1][0]
     assert "delete_user tour" in calls[-1][0]
+
+
+def test_the_page_of_the_tour_lists_every_lesson() -> None:
+    page = (ROOT / "docs" / "tutorial" / "the-tour.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == [lesson.name for lesson in LESSONS]
