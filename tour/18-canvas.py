@@ -11,8 +11,8 @@ Answer: With Redis as result backend the worker that ends the last task of the g
 tasks a time limit.
 """
 
-import threading
 import time
+from multiprocessing import Process
 
 from celery import chain, chord, group
 from lesson import bar, celery, check, work
@@ -39,11 +39,13 @@ def timed(label, signature):
     return value, seconds
 
 
-threading.Thread(target=work, args=(app, "--pool=threads"), daemon=True).start()
+worker = Process(target=work, args=(app, "--pool=threads"), daemon=True)
+worker.start()
 square.delay(0).get(timeout=30)  # the worker has started
 together = timed("group", group(square.s(number) for number in (1, 2, 3, 4)))
 in_turn = timed("chain", chain(square.s(2), square.s(), square.s(), square.s()))
 summed = timed("chord", chord((square.s(number) for number in (1, 2, 3, 4)), total.s()))
+worker.kill()
 
 check("the group has all results", together[0] == [1, 4, 9, 16], "Results come in the order of the group.")
 check("the chain passed each result on", in_turn[0] == 65536, "Each task gets the result of the one before.")

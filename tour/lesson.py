@@ -121,7 +121,8 @@ def celery(**settings: Any) -> Any:
 
 def work(app: Any, *options: str) -> None:
     """Run a worker of the application in this process, with two pool processes, until the lesson ends."""
-    logging.getLogger("celery").setLevel(logging.CRITICAL)
+    for name in ("celery", "multiprocessing"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet = (
         "--loglevel=CRITICAL",
         "--without-gossip",
@@ -144,6 +145,14 @@ def _clean() -> bool:
     return True
 
 
+def _end() -> None:
+    """Let ./lab end the other processes of the lesson and repair brokers; then clean up."""
+    if os.getpid() == _process:  # not in a process that the lesson forked
+        print(json.dumps({"ended": True}))
+        _answers.get()
+        wait_until(_clean)
+
+
 def _listen() -> None:
     """Pass on the answers of ./lab; end the process when ./lab has ended or ends the lesson."""
     for line in _stdin:
@@ -153,5 +162,5 @@ def _listen() -> None:
 
 _process = os.getpid()
 if LAB["main"]:
-    atexit.register(lambda: os.getpid() == _process and wait_until(_clean))
+    atexit.register(_end)
 threading.Thread(target=_listen, daemon=True).start()

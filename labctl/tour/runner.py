@@ -72,6 +72,7 @@ class _Run:
         self._events: queue.Queue[Event] = queue.Queue()
         self._processes: list[Process] = []
         self._killed: set[str] = set()
+        self._others_end = False
 
     def play(self, password: str) -> None:
         """Run the processes until the first one ends; sets what the outcome lacks."""
@@ -86,23 +87,17 @@ class _Run:
             copy(substrate, host, [SHARED, lesson.file])
         try:
             for number, (part, host) in enumerate(cast):
-                settings = {
-                    "password": password,
-                    "part": part,
-                    "host": host,
-                    "main": number == 0,
-                    **self._groups,
-                }
+                own = {"part": part, "host": host, "main": number == 0}
+                settings = {"password": password, **own, **self._groups}
                 self._processes.append(Process(substrate, host, lesson.file.name, settings, self._events))
             self._follow(time.monotonic() + LIMIT_S * substrate.patience())
         finally:
-            for process in self._processes:
-                process.ask_to_end()
-            statuses = [process.end() for process in self._processes]
+            self._end_others()
+            status = self._processes[0].end() if self._processes else 0
             self._recover()
-        if statuses[0] != 0 and not self._outcome.failure:
+        if status != 0:
             false = any("✗ not true: " in line for line in self._outcome.lines)
-            error = f"its program ended with an error, exit status {statuses[0]}"
+            error = f"its program ended with an error, exit status {status}"
             self._outcome.failure = "what it shows is not true any more" if false else error
 
     def _follow(self, deadline: float) -> None:
@@ -115,14 +110,27 @@ class _Run:
                     f"it has not ended within {LIMIT_S:.0f} s; its program waits for something that"
                     " does not happen."
                 ) from None
-            if line is None and process is main:
-                return
             if line is None:
-                raise LabError(f"its process on {process.host} ended before the lesson did.")
-            if line.startswith('{"kill_broker"'):
+                if process is main:
+                    return
+                if not self._others_end:
+                    raise LabError(f"its process on {process.host} ended before the lesson did.")
+            elif line.startswith('{"kill_broker": '):
                 self._kill(process, json.loads(line)["kill_broker"])
+            elif line.startswith('{"ended": ') and process is main:
+                self._end_others()
+                self._recover()
+                main.send({"ended": True})
             else:
                 self._print(f"{process.host:<10} {line}" if len(self._processes) > 1 else line)
+
+    def _end_others(self) -> None:
+        """End all processes but the main one, which then deletes the queues that they use."""
+        self._others_end = True
+        for process in self._processes[1:]:
+            process.ask_to_end()
+        for process in self._processes[1:]:
+            process.end()
 
     def _print(self, line: str) -> None:
         self._outcome.lines.append(line)
@@ -139,6 +147,7 @@ class _Run:
 
     def _recover(self) -> None:
         """Wait until the brokers that were killed are members of the cluster again."""
-        for host in self._killed:
+        while self._killed:
+            host = self._killed.pop()
             script = _STARTED.format(count=len(self._groups["brokers"]))
             output(self._context.substrate, host, ["sh", "-c", script])
