@@ -32,11 +32,8 @@ for kind, bindings in BINDINGS.items():
 def route(exchange, key, expected, **headers):
     channel.basic_publish(exchange, key, "hello", BasicProperties(headers=headers))
     got = [queue for queue in ("mail", "sms", "log") if list(take(channel, queue))]
-    check(
-        f"{exchange or 'default':<8} {key or headers or 'no key'!s:<34} -> {' '.join(got)}",
-        got == expected.split(),
-        f"The message should go to: {expected}. Compare the bindings of `{exchange}`.",
-    )
+    claim = f"{exchange or 'default':<8} {key or headers or 'no key'!s:<34} -> {expected}"
+    check(claim, got == expected.split(), f"It went to: {' '.join(got) or 'no queue'}. Compare the bindings.")
 
 
 route("direct", "order", "mail log")

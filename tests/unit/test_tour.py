@@ -146,6 +146,13 @@ def test_what_a_docstring_says(tmp_path: Path) -> None:
     assert lesson.code == "print(1)"
 
 
+class Terminal:
+    """A standard input or output with keys."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 PART = """
     import json, sys, time
     own = json.loads(sys.stdin.readline())
@@ -232,6 +239,34 @@ def test_the_command_reports_each_lesson(
         ("own", False),
     ]
     assert document["lessons"][0]["output"][0].startswith("part main ")
+
+
+def test_on_a_terminal_the_reader_continues_by_enter(
+    here: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program runs after the first key, and the answer comes after the second one."""
+    shown: list[str] = []
+    monkeypatch.setattr(tour, "sys", SimpleNamespace(stdin=Terminal(), stdout=Terminal()))
+    monkeypatch.setattr("builtins.input", lambda _prompt: shown.append(capsys.readouterr().out))
+    context = Context(here.paths, here.substrate, Screen())
+    assert tour.command(context, (str(write(tmp_path, PART)),), everything=False) == 0
+    shown.append(capsys.readouterr().out)
+    before, between, after = shown
+    assert "What is seen." in before
+    assert 'print("part"' in before
+    assert "part main" in between
+    assert "Question: Why?" in between
+    assert "Answer: Because it is so." in after
+    assert "Because" not in before + between
+
+
+def test_without_keys_nothing_waits(
+    here: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _prompt: pytest.fail("it waits for a key"))
+    context = Context(here.paths, here.substrate, Screen())
+    assert tour.command(context, (str(write(tmp_path, PART)),), everything=False) == 0
+    assert "Answer: Because it is so." in capsys.readouterr().out
 
 
 def test_the_vhost_is_deleted_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
