@@ -88,7 +88,8 @@ def get(url: str, method: str = "GET") -> Any:
 
 def leader(name: str) -> str:
     """The broker that leads a queue."""
-    return str(get(f"/queues/tour/{name}")["node"].removeprefix("rabbit@"))
+    found = get(f"/queues/tour/{name}")
+    return str(found.get("leader", found["node"]).removeprefix("rabbit@"))
 
 
 def kill_broker(host: str) -> None:
