@@ -41,7 +41,9 @@ def producer():
         "Who acknowledged?",
     )
     check(
-        "every host received some", {h for h, _ in answers} == set(LAB["workers"]), "Is the prefetch small?"
+        "every host received some",
+        {h for h, _ in answers} == set(LAB["workers"]),
+        "Is there a consumer on each?",
     )
 
 

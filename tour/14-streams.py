@@ -30,7 +30,7 @@ def read(offset):
             break
         own.basic_ack(method.delivery_tag)  # lets the broker send more; the message stays
         numbers.append(int(body))
-    bar(f"from {offset}", len(numbers), f"messages: {numbers[0]} to {numbers[-1]}", scale=4)
+    bar(f"from {offset}", len(numbers), f"messages, the first is {min(numbers, default='none')}", scale=4)
     return numbers
 
 
