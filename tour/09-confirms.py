@@ -28,7 +28,7 @@ def producer(queue):
             if queue == "confirmed":
                 own.confirm_delivery()  # from now on basic_publish waits for the confirm
             while not stop.is_set():
-                own.basic_publish("", queue, "x" * 1000)
+                own.basic_publish("", queue, "x" * 100)
                 published[queue] += 1
         except AMQPError:  # the failed message is not counted; the next one takes its place
             own = connect().channel()

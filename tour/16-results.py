@@ -34,7 +34,7 @@ def outcome(result, timeout):
 
 
 def client():
-    good, bad, slow = divide.delay(10, 4), divide.delay(1, 0), divide.delay(9, 3, seconds=3)
+    good, bad, slow = divide.delay(10, 4), divide.delay(1, 0), divide.delay(9, 3, seconds=2)
     outcomes = [outcome(good, 30), outcome(bad, 30), outcome(slow, 1)]
     for call, result, found in zip(("10 / 4", "1 / 0", "slow"), (good, bad, slow), outcomes, strict=True):
         print(f"  {call:<8} {result.state:<8} {found}")

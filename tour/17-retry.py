@@ -30,11 +30,11 @@ def fetch(self, ready_at_attempt, seen=()):
 
 
 def client():
-    attempts = fetch.delay(3).get(timeout=40)
+    good, hopeless = fetch.delay(3), fetch.delay(9)
+    attempts = good.get(timeout=40)
     for number, (host, at) in enumerate(attempts, 1):
         print(f"  attempt {number} after {at - attempts[0][1]:.1f} s on {host}")
     gaps = [later[1] - earlier[1] for earlier, later in pairwise(attempts)]
-    hopeless = fetch.delay(9)
     error = hopeless.get(timeout=40, propagate=False)
     print(f"  the hopeless task: {hopeless.state}, {error}")
     check("the third attempt succeeded", len(attempts) == 3, "Give it `ready_at_attempt` 3.")

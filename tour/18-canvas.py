@@ -22,7 +22,7 @@ app = celery(result_backend="file:///tmp")  # client and worker share a folder h
 
 @app.task
 def square(number):
-    time.sleep(0.5)
+    time.sleep(0.3)
     return number * number
 
 

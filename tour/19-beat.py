@@ -1,7 +1,7 @@
 """Beat
 
 Beat is a clock: it publishes tasks at fixed times, and does no work itself.
-Here it publishes one task each second, and another one every two seconds, for five seconds.
+Here it publishes one task each second, and another one every two seconds, for four seconds.
 No worker runs, so you see the messages themselves, as a worker would receive them.
 
 Runs: client on a gateway; beat on a gateway
@@ -33,16 +33,17 @@ def client():
     channel.queue_bind("tour", "tour", "tour")
     counts, started = Counter(), None
     for method, properties, body in channel.consume("tour", auto_ack=True, inactivity_timeout=10):
-        check("beat publishes", method, "Does beat_schedule name a task?") if not method else None
+        if method is None:
+            break  # nothing for ten seconds
         started = started or time.monotonic()
-        if time.monotonic() - started > 5.5:
+        if time.monotonic() - started > 4.5:
             break
         name = properties.headers["task"]
         counts[name] += 1
         print(f"  {time.monotonic() - started:3.1f} s  {name:<12} arguments {json.loads(body)[0]}")
     for name, count in counts.items():
         bar(name, count, "messages")
-    check("one task was published each second", 5 <= counts["tour.clean"] <= 7, "Its schedule should be 1.0.")
+    check("one task was published each second", 4 <= counts["tour.clean"] <= 6, "Its schedule should be 1.0.")
     check("the other one half as often", 2 <= counts["tour.report"] <= 4, "Its schedule should be 2.0.")
 
 

@@ -20,6 +20,8 @@ PYTHON = "/opt/mosaic/venv/bin/python"  # has pika and Celery
 FOLDER = "/run/lab-tour"
 LIMIT_S = 180  # after which systemd ends a process that ./lab could not end
 END_S = 10.0
+# Celery warns of a user that is in no list of users, as this one.
+ENVIRONMENT = ("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore", "HOME=/tmp")
 
 #: A process, and a line that it printed; None when it has ended.
 Event = tuple["Process", str | None]
@@ -56,7 +58,7 @@ class Process:
         words = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={self._unit}"]
         words += ["--property=DynamicUser=yes", "--property=PrivateTmp=yes", "--working-directory=/tmp"]
         words += [f"--property=RuntimeMaxSec={LIMIT_S}", "--property=TimeoutStopSec=2"]
-        words += ["--setenv=PYTHONUNBUFFERED=1", "--setenv=PYTHONDONTWRITEBYTECODE=1", "--setenv=HOME=/tmp"]
+        words += [f"--setenv={variable}" for variable in ENVIRONMENT]
         self._process = subprocess.Popen(
             substrate.shell(host, [*words, PYTHON, f"{FOLDER}/{program}"]),
             stdin=subprocess.PIPE,
