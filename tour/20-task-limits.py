@@ -37,7 +37,7 @@ def tidy():
         return "cleaned up"
 
 
-@app.task(time_limit=2)
+@app.task(time_limit=1)
 def stubborn():
     time.sleep(30)
 

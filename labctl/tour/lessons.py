@@ -19,8 +19,8 @@ _ONE_PART = {"main": "a gateway"}
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson. `see`: what will be seen. `parts`: name of a process -> one of PLACES; the first one is the
-    main process. `needs`: hosts of a group of the lab, at least.
+    """A lesson. `see`: what will be seen, one sentence a line. `parts`: name of a process -> one of PLACES;
+    the first one is the main process. `needs`: hosts of a group of the lab, at least.
     """
 
     file: Path
@@ -67,7 +67,7 @@ def read(file: Path) -> Lesson:
     return Lesson(
         file,
         title.strip(),
-        "\n".join(see),
+        re.sub(r"(?<![.!?])\n", " ", "\n".join(see)),
         labelled["Question"],
         labelled["Answer"],
         "\n".join(text.splitlines()[first.end_lineno :]).strip("\n"),
