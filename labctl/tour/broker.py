@@ -14,7 +14,7 @@ NAME = "tour"  # of the vhost and of the user
 _IMPORT = """set -e
 file=$(mktemp); trap 'rm -f "$file"' EXIT; chown rabbitmq "$file"
 cat > "$file"; rabbitmqctl --quiet import_definitions "$file" < /dev/null"""
-_DELETE = f"rabbitmqctl --quiet delete_vhost {NAME}; rabbitmqctl --quiet delete_user {NAME}"
+_DELETE = f"rabbitmqctl --quiet delete_vhost {NAME} && rabbitmqctl --quiet delete_user {NAME}"
 _RIGHTS = ("configure", "write", "read")
 
 
