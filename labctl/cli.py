@@ -244,6 +244,25 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
 
 
 @cli.command()
+@click.argument("names", nargs=-1, metavar="[LESSON]...")
+@click.option("--list", "show_list", is_flag=True, help="Show every lesson.")
+@click.option("--all", "everything", is_flag=True, help="Run without waiting for keys.")
+@_JSON
+def tour(names: tuple[str, ...], show_list: bool, everything: bool, as_json: bool) -> int:
+    """See on the lab how queues, exchanges and tasks work, in short lessons.
+
+    LESSON is a name, a number, or a file of your own; without one, all lessons run. Each one shows a
+    program, runs it on hosts of the lab, and checks what happened.
+    """
+    from labctl.commands import tour as module
+    from labctl.screen import Screen
+
+    if show_list:
+        return module.listing(Screen(json=as_json))
+    return module.command(_context(json=as_json), names, everything=everything)
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A.")
 @click.option(

@@ -16,19 +16,10 @@ _SHOWN_LINES = 40
 def commands() -> dict[str, list[str]]:
     """Each linter's command line, run from the project's folder."""
     programs = Path(sys.executable).parent
-    own = (
-        "labctl",
-        "celery_durable",
-        "app",
-        "examples",
-        "tests",
-        "images",
-        "inventories",
-        "playbooks",
-        "roles",
-    )
+    folders = "labctl celery_durable app examples tour tests images inventories playbooks roles"
+    own = folders.split()
     python = _existing(*own)
-    typed = _existing("labctl", "images", "inventories", "playbooks/files", "tests")
+    typed = _existing("labctl", "tour/lesson.py", "images", "inventories", "playbooks/files", "tests")
     pages = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "molecule", "lab", "Vagrantfile")
     written = _existing(*own, *pages)
     schema = [str(programs / "check-jsonschema"), "--builtin-schema"]

@@ -1,0 +1,1 @@
+"""The tour: short lessons that run on the hosts of the lab."""
