@@ -80,7 +80,7 @@ def test_help_names_every_command() -> None:
 
 
 def test_an_unknown_playbook_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"no playbook 'nope'; there are operations/.*, preflight, site") as refused:
+    with pytest.raises(UsageError, match=r"'nope'; there are operations/.*, preflight, site") as refused:
         run._find(ROOT / "playbooks", "nope")
     assert "substrate" not in str(refused.value)
     assert "drills" not in str(refused.value)
