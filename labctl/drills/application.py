@@ -20,6 +20,7 @@ from labctl.programs.remote import output
 from labctl.screen import Step
 
 VHOST = "lab-drill"
+WRAPPER = "celery_durable.wrap"
 MODULES = ROOT / "playbooks" / "drills" / "files"
 LIBRARY = ROOT / "celery_durable" / "src"
 PACKAGE = "/usr/local/lib/warren/lab-drill.zip"

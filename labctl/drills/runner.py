@@ -2,12 +2,12 @@
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from labctl.context import Context
-from labctl.drills.application import AS_IT_IS, Application, Prepared, Variant, lacking
+from labctl.drills.application import AS_IT_IS, WRAPPER, Application, Prepared, Variant, lacking
 from labctl.drills.application_load import ApplicationLoad
 from labctl.drills.definition import Drill, Fault, Series
 from labctl.drills.injection import Injector
@@ -144,9 +144,9 @@ class _Execution:
         limit = self._patience * (120.0 + sum(d.duration + d.settle + RECOVERED_S for d in run.series.drills))
         log = run.folder / f"load-{run.key}.log"
         if run.application:
-            return ApplicationLoad(
-                substrate, self._groups, run.application, run=run.run, limit=limit, log=log
-            )
+            target = WRAPPER if run.variant.durable else run.application.target
+            publisher = replace(run.application, target=target)
+            return ApplicationLoad(substrate, self._groups, publisher, run=run.run, limit=limit, log=log)
         return TaskLoad(substrate, self._groups["gateways"][0], run=run.run, limit=limit, log=log)
 
     def _warm_up(self, load: Load) -> None:
