@@ -13,8 +13,7 @@ stream.
 from lesson import bar, check, connect
 
 channel = connect().channel()
-# One copy: the firewall of the brokers does not open the ports that copies of a stream use.
-arguments = {"x-queue-type": "stream", "x-max-age": "1h", "x-initial-cluster-size": 1}
+arguments = {"x-queue-type": "stream", "x-max-age": "1h"}
 channel.queue_declare("events", durable=True, arguments=arguments)
 channel.confirm_delivery()
 for number in range(100):

@@ -39,6 +39,7 @@ LISTENERS: dict[int | str, str] = {
     15671: "RabbitMQ's management API and pages, HTTPS",
     15691: "RabbitMQ's metrics, HTTPS",
     25672: "Erlang distribution between brokers, TLS",
+    "6000-6500": "copies of a stream, while there is one, TLS",
     "35672-35682": "rabbitmqctl while it runs: brokers send it the rows of a list, TLS",
 }
 _HOST = "HOST"  # in place of the name of a worker host

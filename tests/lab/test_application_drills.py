@@ -56,7 +56,7 @@ def test_a_drill_leaves_nothing_in_the_application(lab: UserLab) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--app", "nothing", "--task", "x", "kill-worker"], "it has first_steps"),
+        (["--app", "nothing", "--task", "x", "kill-worker"], "it has django, first_steps, flask"),
         (["--app", "mosaic", "--task", "x", "kill-worker"], "leave out --app"),
         (["--app", "first_steps", "--task", "tasks.ad", "kill-worker"], "it has tasks.add"),
         (["--app", "first_steps", "--task", "tasks.add", "kill-worker"], "does not take these arguments"),

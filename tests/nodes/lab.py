@@ -26,8 +26,8 @@ Facts = dict[str, Any]
 GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
 CLIENTS = ("workers", "gateways", "monitors")
 SSH = 22
-# RabbitMQ's commands listen there while they run; the firewall lets nobody connect.
-COMMANDS = range(35672, 35683)
+# Only brokers may connect: RabbitMQ's commands listen there while they run, and a stream for its copies.
+AT_TIMES = {*range(35672, 35683), *range(6000, 6501)}
 
 # Ports that each group serves: port -> groups whose hosts may connect; "all" means every address. All hosts
 # serve the ports of the group "all". Metrics are served only in a lab with a monitor.

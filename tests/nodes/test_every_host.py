@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.nodes.lab import COMMANDS, SSH, Facts, Lab, Node
+from tests.nodes.lab import AT_TIMES, SSH, Facts, Lab, Node
 
 testinfra_hosts = ["ansible://all"]
 
@@ -30,7 +30,7 @@ def test_firewall_drops_by_default(every: Facts) -> None:
 
 
 def test_only_expected_ports_are_open(every: Facts, node: Node, lab: Lab) -> None:
-    assert set(every["listening"]["network"]) - {SSH, *COMMANDS} == set(lab.served_by(node.name))
+    assert set(every["listening"]["network"]) - {SSH, *AT_TIMES} == set(lab.served_by(node.name))
 
 
 def test_only_declared_ports_of_other_hosts_are_reachable(every: Facts, node: Node, lab: Lab) -> None:

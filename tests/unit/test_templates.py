@@ -131,6 +131,7 @@ def test_firewall_lets_in_only_what_a_group_serves(rendered: Rendered) -> None:
             5670: of("broker", "worker", "gateway", "monitor"),
             4369: of("broker"),
             25672: of("broker"),
+            "6000-6500": of("broker"),
             "35672-35682": of("broker"),
             15671: of("gateway", "monitor"),
             15691: of("monitor"),
