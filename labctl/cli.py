@@ -259,7 +259,7 @@ def tour(names: tuple[str, ...], show_list: bool, everything: bool, as_json: boo
 
     if show_list:
         return module.listing(Screen(json=as_json))
-    return module.command(_context(json=as_json), names, everything=everything)
+    return module.command(_context(json=as_json, existing=False), names, everything=everything)
 
 
 @cli.command()
