@@ -26,6 +26,15 @@ CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
     "vm": VmCycle,
 }
 USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
+# Tests with Celery or other packages for development, which only the project's own environment has.
+NEED_APPLICATIONS = (
+    "app_declaration",
+    "drill_application",
+    "examples",
+    "lab_celery",
+    "secrets",
+    "topology_schema",
+)
 
 
 def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> int:
@@ -95,7 +104,8 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
     library = ["celery_durable/tests", "--rootdir=celery_durable", "-c", "celery_durable/pyproject.toml"]
     suites = [partial(suite, "unit", ["tests/unit"], own)]
     if other:
-        suites.append(partial(suite, f"unit-3.{other.minor}", ["tests/unit"], other))
+        arguments = ["tests/unit", *(f"--ignore=tests/unit/test_{name}.py" for name in NEED_APPLICATIONS)]
+        suites.append(partial(suite, f"unit-3.{other.minor}", arguments, other))
     return [
         *suites,
         partial(suite, "app", ["app/tests", "--rootdir=app", "-c", "app/pyproject.toml"], own),
