@@ -28,6 +28,7 @@ CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
 USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
 # Tests with Celery or other packages for development, which only the project's own environment has.
 NEED_APPLICATIONS = (
+    "app_command",
     "app_declaration",
     "drill_application",
     "examples",
