@@ -54,6 +54,20 @@ def _journal_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _import_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the commands that import an application."""
+    python = click.option(
+        "--python",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="An interpreter that has the application's packages. By default they are installed for it.",
+    )
+    name = click.option(
+        "--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A."
+    )
+    return name(python(command))
+
+
 class _Group(click.Group):
     """Lists the commands in the order in which a person needs them."""
 
@@ -264,13 +278,7 @@ def tour(names: tuple[str, ...], show_list: bool, everything: bool, as_json: boo
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A.")
-@click.option(
-    "--python",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An interpreter that has the application's packages. By default they are installed for the audit.",
-)
+@_import_options
 @click.option(
     "--timeout",
     default=60.0,
@@ -302,13 +310,7 @@ def app() -> None:
 @click.option(
     "--name", default="", metavar="NAME", help="Name in the lab (default: of the project or folder)."
 )
-@click.option("--app", default="", metavar="MODULE:NAME", help="The Celery instance, as for celery -A.")
-@click.option(
-    "--python",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An interpreter that has the application's packages. By default they are installed to import it.",
-)
+@_import_options
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="Consume this queue too.")
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME=VALUE", help="Set this variable of the environment."

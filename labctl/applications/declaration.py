@@ -148,25 +148,21 @@ def _check(found: Mapping[str, Any], queues: list[str]) -> None:
     if Version(found["celery"]) < Version(OLDEST_CELERY):
         raise UsageError(
             f"The application has Celery {found['celery']}, and the lab runs Celery {OLDEST_CELERY} and"
-            " newer:"
-            " raise the version in its requirements."
+            " newer: raise the version in its requirements."
         )
     if found["custom_backend"]:
         raise UsageError(
             f"{found['name']} has a result backend of its own class, so CELERY_RESULT_BACKEND, by which"
-            " the lab"
-            " sets PostgreSQL, has no effect: set result_backend instead of the class."
+            " the lab sets PostgreSQL, has no effect: set result_backend instead of the class."
         )
     if found["own_tls"]:
         raise UsageError(
             f"{found['name']} sets broker_use_ssl, and its workers reach the brokers through HAProxy of"
-            " their own"
-            " host, which adds TLS: leave broker_use_ssl unset when CELERY_BROKER_URL is set."
+            " their own host, which adds TLS: leave broker_use_ssl unset when CELERY_BROKER_URL is set."
         )
     unfit = [name for name in queues if _UNFIT_QUEUE.search(name) or name != name.strip() or not name]
     if unfit:
         raise UsageError(
             f"A worker cannot be told to consume the queue {unfit[0]!r}, because its name is empty, begins"
-            " or ends"
-            " with a space, or has a comma, a quote or a backslash: rename the queue."
+            " or ends with a space, or has a comma, a quote or a backslash: rename the queue."
         )

@@ -61,8 +61,7 @@ def first_task(context: Context, entry: Mapping[str, Any]) -> list[dict[str, Any
         except (LabError, ValueError, IndexError) as error:
             raise LabError(
                 f"{name} is deployed, but a task of the lab, lab.ping, did not run: {error}; ./lab app"
-                f" logs {name}"
-                " shows what its workers do."
+                f" logs {name} shows what its workers do."
             ) from None
         step.result = ", ".join(f"{each['queue']}: {each['worker']}" for each in answers)
     return answers

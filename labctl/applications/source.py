@@ -64,9 +64,8 @@ def name_of(folder: Path, chosen: str) -> str:
     if not _NAME.fullmatch(name) or name in (*taken, "mosaic"):
         raise UsageError(
             f"The application cannot have the name {name!r}, which must have 2 to 31 lower-case letters,"
-            " digits"
-            " and underscores, begin with a letter, not with pg_, and not be a name that the lab uses: choose"
-            " another with --name."
+            " digits and underscores, begin with a letter, not with pg_, and not be a name that the lab uses:"
+            " choose another with --name."
         )
     return name
 

@@ -86,8 +86,7 @@ def _require_docker(context: Context) -> None:
     if context.substrate.inventory != DOCKER_INVENTORY:
         raise UsageError(
             "The applications of your own inventory are in its variable lab_added_applications: change"
-            " them there,"
-            " then run ./lab up (docs/how-to/run-your-application.md)."
+            " them there, then run ./lab up (docs/how-to/run-your-application.md)."
         )
 
 
@@ -133,8 +132,7 @@ def _declared(context: Context, name: str, folder: Path, wanted: Wanted) -> dict
             if _source(entry) != folder:
                 raise UsageError(
                     f"The lab has an application {name} already, from {entry.get('source')}: choose"
-                    " another name"
-                    " with --name."
+                    " another name with --name."
                 )
             if wanted.changes_declaration:
                 raise UsageError(

@@ -81,8 +81,7 @@ def _ports(context: Context) -> dict[int, int]:
         login = " ".join(word for word in substrate.shell(gateway, ["true"])[1:-1])
         raise UsageError(
             "./lab connect publishes ports of containers, and these nodes are reached by SSH: forward the"
-            " ports"
-            f" with ssh -N {forwards} {login}, and use the passwords of the inventory."
+            f" ports with ssh -N {forwards} {login}, and use the passwords of the inventory."
         )
     container = substrate.containers().get(gateway)
     bound = container.attrs["HostConfig"]["PortBindings"] or {} if container else {}
@@ -92,8 +91,7 @@ def _ports(context: Context) -> dict[int, int]:
     if len(found) != 2:
         raise UsageError(
             f"{gateway} was created without the ports {AMQPS} and {DATABASE}: publish them in the"
-            " topology, as"
-            " inventories/topology.yml does, and run ./lab up, which creates it again."
+            " topology, as inventories/topology.yml does, and run ./lab up, which creates it again."
         )
     return {port: int(host) for port, host in found.items()}
 

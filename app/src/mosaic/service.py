@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import pika
 import pika.exceptions
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 CALM_SECONDS = 30.0
 HANDSHAKE_SECONDS = 8.0
+POLL_SECONDS = 0.1
 
 
 def connect(url: str, heartbeat: int, name: str, attempts: int = 1) -> pika.BlockingConnection:
@@ -37,6 +39,16 @@ def connect(url: str, heartbeat: int, name: str, attempts: int = 1) -> pika.Bloc
         return pika.BlockingConnection(parameters)
     except AMQPConnectorException as error:  # a broker that accepts and does not answer; not an AMQPError
         raise pika.exceptions.AMQPConnectionError(str(error)) from error
+
+
+def consume_until(
+    stop: threading.Event, connection: pika.BlockingConnection, channel: Any, consumer: str
+) -> None:
+    """Deliver messages to the consumer until `stop` is set. Raises AMQPError, and OSError when it is gone."""
+    while not stop.is_set():
+        connection.process_data_events(POLL_SECONDS)
+        if consumer not in channel.consumer_tags:
+            raise OSError("the broker cancelled the consumer")
 
 
 def on_stop_signal(stop: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from mosaic import topology
 from mosaic.config import Broker
 from mosaic.ledger.log_records import Entry
 from mosaic.logs.store import entry_of
-from mosaic.service import Service
+from mosaic.service import Service, consume_until
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ ARGUMENTS = {
     "x-max-length": 2000,
     "x-overflow": "drop-head",
 }
-POLL_SECONDS = 0.1
 
 
 class LogTail(Service):
@@ -64,10 +63,7 @@ class LogTail(Service):
         consumer = channel.basic_consume(queue, self._on_message, auto_ack=True)
         self.ready.set()
         try:
-            while not self._stop.is_set():
-                connection.process_data_events(POLL_SECONDS)
-                if consumer not in channel.consumer_tags:
-                    raise OSError("the broker cancelled the consumer")
+            consume_until(self._stop, connection, channel, consumer)
             channel.queue_delete(queue)
         finally:
             self.ready.clear()

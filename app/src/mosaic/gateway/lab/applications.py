@@ -55,19 +55,6 @@ class WorkerList(BaseModel):
     workers: list[WorkerRow]
 
 
-class FailureRow(BaseModel):
-    """A failed task: the exception, and its traceback (either may be empty)."""
-
-    application: str
-    id: str
-    task: str
-    host: str
-    worker: str
-    at: datetime.datetime
-    error: str
-    traceback: str
-
-
 class FailureList(BaseModel):
     """Failed tasks of all applications, the newest first.
 
@@ -75,7 +62,7 @@ class FailureList(BaseModel):
     """
 
     applications: list[str]
-    failures: list[FailureRow]
+    failures: list[Failure]
     since: dict[str, datetime.datetime] = {}
     reason: str = ""
 

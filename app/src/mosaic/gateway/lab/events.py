@@ -21,7 +21,7 @@ from typing import Any
 import pika
 
 from mosaic.config import Broker
-from mosaic.service import Service
+from mosaic.service import Service, consume_until
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ ARGUMENTS = {
     "x-max-length": 2000,
     "x-overflow": "drop-head",
 }
-POLL_SECONDS = 0.2
 MAX_TASKS = 10_000
 MAX_FAILURES = 200
 MAX_WORKERS = 1000
@@ -196,10 +195,7 @@ class EventReader(Service):
         consumer = channel.basic_consume(queue, self._on_message, auto_ack=True)
         self.reading_since = time.monotonic()
         try:
-            while not self._stop.is_set():
-                connection.process_data_events(POLL_SECONDS)
-                if consumer not in channel.consumer_tags:
-                    raise OSError("the broker cancelled the consumer")
+            consume_until(self._stop, connection, channel, consumer)
             channel.queue_delete(queue)
         finally:
             self.reading_since = None

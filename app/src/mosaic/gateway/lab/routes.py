@@ -17,11 +17,11 @@ from mosaic.gateway.errors import ApiError, Unavailable
 from mosaic.gateway.lab.applications import (
     OWN,
     FailureList,
-    FailureRow,
     LastRun,
     ScheduleRow,
     WorkerList,
 )
+from mosaic.gateway.lab.events import Failure
 from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.queues import QueueList
 from mosaic.gateway.lab.schemas import BeatState, LabState
@@ -91,7 +91,7 @@ async def follow_workers(watch: TheWatch, streams: TheStreams) -> Response:
 def list_failures(watch: TheWatch, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> FailureList:
     """List failed tasks, the newest first: of mosaic those of one day, of others those that were seen."""
     applications = watch.applications
-    found = [FailureRow(**vars(failure)) for failure in applications.failures()]
+    found = applications.failures()
     unread = applications.unread()
     reasons = [f"The brokers deliver no events of {', '.join(unread)}."] if unread else []
     if watch.database_is_away:
@@ -182,10 +182,10 @@ def _own_entries(reading: LedgerReading | None) -> list[ScheduleRow]:
     return sorted(entries, key=lambda entry: (entry.next, entry.name))
 
 
-def _own_failures(limit: int) -> list[FailureRow]:
+def _own_failures(limit: int) -> list[Failure]:
     with transaction() as session:
         return [
-            FailureRow(
+            Failure(
                 application=OWN,
                 id=attempt.task_id,
                 task=attempt.task,
