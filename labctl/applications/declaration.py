@@ -166,3 +166,9 @@ def _check(found: Mapping[str, Any], queues: list[str]) -> None:
             f"A worker cannot be told to consume the queue {unfit[0]!r}, because its name is empty, begins"
             " or ends with a space, or has a comma, a quote or a backslash: rename the queue."
         )
+    if not found["tasks"]:
+        raise UsageError(
+            f"{found['name']} has no tasks, so its workers would have nothing to execute: import the modules"
+            " that declare them, for example with imports=(...) or autodiscover_tasks, or name the instance"
+            " that has them with --app."
+        )

@@ -35,7 +35,7 @@ def interpreter(folder: Path, cache: Path, screen: Screen) -> Path:
     venv = cache / f"audit-{key}"
     if not (venv / "complete").exists():
         shutil.rmtree(venv, ignore_errors=True)  # from an interrupted run
-        _build(venv, base, installs, folder, screen)
+        _build(venv, base, minor, installs, folder, screen)
         (venv / "complete").touch()
     return venv / "bin" / "python"
 
@@ -57,7 +57,9 @@ def requirements(folder: Path) -> list[str]:
     return list(declared.get("dependencies", [str(folder)]))  # else its build backend has them
 
 
-def _build(venv: Path, base: Path, installs: list[list[str]], folder: Path, screen: Screen) -> None:
+def _build(
+    venv: Path, base: Path, minor: int, installs: list[list[str]], folder: Path, screen: Screen
+) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     lines: list[str] = []
@@ -71,14 +73,14 @@ def _build(venv: Path, base: Path, installs: list[list[str]], folder: Path, scre
         subprocess.run([str(base), "-m", "venv", "--without-pip", str(venv)], check=True, env=environment)
         for words in filter(None, installs):
             if process.stream([*pip, *words], on_line, environment=environment, cwd=folder) != 0:
-                raise UsageError(_why(folder, lines))
+                raise UsageError(_why(folder, lines, minor))
 
 
-def _why(folder: Path, lines: list[str]) -> str:
+def _why(folder: Path, lines: list[str], minor: int) -> str:
     errors = "\n".join(line for line in lines if line.startswith("ERROR")) or "\n".join(lines[-6:])
     unreachable = registry_unreachable("\n".join(lines))
     cause = "the package index did not answer, or does not have a package" if unreachable else "pip failed"
     return (
-        f"The requirements of {folder} cannot be installed, {cause}: correct the error, or give"
-        f" --python with the interpreter of an environment that has them.\n{errors}"
+        f"The requirements of {folder} cannot be installed with Python 3.{minor}, {cause}: correct the error,"
+        f" for example with a version of the package for Python 3.{minor}, or give --python with the interpreter of an environment that has them.\n{errors}"
     )

@@ -19,10 +19,11 @@ from labctl.screen import Screen
 
 # The second Python of the unit tests has no Celery.
 PYTHON = Path(sys.executable) if find_spec("celery") else ROOT / ".venv" / "bin" / "python"
-SHOP = """
+EMPTY = """
 from celery import Celery
 app = Celery("shop", broker="redis://localhost", backend="redis://localhost")
 """
+SHOP = f"{EMPTY}\n@app.task\ndef sell():\n    return 1\n"
 Add = Callable[..., dict[str, Any]]
 
 
@@ -127,6 +128,7 @@ REFUSED: list[tuple[dict[str, str], str]] = [
         {"shop.py": SHOP + "app.conf.task_routes = {'a': {'queue': 'a,b'}}\n"},
         "cannot be told to consume the queue 'a,b', .*: rename the queue",
     ),
+    ({"shop.py": EMPTY}, "shop:app has no tasks, .*: import the modules that declare them"),
     (
         {"shop.py": "import socket\nsocket.create_connection(('127.0.0.1', 1))\n" + SHOP},
         "ConnectionRefusedError: .* correct the error",
@@ -193,7 +195,7 @@ def test_requirements_that_do_not_resolve_are_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(UsageError, match=r"cannot be installed, the package index .*: correct the error"):
+    with pytest.raises(UsageError, match=r"cannot be installed with Python 3\.\d+, the package index .*: correct the error"):
         environment.interpreter(folder, tmp_path / "cache", Screen())
 
 
