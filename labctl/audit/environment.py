@@ -82,5 +82,6 @@ def _why(folder: Path, lines: list[str], minor: int) -> str:
     cause = "the package index did not answer, or does not have a package" if unreachable else "pip failed"
     return (
         f"The requirements of {folder} cannot be installed with Python 3.{minor}, {cause}: correct the error,"
-        f" for example with a version of the package for Python 3.{minor}, or give --python with the interpreter of an environment that has them.\n{errors}"
+        f" for example with a version of the package for Python 3.{minor}, or give --python with the"
+        f" interpreter of an environment that has them.\n{errors}"
     )
