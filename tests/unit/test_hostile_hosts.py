@@ -14,7 +14,12 @@ from labctl.paths import ROOT
 
 TASK_FILES = sorted(
     file
-    for pattern in ("roles/*/tasks/*.yml", "roles/*/handlers/*.yml", "playbooks/**/*.yml", "molecule/**/*.yml")
+    for pattern in (
+        "roles/*/tasks/*.yml",
+        "roles/*/handlers/*.yml",
+        "playbooks/**/*.yml",
+        "molecule/**/*.yml",
+    )
     for file in ROOT.glob(pattern)
     if not {"group_vars", "vars", "files"} & set(file.parts)
 )
@@ -37,7 +42,12 @@ WRITERS = {
 #: Programs that run on the nodes.
 PROGRAMS = sorted(
     file
-    for pattern in ("roles/*/files/*", "tests/nodes/on_node/*.py", "labctl/status/node_status.py", "tour/*.py")
+    for pattern in (
+        "roles/*/files/*",
+        "tests/nodes/on_node/*.py",
+        "labctl/status/node_status.py",
+        "tour/*.py",
+    )
     for file in ROOT.glob(pattern)
     if file.is_file()
 )
@@ -66,7 +76,7 @@ def uses(modules: set[str]) -> list[Any]:
     return [
         pytest.param(name.rpartition(".")[2], arguments, id=f"{file.relative_to(ROOT)}: {task.get('name')}")
         for file in TASK_FILES
-        for task in within(yaml.load(file.read_text(encoding="utf-8"), Loader))  # noqa: S506 - a SafeLoader
+        for task in within(yaml.load(file.read_text(encoding="utf-8"), Loader))
         for name, arguments in task.items()
         if "." in name and name.rpartition(".")[2] in modules
     ]
