@@ -13,7 +13,7 @@ from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
 from labctl.images import bake, keys
 from labctl.lab import state
-from labctl.machine import checks, engine, fitness, network
+from labctl.machine import checks, engine, fitness, network, speed
 from labctl.paths import DOCKER_INVENTORY, LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made
@@ -80,6 +80,7 @@ class DockerSubstrate:
             checks.ports([(node.name, port.host) for node in asleep for port in node.publish])
         if settled != state.read(self._paths):
             state.write(self._paths, settled)
+        self._measure(screen)
         if as_wanted:
             return Made(0, len(lab.nodes))
         bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
@@ -150,7 +151,12 @@ class DockerSubstrate:
         self._container(node).start()
 
     def patience(self) -> float:
-        return 1.0
+        return float(speed.remembered(self._paths.state))
+
+    def _measure(self, screen: Screen) -> None:
+        times = speed.measured(self._paths.state)
+        if times > 1:
+            screen.note(speed.sentence(times))
 
     def _container(self, node: str) -> Container:
         name = self.topology().node(node).name
