@@ -195,7 +195,9 @@ def test_requirements_that_do_not_resolve_are_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(UsageError, match=r"cannot be installed with Python 3\.\d+, the package index .*: correct the error"):
+    with pytest.raises(
+        UsageError, match=r"cannot be installed with Python 3\.\d+, the package index .*: correct the error"
+    ):
         environment.interpreter(folder, tmp_path / "cache", Screen())
 
 
