@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from labctl.machine import speed  # noqa: E402 - the path above makes it importable
+
 WRITTEN = Path("provisioners", "ansible", "inventory", "vagrant_ansible_inventory")
 GROUPS = ("brokers", "workers", "gateways", "databases", "monitors")
 
@@ -56,6 +60,11 @@ def inventory(file: Path) -> dict[str, Any]:
         "lab_url": f"https://{gateway}" if gateway else "",
     }
     groups["emulated"] = [name for name in hosts if is_emulated(file, name, hosts[name])]
+    patience = speed.measured(file.parents[3])
+    for host in hosts.keys() - set(groups["emulated"]):
+        hosts[host]["lab_patience"] = patience
+    if patience >= speed.EMULATED:
+        groups["emulated"] = list(hosts)
     members = {group: {"hosts": names} for group, names in groups.items()}
     return {"_meta": {"hostvars": hosts}, "all": {"children": list(groups), "vars": common}, **members}
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labctl.machine import fitness
+
 # What apt, pip and curl print when a server does not answer, as opposed to when it refuses.
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Failed to fetch|Unable to connect to|Could not connect to"
@@ -20,6 +22,8 @@ _FAILED = ("fatal:", "failed:", "[ERROR]", "FAILED", "E ")
 # Where a run stops before it has changed the host: playbooks/preflight.yml, and the broker's precheck.
 _PREFLIGHT = "Look at each host"
 _REFUSALS = ("rabbitmq : Refuse a broker that is not ours", "rabbitmq : Refuse another Erlang cookie")
+# Tasks of playbooks/substrate/create.yml in which the engine writes firewall rules.
+_OF_THE_ENGINE = ("Create the lab's network", "Create and start the nodes")
 # What OpenSSH and Mitogen print when they cannot log in, and the remedy.
 _CONNECTION = {
     "host ?key": "shows an unknown host key; log in once by hand, or correct ~/.ssh/known_hosts",
@@ -53,6 +57,9 @@ def refusals(failures: Sequence[Failure]) -> list[str]:
 def _refusal(failure: Failure) -> str:
     if failure.task in _REFUSALS:
         return failure.message
+    if failure.task in _OF_THE_ENGINE and fitness.firewall(failure.message):
+        line = failure.message.strip().splitlines()[-1]
+        return f"The Docker engine: {fitness.firewall(failure.message)}, then run ./lab up again ({line})."
     if failure.play != _PREFLIGHT:
         return ""
     for pattern, remedy in _CONNECTION.items():

@@ -17,7 +17,7 @@ from labctl.images import keys
 from labctl.lab import state
 from labctl.lab.files import remove_state, write_private
 from labctl.lab.lock import exclusive
-from labctl.machine import network, root
+from labctl.machine import network, root, speed
 from labctl.paths import ROOT, LabPaths
 from labctl.programs import process, side_by_side
 from labctl.screen import Screen, Step
@@ -95,6 +95,7 @@ def _bake(
     }
     _drop_other_bake(bake, wanted, client)
     state.write(bake, network.settle(bake, declared, client))
+    speed.measured(bake.state)
 
     def play(name: str, step: Step, *arguments: str) -> None:
         environment = {"LAB_BAKE": "1"}

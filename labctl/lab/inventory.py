@@ -7,12 +7,14 @@ import yaml
 
 from labctl.errors import UsageError
 from labctl.lab.state import is_connected
+from labctl.machine import speed
 from labctl.paths import LabPaths
 from labctl.topology.model import GROUPS, Topology
 
 
 def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
     """All groups (also empty ones), the variables of each host, and those of the lab."""
+    patience = speed.remembered(paths.state)
     variables = {
         node.name: {
             "ansible_host": f"{paths.name}-{node.name}",
@@ -20,6 +22,7 @@ def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
             "lab_memory_mb": node.memory_mb,
             "lab_publish": [{"node": port.node, "host": port.host} for port in node.publish],
             "lab_data": node.data,
+            "lab_patience": patience,
         }
         for node in lab.nodes
     }
@@ -33,7 +36,9 @@ def inventory(paths: LabPaths, lab: Topology) -> dict[str, Any]:
         "lab_added_applications": added_applications(paths.state / "applications.yml"),
     }
     groups = {name: {"hosts": [node.name for node in lab.group(name)]} for name in GROUPS}
-    return {"_meta": {"hostvars": variables}, "all": {"children": list(GROUPS), "vars": of_all}, **groups}
+    if patience >= speed.EMULATED:
+        groups["emulated"] = {"hosts": list(variables)}
+    return {"_meta": {"hostvars": variables}, "all": {"children": list(groups), "vars": of_all}, **groups}
 
 
 class _Loader(yaml.SafeLoader):

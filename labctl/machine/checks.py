@@ -1,6 +1,7 @@
 """Checks of this machine before a lab is created: memory, disk, ports, inotify."""
 
 import contextlib
+import os
 import shutil
 import socket
 from collections.abc import Iterable
@@ -19,10 +20,15 @@ MEMORY_SHARE = 0.5  # measured: the nodes of an idle lab use a third of their li
 
 
 def disk(paths: LabPaths, engine_root: str, *, cold: bool) -> None:
-    """Raise UsageError when the project's disk or the engine's is too full."""
+    """Raise UsageError when the project's disk or the engine's is too full.
+
+    engine_root: the engine's folder, "" when it is on no disk of this machine.
+    """
     needed = DISK_COLD_GB if cold else DISK_WARM_GB
-    for what, wanted in (("the Docker engine", Path(engine_root)), ("this project", paths.root)):
-        folder = next(place for place in (wanted, *wanted.parents) if place.exists())
+    folders = {"the Docker engine": Path(engine_root)} if engine_root else {}
+    for what, wanted in (folders | {"this project": paths.root}).items():
+        # A parent of another data-root may be closed to this user: Path.exists() would raise.
+        folder = next(place for place in (wanted, *wanted.parents) if os.path.exists(place))  # noqa: PTH110
         free = shutil.disk_usage(folder).free / 1e9
         if free < needed:
             raise UsageError(
@@ -31,9 +37,12 @@ def disk(paths: LabPaths, engine_root: str, *, cold: bool) -> None:
             )
 
 
-def memory(limits_mb: int) -> None:
-    """Raise UsageError when nodes with these limits together would not fit into the memory available now."""
-    available = available_memory_mb()
+def memory(limits_mb: int, engine_mb: int | None = None) -> None:
+    """Raise UsageError when nodes with these limits together would not fit into the memory available now.
+
+    engine_mb: memory of the engine's VM, where it has one.
+    """
+    available = available_memory_mb() if engine_mb is None else engine_mb
     needed = int(limits_mb * MEMORY_SHARE)
     if available is not None and available < needed:
         raise UsageError(

@@ -15,7 +15,7 @@ import docker.errors
 import requests
 
 from labctl.errors import UsageError
-from labctl.machine import dockerd, root
+from labctl.machine import dockerd, fitness, root
 from labctl.paths import LabPaths
 from labctl.screen import Screen
 
@@ -23,6 +23,7 @@ START_TIMEOUT_S = 30.0
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 OWN_HOSTS = (DEFAULT_HOST, "unix:///run/docker.sock")
 _ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+_SNAPS = (Path("/snap/bin/docker"), Path("/var/lib/snapd/snap/bin/docker"))
 
 
 class EngineDownError(UsageError):
@@ -39,9 +40,12 @@ def require() -> docker.DockerClient:
         # A socket that an engine left behind refuses other users just like a live one.
         if "Permission denied" in str(error) and dockerd.is_running():
             user = getpass.getuser()
+            command = f"sudo usermod -aG docker {user}"
+            if _has_snap():  # it comes without the group, and gives it the socket when it starts
+                command = f"sudo addgroup --system docker; {command}; sudo snap restart docker"
             raise UsageError(
-                f"The Docker engine runs, but user {user} may not use it; run `sudo usermod -aG docker"
-                f" {user}` and log in again, then run ./lab again."
+                f"The Docker engine runs, but user {user} may not use it; run `{command}` and log in again,"
+                " then run ./lab again."
             ) from error
         raise EngineDownError(
             "No Docker engine answers; run ./lab up, which starts it, or start it yourself (systemctl start"
@@ -51,9 +55,14 @@ def require() -> docker.DockerClient:
 
 
 def ensure(paths: LabPaths, screen: Screen) -> docker.DockerClient:
-    """A client of an engine that answers, after installing and starting it where needed and allowed."""
+    """A client of an engine that answers, after installing and starting it where needed and allowed.
+
+    Raises UsageError with cause and remedy when this engine cannot run the nodes of a lab.
+    """
     # dockerd, iptables and sysctl are in folders that the PATH of a user may lack.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{_ADMIN_PATH}"
+    choose()
+    fitness.require_here(os.environ["DOCKER_HOST"])
     try:
         client = require()
     except EngineDownError as error:
@@ -64,13 +73,14 @@ def ensure(paths: LabPaths, screen: Screen) -> docker.DockerClient:
                 " `docker context use default` to use this machine's own."
             ) from error
         client = _install_and_start(paths, screen)
+    fitness.require(os.environ["DOCKER_HOST"], client.info())
     if shutil.which("docker") is None:  # a package of its own since Debian 13
         _install(["docker-cli"], "The docker command line program", screen)
     return client
 
 
 def _install_and_start(paths: LabPaths, screen: Screen) -> docker.DockerClient:
-    if shutil.which("dockerd") is None:
+    if shutil.which("dockerd") is None and not _has_snap():
         _install(["docker.io"], "A Docker engine", screen)
         client = _answer_within(3.0)
         if client is not None:
@@ -93,9 +103,11 @@ def _install_and_start(paths: LabPaths, screen: Screen) -> docker.DockerClient:
         step.update("dockerd directly")
         client = _answer_within(START_TIMEOUT_S, dockerd.start(paths))
         if client is None:
+            cause = dockerd.last_error(paths)
+            remedy = fitness.firewall(cause) or "correct the cause"
             raise UsageError(
-                f"The Docker engine did not start: {dockerd.last_error(paths)}; correct the cause (log:"
-                f" {dockerd.log_file(paths)}), then run ./lab up again."
+                f"The Docker engine did not start: {cause}; {remedy} (log: {dockerd.log_file(paths)}), then"
+                " run ./lab up again."
             )
         step.result = f"as a process of its own, log {dockerd.log_file(paths)}"
         return client
@@ -110,8 +122,15 @@ def _install(packages: list[str], what: str, screen: Screen) -> None:
     root.apt_install(packages, screen)
 
 
+def _has_snap() -> bool:
+    """Whether the engine of this machine is the snap, which no other package provides."""
+    return shutil.which("dockerd") is None and any(map(os.path.exists, _SNAPS))
+
+
 def _service_commands() -> list[tuple[str, list[str]]]:
     """How this machine's init system starts the engine; none where there is no init system."""
+    if _has_snap():
+        return [("snap", ["snap", "start", "docker"])]
     if Path("/run/systemd/system").is_dir():
         return [("systemd", ["systemctl", "start", "docker"])]
     if Path("/etc/init.d/docker").exists() and shutil.which("service"):

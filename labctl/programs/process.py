@@ -75,6 +75,7 @@ def follow(
     *,
     subject: Callable[[str], str] = str,
     environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
 ) -> Done:
     """Run a program as `stream` does, and show its latest line in the step.
 
@@ -88,7 +89,7 @@ def follow(
         if shown:
             step.update(shown)
 
-    return Done(stream(command, on_line, environment=environment), lines)
+    return Done(stream(command, on_line, environment=environment, cwd=cwd), lines)
 
 
 def end_all() -> None:

@@ -10,6 +10,7 @@ import base64
 import csv
 import fnmatch
 import json
+import os
 import re
 import socket
 import subprocess
@@ -251,6 +252,7 @@ def database() -> dict[str, Any]:
 
 
 def main() -> None:
+    os.environ["no_proxy"] = "*"  # no proxy reaches the hosts of the lab
     groups = sys.argv[1:]
     state, failed = system()
     states, consuming = services(groups)

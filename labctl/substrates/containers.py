@@ -13,7 +13,7 @@ from labctl.ansible import playbooks
 from labctl.errors import LabError, UsageError
 from labctl.images import bake, keys
 from labctl.lab import state
-from labctl.machine import checks, engine, network
+from labctl.machine import checks, engine, fitness, network, speed
 from labctl.paths import DOCKER_INVENTORY, LabPaths
 from labctl.screen import Screen
 from labctl.substrates.base import Made
@@ -55,7 +55,10 @@ class DockerSubstrate:
     def make(self, screen: Screen) -> Made:
         declared = self._declared(screen)
         self.client = engine.ensure(self._paths, screen)
-        checks.inotify(len(declared.nodes), screen)
+        info = self.client.info()
+        in_a_vm = fitness.is_in_a_vm(info)
+        if not in_a_vm:
+            checks.inotify(len(declared.nodes), screen)
         present = self.containers()
         foreign = self._foreign(present)
         if foreign:
@@ -71,11 +74,13 @@ class DockerSubstrate:
         )
         if not as_wanted:
             cold = any(not bake.exists(self.client, keys.image(kind)) for kind in kinds(missing))
-            checks.disk(self._paths, self.client.info()["DockerRootDir"], cold=cold)
-            checks.memory(sum(node.memory_mb for node in asleep))
+            checks.disk(self._paths, "" if in_a_vm else info["DockerRootDir"], cold=cold)
+            limits = sum(node.memory_mb for node in asleep)
+            checks.memory(limits, info["MemTotal"] // 2**20 if in_a_vm else None)
             checks.ports([(node.name, port.host) for node in asleep for port in node.publish])
         if settled != state.read(self._paths):
             state.write(self._paths, settled)
+        self._measure(screen)
         if as_wanted:
             return Made(0, len(lab.nodes))
         bake.ensure(self._paths, declared, kinds(missing), self.client, screen)
@@ -146,7 +151,12 @@ class DockerSubstrate:
         self._container(node).start()
 
     def patience(self) -> float:
-        return 1.0
+        return float(speed.remembered(self._paths.state))
+
+    def _measure(self, screen: Screen) -> None:
+        times = speed.measured(self._paths.state)
+        if times > 1:
+            screen.note(speed.sentence(times))
 
     def _container(self, node: str) -> Container:
         name = self.topology().node(node).name

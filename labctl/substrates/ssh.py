@@ -74,6 +74,8 @@ class HostSubstrate:
     def make(self, screen: Screen) -> Made:
         hosts = len(distinct(self.groups()))
         screen.note(f"{hosts} hosts of {os.path.relpath(self.inventory)} are used as they are")
+        if self.patience() != 1:
+            screen.note(f"waits and checks take {self.patience():g} times as long (lab_patience)")
         return Made(0, hosts)
 
     def is_installed(self) -> bool:

@@ -3,17 +3,20 @@
 import shutil
 from pathlib import Path
 
-from labctl.commands import down, up, verify
+from labctl.commands import down, verify
 from labctl.context import Context
 from labctl.errors import LabError
+from labctl.images import bake
 from labctl.lab.files import make_private
 from labctl.machine import engine
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import process
 from labctl.screen import Screen
 from labctl.substrates import cleanup
 from labctl.substrates.containers import DockerSubstrate
 from labctl.testing import checks, devtools, hostile
 from labctl.testing.cycle import Cycle
+from labctl.topology import declaration
 
 LAB = "warren-test"
 APPLICATIONS = ROOT / "tests" / "lab" / "applications.yml"
@@ -26,11 +29,14 @@ class ContainerCycle(Cycle):
 
     def __init__(self, reports: Path, screen: Screen) -> None:
         paths = LabPaths(LAB)
-        super().__init__(Context(paths, DockerSubstrate(paths), screen), reports)
+        self.substrate = DockerSubstrate(paths)
+        super().__init__(Context(paths, self.substrate, screen), reports)
 
     def prepare(self) -> None:
-        engine.ensure(self.lab.paths, self.lab.screen)  # an engine that was off may hold a lab
+        client = engine.ensure(self.lab.paths, self.lab.screen)  # an engine that was off may hold a lab
         down.command(self.lab, everything=False)
+        declared = declaration.load()  # the images first: they are not built behind the proxy of make()
+        bake.ensure(self.lab.paths, declared, declared.kinds, client, self.lab.screen)
 
     def make(self) -> None:
         paths = self.lab.paths
@@ -39,10 +45,21 @@ class ContainerCycle(Cycle):
         # Before the first up, so that the second one shows that applications change nothing.
         shutil.copy(APPLICATIONS, paths.state)
         hostile.write(self.lab.paths.secrets, hostile.declared())
-        up.run(self.lab, check=False)
+        self._hostile_up()
+        hostile.set_proxy(self.substrate.containers().values())
+
+    def _hostile_up(self) -> None:
+        """./lab up as a user with a hostile environment runs it."""
+        words = hostile.command([str(ROOT / "lab"), "up", "--no-verify"])
+        with self.lab.screen.step("./lab up in a hostile environment") as step:
+            done = process.follow(words, step, environment=hostile.environment())
+            step.ok = done.ok
+        if not done.ok:
+            raise LabError(f"./lab up ended with {done.status}:\n{done.ending(20)}")
 
     def check(self) -> list[checks.Suite]:
         nodes = verify.run(self.lab, disruptive=True, reports=self.reports)
+        hostile.unset_proxy(self.substrate.containers().values())
         devtools.ensure_browser(self.lab.screen)
         arguments = ["tests/lab", f"--ansible-inventory={self.lab.substrate.inventory}"]
         with self.lab.screen.step("tests of tests/lab") as step:

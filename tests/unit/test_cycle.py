@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ from labctl.commands import up
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.lab.inventory import added_applications
-from labctl.paths import LabPaths
+from labctl.paths import ROOT, LabPaths
+from labctl.programs import process
 from labctl.screen import Screen
-from labctl.testing import containers, junit
+from labctl.testing import containers, hostile, junit, vagrant
 from labctl.testing.checks import Suite
 from labctl.testing.cycle import Action, Cycle
 
@@ -125,11 +127,61 @@ def test_the_lab_of_the_tests_has_the_examples_from_its_first_up(
     cycle = containers.ContainerCycle(tmp_path, Screen())
     cycle.lab = Context(LabPaths("x", tmp_path), cycle.lab.substrate, Screen())
     found: list[object] = []
+    asked: list[tuple[list[str], dict[str, str]]] = []
+    node = SimpleNamespace(name="broker-1", exec_run=lambda words: SimpleNamespace(exit_code=0, output=words))
+    monkeypatch.setattr(cycle.substrate, "containers", lambda: {"broker-1": node})
 
-    def run(lab: Context, **_: object) -> None:
-        found.extend(added_applications(lab.paths.state / "applications.yml"))
+    def follow(words: list[str], _step: object, environment: dict[str, str]) -> process.Done:
+        found.extend(added_applications(cycle.lab.paths.state / "applications.yml"))
+        asked.append((words, environment))
+        return process.Done(0, [])
 
-    monkeypatch.setattr(up, "run", run)
+    monkeypatch.setattr(process, "follow", follow)
     cycle.make()
+    ((words, environment),) = asked
+    assert words[-3:] == [str(ROOT / "lab"), "up", "--no-verify"]
+    assert environment.items() >= hostile.ENVIRONMENT.items() | {("all_proxy", hostile.NOWHERE)}
+    assert not {"HOME", "no_proxy", "NO_PROXY"} & environment.keys()
+    mask = subprocess.check_output(hostile.command(["sh", "-c", "umask"]), text=True)
+    assert mask.strip() == "0077"
     assert len(found) == 3
     assert cycle.lab.paths.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_vagrant_runs_from_a_copy_in_a_path_with_a_space_and_an_umlaut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "Räume und Zeit"
+    for name, value in {
+        "COPY": copy,
+        "devtools": SimpleNamespace(ensure_vagrant=lambda _screen: None),
+        "box": SimpleNamespace(ensure_images=lambda *_: None),
+        "network": SimpleNamespace(free=lambda *_: "10.9.8.0/24"),
+        "engine": SimpleNamespace(require=lambda: None),
+    }.items():
+        monkeypatch.setattr(vagrant, name, value)
+    asked: list[list[str]] = []
+
+    def follow(
+        words: list[str], _step: object, *, environment: dict[str, str], cwd: Path, **_: object
+    ) -> process.Done:
+        assert (cwd, environment["ANSIBLE_CONFIG"]) == (copy, str(copy / "ansible.cfg"))
+        asked.append(words)
+        return process.Done(0, ["Lab x is up: changed=0, 3 s (nodes 1 s)."])
+
+    monkeypatch.setattr(process, "follow", follow)
+    cycle = vagrant.VagrantCycle(tmp_path, Screen())
+    cycle.prepare()
+    assert (copy / "lab").exists()
+    assert not any((copy / name).exists() for name in (".git", ".lab", ".venv"))
+    cycle.make()
+    cycle._up_again()
+    assert [[Path(words[0]).name, words[-1]] for words in asked] == [
+        ["lab", "--version"],
+        ["vagrant", "--no-provision"],
+        ["vagrant", "provision"],
+        ["lab", "--no-demo"],
+    ]
+    monkeypatch.setattr(process, "follow", lambda *_, **__: process.Done(0, ["Lab x is up: changed=2, 3 s"]))
+    with pytest.raises(LabError, match="The second up changed something"):
+        cycle._up_again()

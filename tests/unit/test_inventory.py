@@ -56,6 +56,7 @@ def test_hosts_and_lab_have_the_contracts_variables() -> None:
             {"node": 6432, "host": 8432},
         ],
         "lab_data": "",
+        "lab_patience": 1,
     }
     lab = content["all"]["vars"]
     assert lab["lab_state_dir"] == str(ROOT / ".lab" / "no-such-lab")
