@@ -1,7 +1,9 @@
 // How old the figures of a page are. A stream reports it each second in an event `age`, a page that asks for its figures
 // calls `seen` itself. Between two reports the ages grow here, so a stream that stands still is seen too.
 
-const LATE_SECONDS = 10;
+// A chart of six hours has a point every 2 minutes.
+const LATE_SECONDS = { charts: 150 };
+const OTHERS_LATE_SECONDS = 10;
 const readAt = new Map();
 let ahead = 0;
 
@@ -21,7 +23,7 @@ function part([name, at]) {
   text.textContent = `${name} ${seconds} s`;
   text.dataset.name = name;
   text.dataset.seconds = seconds;
-  if (seconds > LATE_SECONDS) text.className = "late";
+  if (seconds > (LATE_SECONDS[name] ?? OTHERS_LATE_SECONDS)) text.className = "late";
   return text;
 }
 

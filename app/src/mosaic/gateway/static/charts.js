@@ -23,7 +23,7 @@ function options(chart, width) {
     cursor: { sync: { key: "time" }, points: { size: 6 } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
-    axes: [{ ...axis, label: "UTC", labelSize: 16, labelFont: axis.font, values: (_, splits) => splits.map(hour) }, { ...axis, size: 52 }],
+    axes: [{ ...axis, label: "UTC", size: 30, labelSize: 16, labelGap: 0, labelFont: axis.font, values: (_, splits) => splits.map(hour) }, { ...axis, size: 52 }],
     series: [{ value: (_, at) => (at === null || at === undefined ? "–" : clock(at)) }, ...chart.lines.map((line) => ({
       label: line.name, stroke: stroke(line.name), width: 2, spanGaps: false,
       value: (_, value) => (value === null || value === undefined ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 1 })),
