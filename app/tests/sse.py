@@ -20,13 +20,13 @@ class Heard:
 
 
 def events(answer: httpx.Response) -> Iterator[Heard]:
-    """Yield the events of an open stream; keepalives are left out."""
+    """Yield the events of an open stream; keepalives and ages of figures are left out."""
     fields: dict[str, str] = {}
     for line in answer.iter_lines():
         if line:
             name, _, value = line.partition(":")
             fields[name] = value.removeprefix(" ")
             continue
-        if fields.get("event", "alive") != "alive":
+        if fields.get("event", "alive") not in ("alive", "age"):
             yield Heard(fields["event"], json.loads(fields["data"]), fields.get("id"))
         fields = {}

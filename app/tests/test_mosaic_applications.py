@@ -273,7 +273,7 @@ def test_queues_of_each_application_come_together_and_those_of_others_are_left_o
             ("elsewhere", "celery"),
         )
     ]
-    found = queue_list(documents, "", set(), ["mosaic", "shop"])
+    found = queue_list(documents, "", set(), ["mosaic", "shop"], {})
     assert [(queue.application, queue.name) for queue in found.queues] == [
         ("mosaic", "mosaic.render"),
         ("shop", "celery"),

@@ -95,6 +95,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("zero size", "scale", upload(SOUND_GIF, "0"), 422, "whole numbers from 1 to 4096"),
     ("large size", "scale", upload(SOUND_GIF, "100000000000"), 422, "whole numbers from 1 to 4096"),
     ("odd digits", "scale", upload(SOUND_GIF, "²"), 422, "whole numbers from 1 to 4096"),
+    ("no number", "scale", upload(SOUND_GIF, " , "), 422, "sizes must be whole numbers"),
     ("many sizes", "scale", upload(SOUND_GIF, ",".join(map(str, range(1, 14)))), 422, "13 sizes"),
     (
         "broken upload",

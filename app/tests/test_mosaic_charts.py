@@ -59,6 +59,19 @@ def test_charts_have_a_line_for_each_label_and_gaps_where_nothing_was() -> None:
     assert next(chart for chart in drawn.charts if chart.id == "depth").reason
 
 
+def test_a_peak_between_two_points_counts() -> None:
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["query"])
+        return success({"resultType": "matrix", "result": []})
+
+    asyncio.run(charts.draw(prometheus(handle), 360))
+    assert len(asked) == len(charts.CHARTS)
+    assert all(query.startswith("max_over_time((") and query.endswith(")[120s:10s])") for query in asked)
+    assert charts.peak("up", 5) == "max_over_time((up)[5s:5s])", "at least one reading for each point"
+
+
 def test_alerts() -> None:
     alert = {
         "labels": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import json
 import time
 import uuid
 
@@ -134,7 +135,9 @@ def test_slow_client_gets_the_latest_value_only() -> None:
 
     async def scene() -> list[int]:
         heard = []
-        async for event in changes(read, "number", 0):
+        async for event in changes(read, "number", 0, dict):
+            if event.kind == "age":
+                continue
             heard.append(event.data)
             if event.data == 3:
                 break
@@ -142,6 +145,38 @@ def test_slow_client_gets_the_latest_value_only() -> None:
         return heard
 
     assert asyncio.run(scene()) == [1, 3]
+
+
+def test_stream_reports_the_age_of_its_figures_although_they_do_not_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mosaic.gateway.sse.AGE_SECONDS", 0.01)
+    ages = iter([0.24, 1.26])
+
+    async def read() -> int:
+        return 1
+
+    async def scene() -> list[Event]:
+        stream = changes(read, "number", 0.02, lambda: {"queues": next(ages)})
+        return [await anext(stream) for _ in range(3)]
+
+    first, *aged = asyncio.run(scene())
+    assert first.kind == "number"
+    assert [event.kind for event in aged] == ["age", "age"]
+    assert [event.data["ages"] for event in aged] == [{"queues": 0.2}, {"queues": 1.3}]
+    assert abs(aged[0].data["at"] - time.time()) < 60, "the gateway's clock"
+
+
+@pytest.mark.parametrize("path", ["lab", "workers", "periodic", "jobs"])
+def test_every_stream_reports_ages(browser: httpx.Client, path: str) -> None:
+    with browser.stream("GET", f"/api/{path}/events") as answer:
+        lines = answer.iter_lines()
+        for line in lines:
+            if line == "event: age":
+                found = json.loads(next(lines).removeprefix("data: "))
+                if found["ages"]:
+                    break
+    assert all(0 <= age < 5 for age in found["ages"].values())
 
 
 def test_event_on_the_wire() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import threading
 import time
@@ -14,8 +15,10 @@ import pytest
 from conftest import PostgresServer
 from fastapi.testclient import TestClient
 from mosaic import proxy_state
-from mosaic.config import Config
+from mosaic.config import Broker, Config
+from mosaic.gateway.lab import depths
 from mosaic.gateway.lab.brokers import BrokerCheck
+from mosaic.gateway.lab.depths import Depth, ask_queues
 from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.queues import queue_list
 from mosaic.gateway.lab.reasons import reason
@@ -34,6 +37,7 @@ from mosaic.ledger.heartbeats import BEAT, WORKER, Process, Source
 from mosaic.ledger.periodic import TICK, Run
 from mosaic.worker import heartbeat
 from mosaic.worker.heartbeat import HeartbeatThread
+from pika.exceptions import ChannelClosedByBroker
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 NOT_CONSUMING = "The workers on worker-1 do not consume all of their queues ({})."
@@ -194,11 +198,101 @@ def test_queues_that_are_nobodys_work_are_counted() -> None:
         "",
         {"broker-2"},
         ["mosaic"],
+        {},
     )
     assert (found.delays, found.delayed, found.tails, found.dead) == (1, 2, 1, 4)
     (dead,) = found.queues
     assert (dead.leader, dead.members, dead.missing) == ("broker-2", ["broker-1", "broker-2"], ["broker-1"])
     assert (dead.rate_in, dead.rate_out, dead.consumers) == (1.3, 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        pytest.param(Depth(1098, 6, 0.0), 1098, id="the statistics are behind"),
+        pytest.param(Depth(0, 6, 0.0), 0, id="the queue is empty"),
+        pytest.param(Depth(0, 0, 0.0), 7, id="the queue has no leader"),
+        pytest.param(None, 7, id="no answer"),
+    ],
+)
+def test_ready_messages_are_those_that_the_queue_itself_reports(answer: Depth | None, ready: int) -> None:
+    document = {"name": "mosaic.render", "vhost": "mosaic", "messages_ready": 7, "consumers": 6}
+    known = {("mosaic", "mosaic.render"): answer} if answer else {}
+    (queue,) = queue_list([document], "", set(), ["mosaic"], known).queues
+    assert queue.ready == ready
+
+
+def test_queue_without_consumers_may_be_empty() -> None:
+    document = {"name": "mosaic.dead", "vhost": "mosaic", "messages_ready": 7, "consumers": 0}
+    (queue,) = queue_list(
+        [document], "", set(), ["mosaic"], {("mosaic", "mosaic.dead"): Depth(0, 0, 0.0)}
+    ).queues
+    assert queue.ready == 0
+
+
+def test_levels_of_delayed_delivery_are_no_queues_of_the_application() -> None:
+    queues = [{"name": f"celery_delayed_{level}", "leader": "rabbit@broker-1"} for level in range(28)]
+    queues += [{"name": f"mosaic.{name}", "leader": "rabbit@broker-1"} for name in ("render", "dead")]
+    (broker,) = broker_states([BrokerCheck("broker-1")], [], queues)
+    assert (broker.leads, broker.leads_delays) == (2, 28)
+
+
+class Channel:
+    """Answers passive declares: of a queue that is missing with an error that closes the channel."""
+
+    closed = False
+
+    def __init__(self, depths: dict[str, int]) -> None:
+        self.depths = depths
+
+    def queue_declare(self, name: str, passive: bool) -> Any:
+        assert passive
+        assert not self.closed
+        if name not in self.depths:
+            self.closed = True
+            raise ChannelClosedByBroker(404, "NOT_FOUND")
+        return SimpleNamespace(method=SimpleNamespace(message_count=self.depths[name], consumer_count=1))
+
+    def close(self) -> None:
+        """Close it once."""
+        assert not self.closed
+        self.closed = True
+
+
+def test_a_missing_queue_does_not_hide_the_others() -> None:
+    connection: Any = SimpleNamespace(channel=lambda: Channel({"a": 1, "c": 3}))
+    assert {name: depth.ready for name, depth in ask_queues(connection, ["a", "b", "c"]).items()} == {
+        "a": 1,
+        "c": 3,
+    }
+
+
+def test_queues_are_asked_only_while_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def connect(*_: Any) -> Any:
+        opened.append(SimpleNamespace(channel=lambda: Channel({"q": 5}), is_open=False))
+        return opened[-1]
+
+    monkeypatch.setattr(depths, "connect", connect)
+    monkeypatch.setattr(depths, "PERIOD_SECONDS", 0.0)
+    monkeypatch.setattr(depths, "ASKED_SECONDS", 0.3)
+    broker = Broker(url="amqp://a:b@127.0.0.1:1/shop")
+    watch = depths.DepthWatch("gateway-1", lambda _: broker, lambda: {"shop": ["q"]}, lambda: None)
+
+    async def scene() -> None:
+        task = asyncio.create_task(watch.run())
+        await asyncio.sleep(0.25)
+        assert not opened
+        watch.ask()
+        await asyncio.sleep(0.25)
+        assert watch.depths["shop", "q"].ready == 5
+        await asyncio.sleep(0.4)
+        assert watch.depths == {}
+        task.cancel()
+
+    asyncio.run(scene())
+    assert len(opened) == 1
 
 
 HAPROXY = (

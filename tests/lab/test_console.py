@@ -73,8 +73,10 @@ def test_lab_shows_every_host_as_up(page: Page, lab: UserLab) -> None:
     expect(page.locator("#brokers .host.up")).to_have_count(len(groups["brokers"]))
     expect(page.locator("#workers .host.up")).to_have_count(len(groups["workers"]))
     expect(page.locator("#bases .host.up")).to_have_count(3)
-    leads = [int(text.split()[0]) for text in page.locator("#brokers .fact:first-child dd").all_inner_texts()]
-    assert sum(leads) > 30, "the queues of the application and of delayed delivery have leaders"
+    texts = page.locator("#brokers .fact:first-child dd").all_inner_texts()
+    leads = [[int(number) for number in re.findall(r"\d+", text)] for text in texts]
+    assert sum(queues for queues, _ in leads) >= 6, "the queues of the application have leaders"
+    assert sum(levels for _, levels in leads) >= 28, "the levels of delayed delivery have leaders"
     web.keep_screenshot(page, "lab")
 
 
@@ -110,6 +112,31 @@ def test_axe_finds_nothing_serious(
     web.keep_screenshot(page, f"{name or 'lab'}-{theme}")
     assert web.complaints(page) == []
     context.close()
+
+
+def test_phone_shows_the_whole_menu_and_marks_wide_tables(
+    chromium: Browser, signed_in: StorageState, url: str
+) -> None:
+    context = web.new_context(chromium, url, viewport=web.PHONE, storage_state=signed_in)
+    page = context.new_page()
+    web.visit(page, "queues")
+    for link in page.locator("nav a").all():
+        box = link.bounding_box()
+        assert box, link.inner_text()
+        assert box["x"] + box["width"] <= web.PHONE["width"], link.inner_text()
+    expect(page.locator("#table")).to_have_class(re.compile("wider"))
+    context.close()
+
+
+def test_figures_of_queues_are_young_and_say_how_old_they_are(page: Page) -> None:
+    web.visit(page, "queues")
+    ready = page.locator('#ages [data-name="ready"]')
+    expect(ready).to_have_text(re.compile("^ready [12] s$"))
+    ages = []
+    for _ in range(20):
+        ages.append(int(str(ready.get_attribute("data-seconds"))))
+        page.wait_for_timeout(250)
+    assert sorted(ages)[len(ages) // 2] <= 2
 
 
 @pytest.mark.parametrize("name", web.FILLED)
@@ -167,6 +194,16 @@ def test_finished_picture_is_loaded_at_once_and_equals_the_download(
     assert not [address for address in asked if "/tiles/" in address]
 
 
+def test_form_of_a_picture_fits_on_the_screen_and_its_preview_has_its_iterations(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto("/jobs")
+    expect(page.get_by_role("button", name="Render", exact=True)).to_be_in_viewport(ratio=1)
+    pixels = "document.querySelector('#preview').toDataURL()"
+    before = page.evaluate(pixels)
+    page.get_by_label("Iterations").fill("5")
+    wait_for("another preview", 20, lambda: page.evaluate(pixels) != before)
+
+
 def test_keys_choose_a_view(page: Page) -> None:
     page.goto("/jobs")
     page.locator("#preview").focus()
@@ -208,6 +245,20 @@ def test_digest_of_a_text(page: Page, console: httpx.Client) -> None:
     assert job_of(page, console)["state"] == "done"
     expect(page.locator("#sum")).to_contain_text("8 of them different")
     web.keep_screenshot(page, "job-digest")
+
+
+def test_a_file_and_a_text_are_refused_until_one_is_removed(page: Page) -> None:
+    page.goto("/jobs")
+    form = page.locator("#digest")
+    form.locator("textarea").fill("a typed text")
+    form.locator("input[type=file]").set_input_files(
+        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a file"}
+    )
+    form.get_by_role("button", name="Count words").click()
+    expect(form.locator(".error")).to_have_text("There is a file and a text; remove one of them.")
+    form.get_by_role("button", name="Remove the file").click()
+    expect(form.locator(".chosen")).to_have_text("Drop a text file here, or choose one")
+    expect(form.get_by_role("button", name="Remove the file")).to_be_hidden()
 
 
 def test_progress_of_long_parts_is_shown_as_it_comes(page: Page, console: httpx.Client) -> None:
@@ -309,10 +360,18 @@ def test_logs_are_tailed_by_binding_patterns(page: Page, lab: UserLab) -> None:
         lab.run("shell", host, "logger", "--priority", f"user.{severity}", f"{mark} {host} {severity}")
     expect(page.locator("#logs li", has_text=f"{mark} worker-1 warning")).to_be_visible()
     assert page.locator("#logs li", has_text=mark).count() == 1
+    for number in (1, 2):
+        lab.run("shell", "worker-1", "logger", "--priority", "user.warning", f"{mark} line {number}")
+    lines = page.locator("#logs li", has_text=f"{mark} line")
+    expect(lines).to_have_count(2)
+    assert [text[-1] for text in lines.all_inner_texts()] == ["1", "2"], "they read downwards"
 
 
 def test_periodic_work_is_shown(page: Page) -> None:
     page.goto("/periodic?application=mosaic")
     expect(page.locator("#entries tr")).to_have_count(3)
     expect(page.locator("#entries tr", has_text="tick")).to_contain_text("worker-")
+    sent = page.locator("#entries tr", has_text="tick").locator(".since")
+    shown = sent.inner_text()
+    wait_for("the time since it was sent grows", 20, lambda: sent.inner_text() != shown)
     expect(page.locator("#beats")).to_have_text("beat of mosaic on gateway-1: up")

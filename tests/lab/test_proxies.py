@@ -35,6 +35,37 @@ def test_one_login_is_enough_for_every_proxy(chromium: Browser, lab: UserLab, ur
     context.close()
 
 
+def test_flower_shows_tasks_and_its_links_lead_somewhere(chromium: Browser, lab: UserLab, url: str) -> None:
+    context = web.new_context(chromium, url)
+    page = context.new_page()
+    web.log_in(page, lab.password)
+    page.goto("/flower/tasks")
+    expect(page.locator("#tasks-table tbody tr", has_text="mosaic.").first).to_be_visible()
+    page.goto("/flower/workers")
+    page.locator("a.worker-name-link", has_text="render@worker-1").first.click()
+    expect(page).to_have_url(re.compile(r"/flower/tasks\?worker="))
+    page.get_by_role("link", name="Broker").click()
+    expect(page).to_have_url(re.compile("/rabbitmq/#/queues$"))
+    context.close()
+
+
+def test_rabbitmq_offers_a_reader_nothing_that_it_would_refuse(
+    chromium: Browser, lab: UserLab, url: str, console: httpx.Client
+) -> None:
+    context = web.new_context(chromium, url)
+    page = context.new_page()
+    web.log_in(page, lab.password)
+    page.goto("/rabbitmq/#/queues/mosaic/mosaic.dead")
+    expect(page.locator("#main")).to_contain_text("Consumers")
+    assert page.locator('input[type="submit"]:visible').count() == 0
+    for name in ("Purge", "Delete", "Publish message", "Get messages"):
+        expect(page.locator("h2", has_text=name)).to_be_hidden()
+    expect(page.locator("h2", has_text="Bindings")).to_be_visible()
+    web.keep_screenshot(page, "proxy-rabbitmq-queue", full=False)
+    assert console.delete("/rabbitmq/api/queues/mosaic/mosaic.dead/contents").status_code == 403
+    context.close()
+
+
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_a_user_without_a_login_is_sent_to_the_login_and_back(
     chromium: Browser, lab: UserLab, url: str, proxy: str

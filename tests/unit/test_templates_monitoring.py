@@ -191,12 +191,18 @@ def test_proxies_require_a_login_and_verify_the_monitor(rendered: Rendered) -> N
     known = addresses(rendered)
     for file in rendered.each("/etc/nginx/lab.d/proxies.conf"):
         blocks = dict(
-            re.findall(r"^  location (/\w+/) \{\n(.*?)^  \}", file.content, re.MULTILINE | re.DOTALL)
+            re.findall(
+                r"^  location (?:= )?(/\w+/(?:tasks/\w+)?) \{\n(.*?)^  \}",
+                file.content,
+                re.MULTILINE | re.DOTALL,
+            )
         )
-        assert set(blocks) == {"/flower/", "/prometheus/", "/rabbitmq/"}
+        assert set(blocks) == {"/flower/", "/flower/tasks/datatable", "/prometheus/", "/rabbitmq/"}
         for path, block in blocks.items():
             assert "auth_request /_lab_login;" in block, path
-            assert "limit_except GET { deny all; }" in block, path
+            # The table of Flower's tasks asks for its rows by POST.
+            methods = "GET POST" if path.endswith("datatable") else "GET"
+            assert f"limit_except {methods} {{ deny all; }}" in block, path
             assert 'proxy_set_header Cookie "";' in block, path
             assert ("proxy_ssl_verify on;" in block) is (path != "/rabbitmq/"), path
         assert "proxy_ssl_name monitor-1;" in blocks["/flower/"]
@@ -206,6 +212,23 @@ def test_proxies_require_a_login_and_verify_the_monitor(rendered: Rendered) -> N
     for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
         assert f"server {known['monitor-1']}:9090;" in file.content
         assert f"server {known['monitor-1']}:5555;" in file.content
+
+
+def test_rabbitmq_pages_show_a_reader_no_form_that_changes_something(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/nginx/lab.d/proxies.conf"):
+        (style,) = re.findall(r'sub_filter "</head>" \'(<style>[^\']*</style></head>)\';', file.content)
+        changing = 'form:is([method="post"], [method="put"], [method="delete"]):not(.auto-submit)'
+        assert style.startswith(f"<style>{changing}, ")
+        assert style.count(changing) == 3
+        assert "$" not in style, "nginx would take it for a variable"
+
+
+def test_links_of_flower_that_led_nowhere_lead_to_what_the_lab_has(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/nginx/lab.d/proxies.conf"):
+        (name,) = re.findall(r"location ~ \^/flower/worker/\(\?<lab_worker>(\[.*?\]\+)\)\$ \{", file.content)
+        assert re.fullmatch(name, "mosaic:render@worker-1")
+        assert not re.fullmatch(name, "render\r\nSet-Cookie: a=b"), "it becomes part of a header"
+        assert 'return 302 "/rabbitmq/#/queues";' in file.content
 
 
 def test_without_a_monitor_nothing_listens_for_it(unmonitored: Rendered) -> None:

@@ -16,6 +16,8 @@ from mosaic.gateway.prometheus import Alert, Prometheus, Series
 router = APIRouter(prefix="/api")
 
 POINTS = 180
+# How often the monitor reads the hosts (monitoring_interval).
+RESOLUTION_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ CHARTS = (
         "Queue leaders, by broker",
         "queues",
         "instance",
-        "count by (instance) (rabbitmq_detailed_queue_messages)",
+        'count by (instance) (rabbitmq_detailed_queue_messages{queue!~"celery_delayed_.+"})',
     ),
     Chart(
         "confirms",
@@ -143,10 +145,16 @@ def times(minutes: int, now: float | None = None) -> list[int]:
     return list(range(end - minutes * 60, end + 1, step))
 
 
+def peak(query: str, step: int) -> str:
+    """Return the query of the largest value since the point before: a chart of samples would miss peaks."""
+    return f"max_over_time(({query})[{step}s:{min(step, RESOLUTION_SECONDS)}s])"
+
+
 async def draw(prometheus: Prometheus, minutes: int) -> ChartList:
     """Query all charts at once. Raises ApiError 503 if the monitor does not answer."""
     at = times(minutes)
-    answers = await asyncio.gather(*(prometheus.range(chart.query, at) for chart in CHARTS))
+    step = at[1] - at[0]
+    answers = await asyncio.gather(*(prometheus.range(peak(chart.query, step), at) for chart in CHARTS))
     charts = [
         ChartAnswer(
             id=chart.id,

@@ -6,6 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.responses import StreamingResponse
 from mosaic.gateway.errors import Unavailable
 
 KEEPALIVE_SECONDS = 5.0
+AGE_SECONDS = 1.0
 # An event, not a comment: a page that receives no event at all knows that its stream is dead.
 ALIVE = b"event: alive\ndata: {}\n\n"
 # After this time the browser reconnects, and its login is checked again.
@@ -26,6 +28,10 @@ HEADERS = {
     # nginx would buffer small events.
     "X-Accel-Buffering": "no",
 }
+
+
+#: The time since figures were true, at most, in seconds, by the name of the figures.
+Ages = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,27 @@ class Event:
         return b"%bevent: %b\ndata: %b\n\n" % (first, self.kind.encode(), to_json(self.data))
 
 
+def age_event(ages: Ages) -> Event:
+    """Return the event with the ages of figures, and with the gateway's clock in seconds since 1970."""
+    return Event({"at": time.time(), "ages": {name: round(age, 1) for name, age in ages.items()}}, "age")
+
+
 async def changes(
-    read: Callable[[], Awaitable[Any]], kind: str, period: float
+    read: Callable[[], Awaitable[Any]], kind: str, period: float, ages: Callable[[], Ages]
 ) -> AsyncGenerator[Event, None]:
-    """Yield what `read` returns, now and after each change, unless it is None.
+    """Yield what `read` returns, now and after each change, unless it is None; each second their `ages`.
 
     A slow client gets the latest value only, so nothing queues up for it.
     """
-    sent = None
+    sent, aged_at = None, float("-inf")
     while True:
         latest = await read()
         if latest is not None and latest is not sent and latest != sent:
             yield Event(latest, kind)
             sent = latest
+        if time.monotonic() - aged_at >= AGE_SECONDS:
+            aged_at = time.monotonic()
+            yield age_event(ages())
         await asyncio.sleep(period)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from mosaic.gateway.deps import LatestSeen, TheStreams, TheWatch, need_database
 from mosaic.gateway.jobs.lookup import find, job_id, missing, unknown
 from mosaic.gateway.jobs.stream import JobFollower, follow
-from mosaic.gateway.sse import changes
+from mosaic.gateway.sse import Ages, changes
 from mosaic.kinds import kind_of
 from mosaic.ledger import jobs, progress, work
 from mosaic.ledger.database import transaction
@@ -46,11 +47,15 @@ class LatestJobs:
     async def read(self) -> list[JobSummary]:
         """Return the latest jobs, newest first, at most a second old. Raises SQLAlchemyError."""
         async with self._reading:
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             if now - self._read_at >= PERIOD_SECONDS:
                 self._latest = await run_in_threadpool(self._read)
                 self._read_at = now
             return self._latest
+
+    def ages(self) -> Ages:
+        """Return the age of the latest reading."""
+        return {"jobs": time.monotonic() - self._read_at} if self._read_at > 0 else {}
 
     def _read(self) -> list[JobSummary]:
         with transaction() as session:
@@ -91,7 +96,7 @@ async def follow_jobs(request: Request, watch: TheWatch, streams: TheStreams) ->
         except SQLAlchemyError:
             return None
 
-    return streams.answer(changes(read, "jobs", PERIOD_SECONDS))
+    return streams.answer(changes(read, "jobs", PERIOD_SECONDS, latest.ages))
 
 
 @router.get("")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from mosaic.gateway.sse import Event
+from mosaic.gateway.sse import AGE_SECONDS, Event, age_event
 from mosaic.ledger import jobs, progress
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobSummary, PartView
@@ -91,11 +93,14 @@ class JobFollower:
 
 async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
     """Yield events until the job has ended. While the database is unavailable, wait for it."""
+    read_at, aged_at = None, float("-inf")
     while True:
-        try:
-            events = [] if is_away() else await run_in_threadpool(follower.read)
-        except SQLAlchemyError:
-            events = []
+        started = time.monotonic()
+        events: list[Event] | None = []
+        if not is_away():
+            with suppress(SQLAlchemyError):
+                events = await run_in_threadpool(follower.read)
+                read_at = started
         if events is None:
             yield Event({}, "gone")
             return
@@ -103,6 +108,9 @@ async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGen
             yield event
             if event.kind == "job" and event.data.state != RUNNING:
                 return
+        if read_at is not None and time.monotonic() - aged_at >= AGE_SECONDS:
+            aged_at = time.monotonic()
+            yield age_event({"job": aged_at - read_at})
         await asyncio.sleep(PERIOD_SECONDS)
 
 

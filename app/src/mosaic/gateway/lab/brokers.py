@@ -24,6 +24,8 @@ ANSWER_SECONDS = 0.9
 # One answer may be late on a busy machine. A broker that is down misses two.
 MISSES = 2
 CLUSTER_SECONDS = 2.0
+# RabbitMQ renews its statistics at this interval (collect_statistics_interval).
+STATISTICS_SECONDS = 5.0
 # Longer than net_ticktime: a broker that waits for a frozen node answers late.
 TIMEOUT_SECONDS = 4.0
 QUEUE_COLUMNS = (
@@ -42,19 +44,24 @@ def trust(lab: Lab) -> ssl.SSLContext:
 
 @dataclass
 class BrokerCheck:
-    """The latest result for a broker; `up` is None before the first. `since`: when `up` changed."""
+    """The latest result for a broker; `up` is None before the first. `since`: when `up` changed.
+
+    `at`: the monotonic time of this result.
+    """
 
     name: str
     up: bool | None = None
     reason: str = ""
     since: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     misses: int = 0
+    at: float = field(default_factory=time.monotonic)
 
     def record(self, up: bool, reason: str = "") -> None:
         """Store a result."""
         if up != self.up:
             self.since = datetime.datetime.now(datetime.UTC)
         self.up, self.reason = up, reason
+        self.at = time.monotonic()
 
     def take(self, answer: str | None) -> None:
         """Store the check's answer; None if it did not answer in time."""
@@ -86,6 +93,7 @@ class BrokerWatch:
         self.nodes: list[Document] = []
         self.queues: list[Document] = []
         self.cluster_error = ""
+        self.cluster_at: float | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -126,9 +134,11 @@ class BrokerWatch:
     async def _read_cluster_for_ever(self) -> None:
         while True:
             try:
+                asked_at = time.monotonic()
                 self.nodes = await self._ask(f"/api/nodes?columns={NODE_COLUMNS}")
                 self.queues = await self._ask(f"/api/queues?columns={QUEUE_COLUMNS}")
                 self.cluster_error = ""
+                self.cluster_at = asked_at
             except ConnectionError as error:
                 self.cluster_error = str(error)
             self._changed()

@@ -26,7 +26,7 @@ from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.queues import QueueList
 from mosaic.gateway.lab.schemas import BeatState, LabState
 from mosaic.gateway.lab.watch import LabWatch
-from mosaic.gateway.sse import Streams, changes
+from mosaic.gateway.sse import Ages, Streams, changes
 from mosaic.ledger import periodic, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.heartbeats import BEAT
@@ -54,11 +54,13 @@ class BeatAnswer(BaseModel):
     beat_host: str
 
 
-def _follow(streams: Streams, read: Callable[[], BaseModel | None], kind: str) -> Response:
+def _follow(
+    streams: Streams, read: Callable[[], BaseModel | None], kind: str, ages: Callable[[], Ages]
+) -> Response:
     async def latest() -> BaseModel | None:
         return read()
 
-    return streams.answer(changes(latest, kind, PERIOD_SECONDS))
+    return streams.answer(changes(latest, kind, PERIOD_SECONDS, ages))
 
 
 @router.get("/lab")
@@ -72,7 +74,7 @@ async def show_lab(watch: TheWatch) -> LabState:
 @router.get("/lab/events", response_class=Response)
 async def follow_lab(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the lab: an event `lab` now and after each change."""
-    return _follow(streams, lambda: watch.state, "lab")
+    return _follow(streams, lambda: watch.state, "lab", watch.lab_ages)
 
 
 @router.get("/workers")
@@ -84,7 +86,7 @@ async def list_workers(watch: TheWatch) -> WorkerList:
 @router.get("/workers/events", response_class=Response)
 async def follow_workers(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the workers: an event `workers` now and after each change."""
-    return _follow(streams, lambda: watch.workers, "workers")
+    return _follow(streams, lambda: watch.workers, "workers", lambda: watch.ledger_ages("workers"))
 
 
 @router.get("/failures")
@@ -112,13 +114,19 @@ def list_failures(watch: TheWatch, limit: Annotated[int, Query(ge=1, le=1000)] =
 @router.get("/queues")
 async def list_queues(watch: TheWatch) -> QueueList:
     """List the applications' queues with the latest figures of the brokers."""
+    watch.depths.ask()
     return watch.queues or QueueList(queues=[], reason="no broker has been asked yet")
 
 
 @router.get("/queues/events", response_class=Response)
 async def follow_queues(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the queues: an event `queues` now and after each change."""
-    return _follow(streams, lambda: watch.queues, "queues")
+
+    def read() -> QueueList | None:
+        watch.depths.ask()
+        return watch.queues
+
+    return _follow(streams, read, "queues", watch.queue_ages)
 
 
 @router.get("/periodic")
@@ -130,7 +138,7 @@ async def list_periodic(watch: TheWatch) -> PeriodicList:
 @router.get("/periodic/events", response_class=Response)
 async def follow_periodic(watch: TheWatch, streams: TheStreams) -> Response:
     """Follow the periodic tasks: an event `periodic` now and after each change."""
-    return _follow(streams, lambda: schedule(watch), "periodic")
+    return _follow(streams, lambda: schedule(watch), "periodic", lambda: watch.ledger_ages("schedule"))
 
 
 @router.get("/beat", dependencies=[Depends(need_database)])

@@ -20,13 +20,17 @@ class ProxyServer(BaseModel):
 
 
 class BrokerState(BaseModel):
-    """A broker; `leads` is the number of queues whose leader it is. `alarms` are `memory` and `disk`."""
+    """A broker; `leads` is the number of queues whose leader it is, `leads_delays` that of delay levels.
+
+    `alarms` are `memory` and `disk`.
+    """
 
     name: str
     state: State
     reason: str
     since: datetime.datetime
     leads: int | None
+    leads_delays: int | None
     alarms: list[str]
     partitions: list[str]
     memory_mb: int | None

@@ -9,6 +9,7 @@ from typing import Any
 
 from mosaic.gateway.lab.brokers import BrokerCheck
 from mosaic.gateway.lab.ledger import LedgerReading
+from mosaic.gateway.lab.queues import is_delay
 from mosaic.gateway.lab.reasons import reason
 from mosaic.gateway.lab.schemas import (
     BeatState,
@@ -62,7 +63,8 @@ def broker_states(
     checks: Iterable[BrokerCheck], nodes: list[dict[str, Any]], queues: list[dict[str, Any]]
 ) -> list[BrokerState]:
     """Return each broker with the result of its check and the cluster's figures."""
-    leads = Counter(str(queue.get("leader") or queue.get("node")) for queue in queues)
+    leaders = [(is_delay(queue), str(queue.get("leader") or queue.get("node"))) for queue in queues]
+    leads = Counter(leaders)
     members = {str(node["name"]): node for node in nodes}
     states = []
     for check in checks:
@@ -81,7 +83,8 @@ def broker_states(
                 state=state,
                 reason=down if state == "down" else " ".join(ill) if check.up else "",
                 since=check.since,
-                leads=leads[f"rabbit@{check.name}"] if queues else None,
+                leads=leads[False, f"rabbit@{check.name}"] if queues else None,
+                leads_delays=leads[True, f"rabbit@{check.name}"] if queues else None,
                 alarms=alarms if check.up else [],
                 partitions=partitions,
                 memory_mb=round(node["mem_used"] / 2**20) if node.get("mem_used") and check.up else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from sqlalchemy import make_url
 
 from mosaic import proxy_state
-from mosaic.config import Config
+from mosaic.config import Broker, Config
 from mosaic.gateway.errors import ApiError
-from mosaic.gateway.lab.applications import ApplicationWatch, WorkerList, own_workers
-from mosaic.gateway.lab.brokers import BrokerWatch, trust
+from mosaic.gateway.lab.applications import OWN, ApplicationWatch, WorkerList, own_workers
+from mosaic.gateway.lab.brokers import STATISTICS_SECONDS, BrokerWatch, trust
+from mosaic.gateway.lab.depths import DepthWatch
 from mosaic.gateway.lab.ledger import LedgerWatch
-from mosaic.gateway.lab.queues import QueueList, queue_list
+from mosaic.gateway.lab.queues import QueueList, asked_queues, known_depth, queue_list
 from mosaic.gateway.lab.reasons import reason
 from mosaic.gateway.lab.schemas import ApplicationState, DatabaseState, LabState, ProxyServer, State, Work
 from mosaic.gateway.lab.states import (
@@ -29,6 +31,7 @@ from mosaic.gateway.lab.states import (
     worker_states,
 )
 from mosaic.gateway.prometheus import Prometheus
+from mosaic.gateway.sse import Ages
 from mosaic.ledger.database import make_engine
 
 logger = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class LabWatch:
         self.ledger = LedgerWatch(make_engine(config.database.url, pool_size=1), self.update)
         self.brokers = self._broker_watch()
         self.applications = ApplicationWatch(config.host, config.broker.heartbeat, self.update)
+        self.depths = DepthWatch(config.host, self._broker_of, self._asked_names, self.update)
 
     def _broker_watch(self) -> BrokerWatch | None:
         if not self._config.lab.brokers:
@@ -70,6 +74,41 @@ class LabWatch:
         except OSError as error:
             logger.warning("no broker can be watched: %s: %s", self._config.lab.ca_file, error)
             return None
+
+    def _broker_of(self, application: str) -> Broker:
+        """Return how to connect to an application's vhost."""
+        if application == OWN:
+            return self._config.broker
+        url = self.applications.declared.url(application)
+        return Broker(url=url, heartbeat=self._config.broker.heartbeat)
+
+    def _asked(self) -> dict[str, list[dict[str, Any]]]:
+        return asked_queues(self.brokers.queues if self.brokers else (), self.applications.names)
+
+    def _asked_names(self) -> dict[str, list[str]]:
+        return {vhost: [str(one["name"]) for one in queues] for vhost, queues in self._asked().items()}
+
+    def ledger_ages(self, name: str) -> Ages:
+        """Return the age of what was read from the database, as `name`."""
+        return {name: time.monotonic() - self.ledger.reading.at} if self.ledger.reading else {}
+
+    def lab_ages(self) -> Ages:
+        """Return the age of the states of hosts: of the oldest check of a broker, and of the database."""
+        checks = self.brokers.checks.values() if self.brokers else ()
+        ages = [time.monotonic() - check.at for check in checks] + [*self.ledger_ages("hosts").values()]
+        return {"hosts": max(ages)} if ages else {}
+
+    def queue_ages(self) -> Ages:
+        """Return the age of the ready messages (of the oldest count) and of the brokers' statistics."""
+        brokers = self.brokers
+        if brokers is None or brokers.cluster_at is None:
+            return {}
+        now = time.monotonic()
+        statistics = now - brokers.cluster_at + STATISTICS_SECONDS
+        asked = [queue for queues in self._asked().values() for queue in queues]
+        depths = [known_depth(queue, self.depths.depths) for queue in asked]
+        ready = max([now - depth.at if depth else statistics for depth in depths], default=statistics)
+        return {"ready": ready, "other figures of queues": statistics}
 
     @property
     def hosts(self) -> list[str]:
@@ -90,7 +129,7 @@ class LabWatch:
 
     def start(self) -> None:
         """Start watching; needs a running event loop."""
-        runs: list[Run] = [self.ledger.run, self._watch_proxy, self.applications.run]
+        runs: list[Run] = [self.ledger.run, self._watch_proxy, self.applications.run, self.depths.run]
         if self.brokers is not None:
             runs.append(self.brokers.run)
         if self.prometheus is not None:
@@ -123,6 +162,7 @@ class LabWatch:
                 brokers.cluster_error,
                 {check.name for check in brokers.checks.values() if check.up},
                 self.applications.names,
+                self.depths.depths,
             )
         others = self.applications.workers(self._config.lab.workers)
         self.state = LabState(

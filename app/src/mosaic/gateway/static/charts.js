@@ -1,19 +1,20 @@
 // The monitor's alerts and charts. uPlot (a global variable) draws the charts.
 
-import { ago, find, h, reconcile, sentence, tint } from "./dom.js";
+import { now, seen } from "./ages.js";
+import { colourOf } from "./colours.js";
+import { find, h, reconcile, sentence, since, time, tint } from "./dom.js";
 import { getJson } from "./net.js";
 import { complain } from "./shell.js";
 
 const REFRESH_MS = 10000;
 const HEIGHT = 220;
-// Other colours than those of worker hosts.
-const LINES = ["#7a6ae0", "#d0562b", "#7f8ea3", "#c2559f", "#3f9fb5", "#9a9a3a", "#4a7fe0", "#a5764e"];
 const drawn = new Map();
 
-const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = (at) => time(at * 1000);
+const hour = (at) => clock(at).slice(0, 5);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const isHost = (name) => document.body.dataset.hosts.split(",").includes(name);
-const stroke = (name, place) => (isHost(name) ? tint(name) : LINES[place % LINES.length]);
+const stroke = (name) => (isHost(name) ? tint(name) : colourOf(name));
 
 function options(chart, width) {
   const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") }, font: "12px system-ui" };
@@ -22,9 +23,9 @@ function options(chart, width) {
     cursor: { sync: { key: "time" }, points: { size: 6 } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
-    axes: [{ ...axis, values: (_, splits) => splits.map(clock) }, { ...axis, size: 52 }],
-    series: [{ value: (_, at) => (at === null || at === undefined ? "–" : clock(at)) }, ...chart.lines.map((line, place) => ({
-      label: line.name, stroke: stroke(line.name, place), width: 2, spanGaps: false,
+    axes: [{ ...axis, label: "UTC", size: 30, labelSize: 16, labelGap: 0, labelFont: axis.font, values: (_, splits) => splits.map(hour) }, { ...axis, size: 52 }],
+    series: [{ value: (_, at) => (at === null || at === undefined ? "–" : clock(at)) }, ...chart.lines.map((line) => ({
+      label: line.name, stroke: stroke(line.name), width: 2, spanGaps: false,
       value: (_, value) => (value === null || value === undefined ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 1 })),
     }))],
   };
@@ -52,7 +53,7 @@ function draw(chart, times) {
 function alertRow(alert) {
   const labels = Object.entries(alert.labels).map(([key, value]) => `${key}=${value}`).join(", ");
   return h("li", { class: `card alert ${alert.state === "firing" ? "down" : "late"}` },
-    h("div", { class: "bar" }, h("span", { class: `badge ${alert.state === "firing" ? "down" : "late"}` }, alert.state), h("h3", {}, alert.name), h("span", { class: "soft push" }, alert.since ? `since ${ago(alert.since)}` : "")),
+    h("div", { class: "bar" }, h("span", { class: `badge ${alert.state === "firing" ? "down" : "late"}` }, alert.state), h("h3", {}, alert.name), h("span", { class: "soft push" }, alert.since && "since ", alert.since && since(alert.since))),
     alert.summary && h("p", {}, alert.summary), labels && h("p", { class: "soft mono" }, labels));
 }
 
@@ -67,6 +68,8 @@ async function refresh() {
     reconcile(find("alerts"), alerts, (alert) => alert.name + JSON.stringify(alert.labels), alertRow);
     find("no-alerts").hidden = alerts.length > 0;
     last = charts;
+    // The last point of a chart stands for the time before it.
+    if (charts.times.length) seen({ charts: now() / 1000 - charts.times.at(-1) });
     show();
   } catch (error) {
     find("problem").textContent = sentence(error.message);

@@ -1,5 +1,7 @@
 // Creating elements, and texts for numbers and times.
 
+import { now } from "./ages.js";
+
 export const find = (id) => document.getElementById(id);
 
 // h("li", { class: "x", onclick: f, "aria-label": "y" }, "text", child): functions become listeners, other properties
@@ -42,15 +44,25 @@ export function reconcile(parent, items, key, make) {
   if (parent.contains(active)) active.focus({ preventScroll: true });
 }
 
-export const time = (iso) => new Date(iso).toLocaleTimeString([], { hourCycle: "h23" });
+// Every page shows times in UTC, as the journals of the hosts and the reports of drills do.
+export const time = (iso) => `${new Date(iso).toISOString().slice(11, 19)} UTC`;
 
-export function ago(iso, now = Date.now()) {
-  const seconds = Math.max(0, (now - new Date(iso).getTime()) / 1000);
+export const moment = (iso) => `${new Date(iso).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+export function ago(iso) {
+  const seconds = Math.max(0, (now() - new Date(iso).getTime()) / 1000);
   if (seconds < 60) return `${seconds.toFixed(0)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
   return `${Math.floor(seconds / 86400)} d`;
 }
+
+// A time as "5 s ago" that stays right while the page is open.
+export const since = (iso) => h("span", { class: "since", "data-at": iso, title: moment(iso) }, `${ago(iso)} ago`);
+
+setInterval(() => {
+  for (const one of document.querySelectorAll(".since")) one.textContent = `${ago(one.dataset.at)} ago`;
+}, 1000);
 
 export function seconds(value) {
   if (value === null || value === undefined) return "–";

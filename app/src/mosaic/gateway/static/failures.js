@@ -1,6 +1,7 @@
 // Failed tasks of all applications: the exception, and its traceback.
 
-import { find, h, reconcile, sentence, swatch, time } from "./dom.js";
+import { seen } from "./ages.js";
+import { find, h, moment, reconcile, sentence, swatch, time } from "./dom.js";
 import { offer, onChoice, wanted } from "./applications.js";
 import { getJson } from "./net.js";
 
@@ -10,7 +11,7 @@ let list = { failures: [], since: {} };
 function card(failure) {
   return h("li", { class: "card letter", "data-application": failure.application },
     h("header", { class: "bar" }, h("h2", {}, failure.task), h("span", { class: "badge" }, failure.application),
-      h("span", { class: "soft" }, new Date(failure.at).toLocaleString([], { hourCycle: "h23" }))),
+      h("span", { class: "soft" }, moment(failure.at))),
     h("p", { class: "hostcount soft" }, swatch(failure.host), `${failure.host}, ${failure.worker}, task ${failure.id}`),
     h("p", { class: "mono error wrapped" }, failure.error || "no error was reported"),
     failure.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: "0" }, failure.traceback)));
@@ -30,6 +31,7 @@ async function refresh() {
     list = await getJson("/api/failures");
     find("problem").textContent = list.reason;
     find("problem").hidden = !list.reason;
+    seen({ failures: 0 });
     offer(list.applications);
     show();
   } catch (error) {

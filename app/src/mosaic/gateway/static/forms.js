@@ -1,6 +1,6 @@
 // Shared by the forms of all kinds of jobs: sending, one sentence for an error, and areas to drop a file on.
 
-import { find, sentence } from "./dom.js";
+import { find, h, sentence } from "./dom.js";
 import { request } from "./net.js";
 
 const maxBytes = Number(find("forms").dataset.maxMb) * 2 ** 20;
@@ -49,7 +49,12 @@ for (const form of document.querySelectorAll("form[data-send]")) {
 for (const zone of document.querySelectorAll(".drop")) {
   const input = zone.querySelector("input[type=file]");
   const name = zone.querySelector(".chosen");
-  const show = () => { name.textContent = input.files[0]?.name ?? name.dataset.empty; };
+  const remove = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => { input.value = ""; show(); input.focus(); } }, "Remove the file");
+  zone.after(remove);
+  const show = () => {
+    name.textContent = input.files[0]?.name ?? name.dataset.empty;
+    remove.hidden = !input.files.length;
+  };
   input.addEventListener("change", show);
   for (const kind of ["dragover", "dragenter"]) {
     zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.add("over"); });

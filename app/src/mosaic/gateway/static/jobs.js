@@ -1,7 +1,7 @@
 // All jobs: the finished pictures, and the list with the progress of each job.
 
 import "./forms.js";
-import { find, h, reconcile, seconds, swatch, time } from "./dom.js";
+import { find, h, moment, reconcile, seconds, swatch, time } from "./dom.js";
 import { follow, request } from "./net.js";
 import { complain } from "./shell.js";
 
@@ -12,7 +12,7 @@ const captions = JSON.parse(find("gallery").dataset.captions);
 const caption = (job) => captions[job.kind].replace(/\{(\w+)\}/g, (_, key) => [job.params[key]].flat().join(", "));
 
 function picture(job) {
-  const name = `${job.kind} of ${new Date(job.created).toLocaleString()}`;
+  const name = `${job.kind} of ${moment(job.created)}`;
   return h("li", { class: "tilecard" },
     h("a", { href: `/jobs/${job.job}`, class: "thumb", "aria-label": `Open the ${name}` },
       h("img", { src: `/api/jobs/${job.job}/thumbnail`, alt: "", loading: "lazy", width: 320, height: 224 })),
@@ -38,7 +38,7 @@ function row(job) {
     h("td", { class: "number" }, `${job.done} / ${job.total}`),
     h("td", { class: "number" }, seconds(job.seconds)),
     h("td", { class: "wrap" }, h("span", { class: "hostcounts" }, ...hosts)),
-    h("td", { class: "soft", title: new Date(job.created).toLocaleString() }, time(job.created)),
+    h("td", { class: "soft", title: moment(job.created) }, time(job.created)),
     h("td", { class: "number" }, job.state === "running" && h("button", { type: "button", class: "quiet danger", "data-action": "cancel", "aria-label": `Cancel this ${job.kind}`, onclick: () => cancel(job) }, "Cancel")));
 }
 

@@ -1,6 +1,6 @@
 // The lab: brokers, worker hosts and other services, live.
 
-import { ago, count, find, h, reconcile, swatch } from "./dom.js";
+import { count, find, h, moment, reconcile, since, swatch } from "./dom.js";
 import { onLab } from "./shell.js";
 
 const WORDS = { up: "up", late: "degraded", down: "down", unknown: "unknown" };
@@ -15,7 +15,7 @@ function head(name, state, mark = null) {
 
 function brokerCard(broker) {
   const facts = [
-    fact("leads", broker.leads === null ? "–" : count(broker.leads, "queue")),
+    fact("leads", broker.leads === null ? "–" : `${count(broker.leads, "queue")}, ${count(broker.leads_delays, "delay level")}`),
     fact("alarms", broker.alarms.join(", ") || "none", broker.alarms.length ? "bad" : ""),
     fact("partitions", broker.partitions.join(", ") || "none", broker.partitions.length ? "bad" : ""),
     fact("memory", broker.memory_mb === null ? "–" : `${broker.memory_mb} MB`),
@@ -40,7 +40,7 @@ function instanceRow(instance) {
     h("span", { class: "name" }, instance.name),
     slots(instance.busy, instance.concurrency),
     h("span", { class: "rate" }, instance.state === "down" ? "–" : `${instance.rate.toFixed(1)}/s`),
-    h("span", { class: "queues", title: `pid ${instance.pid}, since ${new Date(instance.started).toLocaleString()}` }, queues));
+    h("span", { class: "queues", title: `pid ${instance.pid}, since ${moment(instance.started)}` }, queues));
 }
 
 function proxyLine(servers) {
@@ -75,7 +75,7 @@ function bases(lab) {
     ] },
     { name: "Beat", state: beat.state, reason: beat.reason, facts: [
       ["on", beat.host ?? "–"],
-      ["last tick", beat.tick ? `${ago(beat.tick)} ago, by ${beat.tick_host}` : "–"],
+      ["last tick", beat.tick ? h("span", {}, since(beat.tick), `, by ${beat.tick_host}`) : "–"],
     ] },
     { name: `Proxy of ${gateway.host}`, state: gateway.state, reason: gateway.reason, facts: [], extra: gateway.proxy },
   ];

@@ -1,6 +1,6 @@
 // Log records, live, through a queue with the binding patterns shown here.
 
-import { find, h, sentence, swatch } from "./dom.js";
+import { find, h, moment, sentence, swatch, time } from "./dom.js";
 import { follow } from "./net.js";
 
 const SHOWN = 600;
@@ -20,9 +20,8 @@ function patternsOf() {
 }
 
 function line(record) {
-  const at = new Date(record.at);
   return h("li", { class: record.severity },
-    h("time", { datetime: record.at, title: at.toLocaleString() }, at.toLocaleTimeString([], { hourCycle: "h23" })),
+    h("time", { datetime: record.at, title: moment(record.at) }, time(record.at)),
     h("span", { class: "hostcount" }, swatch(record.host), record.host),
     h("span", { class: "severity" }, record.severity),
     h("span", { class: "unit", title: record.unit }, record.unit.replace(/\.service$/, "")),
@@ -34,8 +33,11 @@ function add(records) {
   const fresh = records.filter((record) => !seen.has(record.id));
   for (const record of fresh) seen.set(record.id, true);
   if (seen.size > 5000) seen = new Map([...seen].slice(-3000));
-  list.prepend(...fresh.map(line).reverse());
-  while (list.children.length > SHOWN) list.lastElementChild.remove();
+  // The newest record is the last one, so that a traceback reads downwards. A reader who scrolled up stays there.
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  list.append(...fresh.map(line));
+  while (list.children.length > SHOWN) list.firstElementChild.remove();
+  if (atEnd) list.scrollTop = list.scrollHeight;
   find("none").hidden = list.children.length > 0;
 }
 

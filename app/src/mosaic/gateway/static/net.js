@@ -1,5 +1,7 @@
 // Requests and event streams. Errors are one sentence.
 
+import { seen } from "./ages.js";
+
 export class Refusal extends Error {
   constructor(status, sentence) {
     super(sentence);
@@ -60,6 +62,7 @@ export function follow(path, handlers, onstate = () => {}) {
       handle(JSON.parse(event.data), event);
     });
     listen("alive", () => onstate(true));
+    listen("age", ({ ages, at }) => { onstate(true); seen(ages, at); });
     for (const [kind, handle] of Object.entries(handlers)) {
       listen(kind, (data, event) => { onstate(true); handle(data, event); });
     }

@@ -1,6 +1,7 @@
 // The tasks of each application's beat: the next and the last time, and the host that ran each.
 
-import { ago, find, h, reconcile, seconds, swatch } from "./dom.js";
+import { now } from "./ages.js";
+import { find, h, reconcile, seconds, since, swatch } from "./dom.js";
 import { offer, onChoice, wanted } from "./applications.js";
 import { follow } from "./net.js";
 
@@ -14,7 +15,7 @@ function every(value) {
 
 function countdown(entry) {
   if (!entry.next) return "–";
-  const left = (new Date(entry.next) - Date.now()) / 1000;
+  const left = (new Date(entry.next) - now()) / 1000;
   return left > 0 ? `in ${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`}` : "now";
 }
 
@@ -26,7 +27,7 @@ function row(entry) {
     h("td", {}, entry.application),
     h("td", {}, every(entry.every)),
     h("td", { class: "number next", "data-key": keyOf(entry) }, countdown(entry)),
-    h("td", { class: "number" }, entry.sent ? `${ago(entry.sent)} ago` : "not yet"),
+    h("td", { class: "number" }, entry.sent ? since(entry.sent) : "not yet"),
     h("td", { class: "number" }, entry.runs.toLocaleString()),
     h("td", {}, run ? h("span", { class: "hostcount" }, swatch(run.host), `${run.host}, process ${run.pid}`) : h("span", { class: "soft" }, "not yet")),
     h("td", { class: "number" }, run ? seconds(run.seconds) : "–"),

@@ -1,5 +1,6 @@
 // The queues of all applications with the brokers' figures, and the dead letters: retry or drop.
 
+import { seen } from "./ages.js";
 import { count, find, h, reconcile, sentence, time } from "./dom.js";
 import { offer, onChoice, wanted } from "./applications.js";
 import { follow, getJson, request } from "./net.js";
@@ -82,6 +83,7 @@ async function refresh() {
   asking = true;
   try {
     const { total, letters } = await getJson("/api/dead-letters");
+    seen({ "dead letters": 0 });
     reconcile(find("letters"), letters, (letter) => letter.handle, letterCard);
     find("letters-state").textContent = total > letters.length ? `The first ${letters.length} of ${total}.` : "";
     find("no-letters").hidden = letters.length > 0;

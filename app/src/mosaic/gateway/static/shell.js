@@ -58,6 +58,15 @@ function vitals(lab) {
   return all;
 }
 
+// Marks a table that is wider than its card: the columns at the right are reached by scrolling.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const card = target.closest(".scroll");
+    card.classList.toggle("wider", card.scrollWidth > card.clientWidth + 1);
+  }
+});
+for (const one of document.querySelectorAll(".scroll, .scroll > table")) widths.observe(one);
+
 let shown = "";
 function take(lab) {
   latest = lab;

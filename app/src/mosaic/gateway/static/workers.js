@@ -1,6 +1,6 @@
 // The workers of all applications.
 
-import { ago, find, h, reconcile, swatch } from "./dom.js";
+import { find, h, reconcile, since, swatch } from "./dom.js";
 import { offer, onChoice, wanted } from "./applications.js";
 import { follow } from "./net.js";
 
@@ -15,7 +15,7 @@ function row(worker) {
       worker.reason && h("span", { class: "soft block" }, worker.reason)),
     h("td", { class: "number" }, `${worker.busy} of ${worker.concurrency}`),
     h("td", { class: "number" }, worker.state === "up" ? `${worker.rate.toFixed(1)}/s` : "–"),
-    h("td", { class: "number heard", "data-heard": worker.heard }, worker.heard ? `${ago(worker.heard)} ago` : "–"),
+    h("td", { class: "number" }, worker.heard ? since(worker.heard) : "–"),
     h("td", {}, worker.queues.join(", ")));
 }
 
@@ -25,10 +25,6 @@ function show() {
   find("none").hidden = rows.length > 0;
   find("table").hidden = rows.length === 0;
 }
-
-setInterval(() => {
-  for (const cell of document.querySelectorAll(".heard[data-heard]")) cell.textContent = `${ago(cell.dataset.heard)} ago`;
-}, 1000);
 
 onChoice(show);
 follow("/api/workers/events", { workers: (list) => {

@@ -8,10 +8,9 @@ from typing import Annotated
 from fastapi import File, Form, UploadFile
 
 from mosaic.kinds.kind import RequestError
-from mosaic.kinds.scale import pictures
+from mosaic.kinds.scale import DEFAULT_SIZES, pictures
 from mosaic.ledger.jobs import JobPlan, PlannedBlob, PlannedPart
 
-DEFAULT_SIZES = (64, 128, 256, 512, 1024)
 MAX_SIZES = 12
 MAX_SIZE_EDGE = 4096
 
@@ -41,10 +40,10 @@ def job_plan(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return edge lengths from a comma-separated list; the default if it is empty. Raises ValueError."""
-    items = [item.strip() for item in text.split(",") if item.strip()]
-    if not items:
+    """Return edge lengths from a comma-separated list; the default if there is none. Raises ValueError."""
+    if not text.strip():
         return DEFAULT_SIZES
+    items = [item.strip() for item in text.rstrip(", ").split(",")]
     if len(items) > MAX_SIZES:
         raise ValueError(f"{len(items)} sizes were requested; at most {MAX_SIZES} are possible.")
     edges = []

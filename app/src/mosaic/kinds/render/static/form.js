@@ -5,6 +5,7 @@ import { asJson, submit } from "/static/forms.js";
 import { picker } from "./picker.js";
 import { clamp, inside, preview } from "./view.js";
 
+const MOST_ITERATIONS = 20000;
 const WHOLE = { x: -0.6, y: 0, width: 3.2 };
 const render = find("render");
 const canvas = find("preview");
@@ -20,7 +21,7 @@ function showView() {
   const { width, height } = size();
   const wide = Math.round(canvas.width * (height / width));
   if (canvas.height !== wide) canvas.height = wide;
-  preview(canvas, view);
+  preview(canvas, view, Math.min(MOST_ITERATIONS, Number(render.elements.iterations.value)));
   const zoom = WHOLE.width / view.width;
   find("where").textContent = `${view.x.toPrecision(8)} ${view.y < 0 ? "−" : "+"} ${Math.abs(view.y).toPrecision(8)} i, ${zoom < 100 ? zoom.toFixed(1) : zoom.toPrecision(3)}×`;
   const { tile } = render.elements;
@@ -43,6 +44,7 @@ render.elements.preset.addEventListener("change", (event) => {
 });
 render.elements.size.addEventListener("change", showView);
 render.elements.tile.addEventListener("change", showView);
+render.elements.iterations.addEventListener("input", showView);
 find("reset").addEventListener("click", () => { view = { ...WHOLE }; render.elements.preset.selectedIndex = 1; showView(); });
 
 render.addEventListener("submit", (event) => {

@@ -3,8 +3,6 @@
 const LEAST_WIDTH = 1e-11;
 const GREATEST_WIDTH = 8;
 
-export const PREVIEW_ITERATIONS = 220;
-
 export function clamp(view) {
   return {
     x: Math.min(4, Math.max(-4, view.x)),
@@ -47,7 +45,7 @@ function escapeTime(x, y, iterations) {
 }
 
 // Paints the view on the canvas, line by line, so that the page stays responsive. A new call stops an earlier one.
-export function preview(canvas, view, iterations = PREVIEW_ITERATIONS) {
+export function preview(canvas, view, iterations) {
   const run = (canvas.run = (canvas.run ?? 0) + 1);
   const context = canvas.getContext("2d", { alpha: false });
   const { width, height } = canvas;
