@@ -238,6 +238,14 @@ def test_sweep_takes_up_a_part_whose_worker_vanished() -> None:
     assert swept(queue_empty=False) == ([0], 0)
 
 
+@pytest.mark.parametrize("values", [{}, {"state": "running", "attempts": 1}])
+def test_sweep_finds_lost_parts_after_the_clock_was_set_back(values: dict[str, Any]) -> None:
+    job_id = enter(1)
+    age(job_id, -3600, **values)
+    assert swept() == ([0], 0)
+    assert swept() == ([], 0)
+
+
 def test_sweep_gives_up_on_a_part_that_kills_its_workers() -> None:
     job_id = enter(2)
     age(job_id, 340, state="running", attempts=3)

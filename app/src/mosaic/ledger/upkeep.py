@@ -53,7 +53,7 @@ def sweep(
     lost = [
         part
         for part in candidates
-        if part.state == RUNNING or empty[part.task] or part.published_at < patience
+        if part.state == RUNNING or empty[part.task] or not patience < part.published_at <= now
     ]
     hopeless = [part for part in lost if part.attempts >= rules.max_attempts]
     # Before any part is updated: an attempt that ends locks first its job, then its part.
@@ -78,11 +78,11 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
     waits_for_others = (
         select(other.index).where(other.job_id == Part.job_id, ~other.joins, other.state != DONE).exists()
     )
-    accepted = and_(Part.state == ACCEPTED, Part.published_at < _ago(rules.accepted_seconds))
+    accepted = and_(Part.state == ACCEPTED, _is_old(Part.published_at, rules.accepted_seconds))
     running = and_(
         Part.state == RUNNING,
-        func.greatest(Part.started_at, Part.reported_at) < _ago(rules.running_seconds),
-        Part.published_at < _ago(rules.running_seconds),
+        _is_old(func.greatest(Part.started_at, Part.reported_at), rules.running_seconds),
+        _is_old(Part.published_at, rules.running_seconds),
     )
     return (
         select(Part)
@@ -91,6 +91,11 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
         .order_by(Part.published_at)
         .limit(SWEEP_LIMIT)
     )
+
+
+def _is_old(time: Any, seconds: int) -> ColumnElement[bool]:
+    """Whether a time is old; one in the future is from before the database's clock was set back."""
+    return or_(time < _ago(seconds), time > _ago(-seconds))
 
 
 def purge(session: Session, rules: Upkeep) -> int:
