@@ -31,6 +31,8 @@ SWEEP_LIMIT = 500
 PATIENCE_SECONDS = 900
 # A host that was removed from the lab is shown without heartbeats for this time.
 FORGET_HEARTBEAT_SECONDS = 1800
+# About 200 MB. A service that fails in a loop can log this much within a day.
+KEEP_LOG_RECORDS = 500_000
 
 
 def sweep(
@@ -99,12 +101,17 @@ def _is_old(time: Any, seconds: int) -> ColumnElement[bool]:
 
 
 def purge(session: Session, rules: Upkeep) -> int:
-    """Delete jobs, attempts and log records older than `keep_days`; return the number of rows."""
+    """Delete jobs, attempts and log records older than `keep_days`; return the number of rows.
+
+    Of log records the latest KEEP_LOG_RECORDS stay at most.
+    """
     limit = _ago(rules.keep_days * 86400)
+    surplus = select(LogRecord.id).order_by(LogRecord.id.desc()).offset(KEEP_LOG_RECORDS).limit(1)
     deletions = (
         delete(Job).where(Job.created_at < limit, Job.state != RUNNING),
         delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
         delete(LogRecord).where(LogRecord.logged_at < limit),
+        delete(LogRecord).where(LogRecord.id <= surplus.scalar_subquery()),
         delete(DrillAttempt).where(DrillAttempt.started_at < limit),
         delete(Heartbeat).where(Heartbeat.seen_at < _ago(FORGET_HEARTBEAT_SECONDS)),
     )
