@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from celery import Celery
 from celery.backends.database import models as celery_models
 from mosaic.config import Config, Upkeep
-from mosaic.ledger import jobs, periodic, quick, upkeep, work
+from mosaic.ledger import jobs, log_records, periodic, quick, upkeep, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart
 from mosaic.ledger.models import Attempt, Base, Job, Part
@@ -238,6 +238,14 @@ def test_sweep_takes_up_a_part_whose_worker_vanished() -> None:
     assert swept(queue_empty=False) == ([0], 0)
 
 
+@pytest.mark.parametrize("values", [{}, {"state": "running", "attempts": 1}])
+def test_sweep_finds_lost_parts_after_the_clock_was_set_back(values: dict[str, Any]) -> None:
+    job_id = enter(1)
+    age(job_id, -3600, **values)
+    assert swept() == ([0], 0)
+    assert swept() == ([], 0)
+
+
 def test_sweep_gives_up_on_a_part_that_kills_its_workers() -> None:
     job_id = enter(2)
     age(job_id, 340, state="running", attempts=3)
@@ -287,6 +295,17 @@ def test_only_the_latest_run_of_a_periodic_task_is_kept() -> None:
     with transaction() as session:
         periodic.end(session, second, "done", "")
     assert (latest().outcome, latest().error) == ("done", None)
+
+
+def test_purge_keeps_a_limited_number_of_log_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "KEEP_LOG_RECORDS", 3)
+    now = datetime.datetime.now(datetime.UTC)
+    with transaction() as session:
+        for number in range(5):
+            log_records.store(session, [log_records.Entry(f"m{number}", "w", 6, "u", "text", now)])
+    with transaction() as session:
+        assert upkeep.purge(session, Upkeep()) == 2
+        assert [found.message_id for found in log_records.latest(session, 10)] == ["m4", "m3", "m2"]
 
 
 def test_purge_removes_what_is_old_and_ended() -> None:

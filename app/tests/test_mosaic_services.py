@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mosaic import service
@@ -19,11 +20,11 @@ from mosaic.config import Broker, Config, Database
 from mosaic.ledger.jobs import TaskCall
 from mosaic.logging_setup import JournalFormatter
 from mosaic.logs.journal import CursorFile, Journal, to_entry
-from mosaic.logs.ship import message_of
+from mosaic.logs.ship import LogShipper, message_of
 from mosaic.logs.store import entry_of
 from mosaic.publish import publish
 from mosaic.service import Service
-from pika.exceptions import AMQPConnectionError
+from pika.exceptions import AMQPConnectionError, AMQPError, NackError
 
 from celery_durable import Unconfirmed, systemd
 
@@ -162,6 +163,22 @@ def test_cursor_file(tmp_path: Path) -> None:
     assert CursorFile(tmp_path / "log-ship.cursor").load() == "s=1;i=2"
     cursors.save("")
     assert cursors.load() is None
+
+
+def test_records_that_a_full_queue_refuses_are_published_again(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their place in the journal is saved only when the broker has confirmed them."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    shipper, channel, journal = LogShipper(config), Mock(), Mock()
+    journal.read.return_value = [FIELDS]
+    channel.basic_publish.side_effect = NackError([])
+    with pytest.raises(AMQPError):  # then the service connects again, at most every 10 s
+        shipper._ship(Mock(), channel, journal)
+    assert shipper._cursors.load() is None
+    channel.basic_publish.side_effect = None
+    shipper._ship(Mock(), channel, journal)
+    assert shipper._cursors.load() == FIELDS["__CURSOR"]
 
 
 class Failing(Service):

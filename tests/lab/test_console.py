@@ -369,7 +369,7 @@ def test_logs_are_tailed_by_binding_patterns(page: Page, lab: UserLab) -> None:
 
 def test_periodic_work_is_shown(page: Page) -> None:
     page.goto("/periodic?application=mosaic")
-    expect(page.locator("#entries tr")).to_have_count(3)
+    expect(page.locator("#entries tr")).to_have_count(4)
     expect(page.locator("#entries tr", has_text="tick")).to_contain_text("worker-")
     sent = page.locator("#entries tr", has_text="tick").locator(".since")
     shown = sent.inner_text()

@@ -8,6 +8,9 @@ testinfra_hosts = ["ansible://all"]
 
 CLOCK_S = 10
 RENEWAL_DAYS = 25
+# Their packages rotate their files.
+SERVICES_OF_DEBIAN = ("rsyslog", "systemd-journald", "cloud-", "unattended-upgrades")
+FIRST_LINES_BYTES = 16_000  # what PostgreSQL writes until it has read its configuration
 
 
 def test_names_resolve_to_their_lab_addresses(every: Facts, lab: Lab) -> None:
@@ -18,6 +21,18 @@ def test_no_unit_failed(every: Facts) -> None:
     journals = "\n".join(f"--- {unit}\n{journal}" for unit, journal in every["failed_units"].items())
     assert not every["failed_units"], journals
     assert every["state"] == "running"
+
+
+def test_no_service_of_the_lab_writes_a_log_file(every: Facts) -> None:
+    """They log to the journal, which has a limit: a minimal Debian has nothing that rotates files."""
+    grown = {
+        path: size
+        for unit, files in every["log_files"].items()
+        if not unit.startswith(SERVICES_OF_DEBIAN)
+        for path, size in files.items()
+        if size > FIRST_LINES_BYTES
+    }
+    assert not grown
 
 
 def test_clock_agrees_with_the_controller(every: Facts) -> None:

@@ -107,6 +107,70 @@ def test_beat_sends_its_schedule_as_an_event(tmp_path: Path) -> None:
         assert entry["next"] > time.time() - 5
 
 
+CLEANUP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from celery import Celery
+from celery.beat import Service
+app = Celery("shop", broker="memory://", backend=sys.argv[2])
+app.set_default()
+app.conf.beat_schedule = {"often": {"task": "shop.tick", "schedule": 30.0}}
+import lab_celery
+service = Service(app, scheduler_cls=sys.argv[3])
+lab_celery.report_beat(sender=service)
+print(sorted(service.scheduler.schedule))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "scheduler", "cleans"),
+    [
+        ("db+sqlite://", "celery.beat:Scheduler", True),
+        ("db+sqlite://", "celery.beat:PersistentScheduler", True),
+        ("rpc://", "celery.beat:Scheduler", False),
+    ],
+)
+def test_beat_deletes_expired_results(tmp_path: Path, backend: str, scheduler: str, cleans: bool) -> None:
+    command = [sys.executable, "-c", CLEANUP, str(MODULE.parent), backend, scheduler]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{[*(['celery.backend_cleanup'] if cleans else []), 'often']}\n"
+
+
+CLOCK = """
+import datetime, sys, time
+sys.path.insert(0, sys.argv[1])
+from celery import Celery
+from celery.beat import Service
+wall = [time.time()]
+time.time = lambda: wall[0]
+app = Celery("shop", broker="memory://")
+app.set_default()
+app.now = lambda: datetime.datetime.fromtimestamp(wall[0], datetime.timezone.utc)
+app.conf.beat_schedule = {"often": {"task": "shop.tick", "schedule": 30.0}}
+import lab_celery
+sent = []
+service = Service(app, scheduler_cls="celery.beat:Scheduler")
+service.scheduler.apply_entry = lambda entry, producer: sent.append(entry.name)
+lab_celery.report_beat(sender=service)
+wall[0] += 31
+service.scheduler.tick()
+assert sent == ["often"], sent
+wall[0] += float(sys.argv[2])
+service.scheduler.tick()
+wall[0] += 31
+service.scheduler.tick()
+print(len(sent))
+"""
+
+
+@pytest.mark.parametrize(("step", "runs"), [(0, 2), (-3600, 2), (3600, 3)])
+def test_beat_continues_after_a_step_of_the_clock(tmp_path: Path, step: int, runs: int) -> None:
+    command = [sys.executable, "-c", CLOCK, str(MODULE.parent), str(step)]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{runs}\n"), done.stderr
+
+
 def test_without_systemd_nothing_is_reported(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     done = subprocess.run(

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.unit.rendering import ROLES
+
+MODULE = "community.crypto.x509_certificate"
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,14 @@ def test_hosts_do_not_change_to_another_authority(filters: ModuleType, tmp_path:
     new_key(tmp_path)
     assert not filters.has_key_of(str(tmp_path), trusted)
     assert not filters.has_key_of(str(tmp_path), "no certificate")
+
+
+@pytest.mark.parametrize(
+    ("file", "option"), [("authority", "selfsigned_not_before"), ("certificate", "ownca_not_before")]
+)
+def test_a_certificate_is_valid_when_the_clock_is_set_back(file: str, option: str) -> None:
+    (block,) = [
+        entry for entry in yaml.safe_load((ROLES / f"pki/tasks/{file}.yml").read_text()) if "block" in entry
+    ]
+    (options,) = [task[MODULE] for task in block["block"] if MODULE in task]
+    assert options[option] == "-1d"

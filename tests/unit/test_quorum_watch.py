@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,10 @@ class Broker:
         self.endangered = module.endangered
         monkeypatch.setattr(module, "endangered", self._endangered)
         monkeypatch.setattr(module, "run", self._run)
-        monkeypatch.setattr(module.time, "time", lambda: self.now)
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        # Somebody sets the clock between two runs, back and forth.
+        clock = itertools.cycle([5000.0, 100.0])
+        monkeypatch.setattr(module.time, "time", lambda: next(clock))
 
     def watch(self, after: float = 0) -> int:
         self.now += after

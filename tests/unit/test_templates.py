@@ -106,6 +106,12 @@ def test_database_speaks_tls(rendered: Rendered) -> None:
     assert found["ssl_min_protocol_version"] == "'TLSv1.2'"
 
 
+def test_database_logs_to_the_journal(rendered: Rendered) -> None:
+    (file,) = rendered.each("/etc/postgresql/17/main/conf.d/lab.conf")
+    found = settings(file.content)
+    assert (found["log_destination"], found["logging_collector"]) == ("syslog", "off")
+
+
 def accepted(rules: str) -> dict[int | str, set[str]]:
     """Sources by port of a firewall file: {port: addresses, "any" for all}."""
     pattern = re.compile(r"(?:ip saddr \{ (?P<from>[^}]*) \} )?tcp dport \{ (?P<ports>[^}]*) \} accept")

@@ -71,7 +71,8 @@ def test_units_of_all_applications_are_started(shared: Rendered) -> None:
         assert LAB_CELERY in asked[host]["shop-worker@mail.service"]
         assert LAB_CELERY not in asked[host]["mosaic-worker@render.service"]
     assert {"shop-beat.service", "mosaic-beat.service"} < asked["gateway-1"].keys()
-    assert LAB_CELERY in asked["gateway-1"]["shop-beat.service"]
+    for beat in ("shop-beat.service", "mosaic-beat.service"):
+        assert LAB_CELERY in asked["gateway-1"][beat]
 
 
 def test_celery_finds_broker_and_results_in_the_environment(shared: Rendered) -> None:

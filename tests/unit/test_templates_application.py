@@ -36,6 +36,8 @@ def test_proxy_asks_the_check_of_the_broker_and_cuts_silent_sessions(rendered: R
         assert "tcp-check connect port 5670 ssl" in file.content
         assert "tcp-check expect string up" in file.content
         assert "on-marked-down shutdown-sessions" in file.content
+        # Of an old process, which no longer checks.
+        assert "  hard-stop-after 2s\n" in file.content
 
 
 def test_every_client_host_has_a_proxy(rendered: Rendered) -> None:
@@ -168,6 +170,15 @@ def test_parts_of_minutes_have_workers_of_their_own(rendered: Rendered) -> None:
         )
 
 
+#: Lines of nginx.conf of Debian 12 and 13.
+DEBIAN_NGINX = """pid /run/nginx.pid;
+error_log /var/log/nginx/error.log;
+http {
+\taccess_log /var/log/nginx/access.log;
+}
+"""
+
+
 @pytest.mark.parametrize("name", ["ssl_certificate", "ssl_certificate_key", "listen"])
 def test_web_server_setting(rendered: Rendered, name: str) -> None:
     expected = {
@@ -177,6 +188,26 @@ def test_web_server_setting(rendered: Rendered, name: str) -> None:
     }
     for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
         assert re.findall(rf"^\s*{name} ([^;]+);", file.content, re.MULTILINE) == [expected[name]]
+
+
+def test_web_server_logs_failed_requests_to_the_journal(rendered: Rendered) -> None:
+    for file in rendered.each("/etc/nginx/conf.d/lab.conf"):
+        (log,) = re.findall(r"^\s*access_log ([^;]+);", file.content, re.MULTILINE)
+        assert log == "syslog:server=unix:/dev/log,nohostname combined if=$lab_failed"
+
+
+def test_errors_of_the_web_server_go_to_the_journal() -> None:
+    (changes,) = [
+        task["loop"]
+        for task in yaml.safe_load((ROLES / "gateway/tasks/install.yml").read_text())
+        if "ansible.builtin.replace" in task
+    ]
+    text = DEBIAN_NGINX
+    for change in changes:
+        text = re.sub(change["regexp"], change["replace"], text, flags=re.MULTILINE)
+        assert not re.search(change["regexp"], text, re.MULTILINE), "a second run changes nothing"
+    assert "\nerror_log syslog:server=unix:/dev/log,nohostname;\nworker_shutdown_timeout 10s;\n" in text
+    assert "\n\taccess_log off;\n" in text
 
 
 def test_web_server_and_api_agree(rendered: Rendered) -> None:

@@ -123,6 +123,19 @@ def test_part_of_minutes_may_be_interrupted_more_often_than_a_short_one_fails(re
     assert limits["mosaic-long"] > limits["mosaic"]
 
 
+def test_log_records_cannot_fill_the_disks_of_the_brokers(rendered: Rendered) -> None:
+    """Records of an hour of a busy lab fit; the limit is far below the free space that the alarm needs."""
+    policies = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
+    (limit,) = [
+        policy["definition"].get("max-length-bytes")
+        for policy in policies
+        if re.search(policy["pattern"], "mosaic.logs")
+    ]
+    assert 2**24 <= limit <= 2**27
+    tasks = [policy for policy in policies if re.search(policy["pattern"], "mosaic.render")]
+    assert not any("max-length-bytes" in policy["definition"] for policy in tasks)
+
+
 def test_no_look_at_dead_letters_uses_them_up(rendered: Rendered) -> None:
     policies = json.loads(rendered.text("broker-1", "/etc/rabbitmq/definitions.json"))["policies"]
     policy = next(policy for policy in policies if re.search(policy["pattern"], "mosaic.dead"))

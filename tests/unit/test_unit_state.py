@@ -113,6 +113,12 @@ def test_a_path_that_is_missing_is_not_newer(ask: Ask, folder: Path) -> None:
     assert ask({"a.service": [folder / "absent", folder]}, ago=100) == {}
 
 
+def test_after_the_clock_was_set_back_a_unit_restarts_once(ask: Ask, folder: Path) -> None:
+    age(folder / "inner" / "file", -3600)
+    assert ask({"a.service": [folder]}, ago=100) == {"a.service": "stale"}
+    assert ask({"a.service": [folder]}, ago=-1) == {}
+
+
 def test_a_link_counts_itself_and_not_its_target(ask: Ask, folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("x")

@@ -2,7 +2,8 @@
 
 As a module of a worker (`celery worker --include lab_celery`) it adds a step to the worker's consumer, and
 the task lab.ping. As a program (`python lab_celery.py ARGUMENT...`) it is the command `celery`, with this
-folder on the path for --include, and it reports for beat, which has no --include. As
+folder on the path for --include, and it reports for beat, which has no --include. Beat then also deletes
+expired results, and continues after the clock was set back. As
 `python lab_celery.py ping APP QUEUE...` it publishes lab.ping to each queue, and prints JSON: for each queue
 the worker that answered and the seconds from publishing to the result.
 """
@@ -24,6 +25,9 @@ from typing import Any
 PING = "lab.ping"
 ANSWER_S = 30.0
 SCHEDULE_SECONDS = 5.0
+CLEANUP = "celery.backend_cleanup"
+CLEANUP_SECONDS = 3600.0
+STEP_SECONDS = 1.0
 
 
 def notify(*lines: str) -> None:
@@ -87,11 +91,16 @@ def stay_in_release() -> None:
 
 def report_beat(sender: Any, **_: Any) -> None:
     """Report that beat publishes, to systemd, and its schedule as Celery events."""
-    notify("READY=1", "STATUS=publishing periodic tasks")
     scheduler, latest = sender.scheduler, deque(maxlen=1)
-    tick = scheduler.tick
+    delete_expired_results(sender.app, scheduler)
+    notify("READY=1", "STATUS=publishing periodic tasks")
+    tick, ahead = scheduler.tick, wall_clock_ahead()
 
     def ticking(*arguments: Any, **options: Any) -> Any:
+        nonlocal ahead
+        before, ahead = ahead, wall_clock_ahead()
+        if ahead < before - STEP_SECONDS:
+            forget_future_runs(scheduler)
         # In the thread of beat: only this one may read the schedule, which can be a file or a database.
         pause = tick(*arguments, **options)
         with suppress(Exception):
@@ -100,6 +109,36 @@ def report_beat(sender: Any, **_: Any) -> None:
 
     scheduler.tick = ticking
     threading.Thread(target=send_schedule, args=(sender.app, latest), daemon=True).start()
+
+
+def delete_expired_results(app: Any, scheduler: Any) -> None:
+    """Add Celery's clean-up of results, which celery.beat.Scheduler removes from its schedule when it starts.
+
+    Celery's own entry is due at 4:00, which a beat that is restarted, or stopped for the night, would miss.
+    """
+    from celery.backends.base import Backend
+    from celery.beat import Scheduler
+
+    removes = type(scheduler).setup_schedule is Scheduler.setup_schedule and CLEANUP not in scheduler.schedule
+    keeps = app.conf.result_expires and type(app.backend).cleanup is not Backend.cleanup
+    if removes and keeps:
+        entry = {"task": CLEANUP, "schedule": CLEANUP_SECONDS, "options": {"expires": CLEANUP_SECONDS}}
+        scheduler.update_from_dict({CLEANUP: entry})
+
+
+def wall_clock_ahead() -> float:
+    """Return how far the wall clock is ahead of the monotonic clock, in seconds."""
+    return time.time() - time.monotonic()
+
+
+def forget_future_runs(scheduler: Any) -> None:
+    """Let no entry wait until the clock reaches its last run again, after the clock was set back."""
+    with suppress(Exception):
+        for entry in scheduler.schedule.values():
+            now = entry.schedule.now()
+            if entry.schedule.maybe_make_aware(entry.last_run_at) > now:
+                entry.last_run_at = now
+    scheduler._heap = None  # the times at which entries are due
 
 
 def described(entry: Any) -> dict[str, Any]:

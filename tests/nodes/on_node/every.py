@@ -35,6 +35,7 @@ SECRET_FILES = (
     "var/lib/rabbitmq/.erlang.cookie",
 )
 URLS = re.compile(r"://[^:/]+:([^@]+)@")
+UNIT = re.compile(r"[^/\n]+\.service")
 TEXTS = re.compile(r"(?:password|session_key)\"?\s*[=:]\s*(\"(?:[^\"\\]|\\.)+\")")
 
 
@@ -79,6 +80,20 @@ def listening() -> dict[str, list[int]]:
             looped = address.endswith("7F") if table == "tcp" else address == "0" * 24 + "01000000"
             found["loopback" if looped else "network"].add(int(port, 16))
     return {where: sorted(ports) for where, ports in found.items()}
+
+
+def log_files() -> dict[str, dict[str, int]]:
+    """Log files that a unit has open, with their sizes in bytes: {unit: {path: size}}."""
+    found: dict[str, dict[str, int]] = {}
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            path = opened.readlink()
+            if path.parts[:3] == ("/", "var", "log"):
+                unit = UNIT.search((opened.parents[1] / "cgroup").read_text())
+                found.setdefault(unit[0] if unit else "none", {})[str(path)] = opened.stat().st_size
+        except OSError:  # the process has ended, or has closed the file
+            continue
+    return found
 
 
 def secret_files() -> dict[str, dict[str, str]]:
@@ -167,6 +182,7 @@ def main() -> None:
         "firewall": output("systemctl", "is-active", "lab-firewall.service"),
         "rules": output("nft", "list", "chain", "inet", "lab", "input"),
         "listening": listening(),
+        "log_files": log_files(),
         "secret_files": secret_files(),
         "secrets_in_process_list": processes_that_show_a_secret(),
         **asyncio.run(network(wanted)),

@@ -131,7 +131,7 @@ class NotifyingServer(uvicorn.Server):
 
 
 def serve(config: Config, publish: Publish) -> None:
-    """Serve on the Unix socket until SIGTERM. The web server in front of it writes the access log."""
+    """Serve on the Unix socket until SIGTERM. The web server in front of it logs failed requests."""
     app = create_gateway(config, publish)
     settings = uvicorn.Config(
         app,

@@ -5,6 +5,7 @@ The cookie has SameSite=Strict, and requests whose Origin is another site are re
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import secrets
@@ -25,59 +26,53 @@ SINCE_KEY = "since"
 SESSION_SECONDS = 12 * 3600
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# A client that failed too often waits so long for each further refusal.
+GUESS_SECONDS = 1.0
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="Warren", charset="UTF-8"'}
 
 
-class LoginThrottle:
-    """Counts failed logins by client address: `failures` within `seconds` block the address."""
+class FailedLogins:
+    """Counts failed logins by client address."""
 
     def __init__(self, failures: int = 10, seconds: float = 60.0, clients: int = 1000) -> None:
-        """Keep at most `clients` addresses."""
+        """More than `failures` within `seconds` are too many. Keep at most `clients` addresses."""
         self._failures = failures
         self._seconds = seconds
         self._clients = clients
         self._seen: dict[str, deque[float]] = {}
 
-    def blocked(self, client: str) -> bool:
-        """Return whether `client` must wait."""
-        times = self._seen.get(client)
-        if times is None:
-            return False
-        while times and times[0] < time.monotonic() - self._seconds:
-            times.popleft()
-        return len(times) >= self._failures
-
-    def failed(self, client: str) -> None:
-        """Count a failure of `client`."""
+    def are_too_many(self, client: str) -> bool:
+        """Count a failure of `client`; return whether it has too many."""
         if client not in self._seen and len(self._seen) >= self._clients:
             self._seen.pop(next(iter(self._seen)))
-        self._seen.setdefault(client, deque(maxlen=self._failures)).append(time.monotonic())
-
-    def succeeded(self, client: str) -> None:
-        """Forget the failures of `client`."""
-        self._seen.pop(client, None)
+        times = self._seen.setdefault(client, deque(maxlen=self._failures + 1))
+        times.append(time.monotonic())
+        return len(times) > self._failures and times[0] > time.monotonic() - self._seconds
 
 
 class Account:
-    """The one account, compared in constant time and protected against guessing."""
+    """The one account, compared in constant time and protected against guessing.
+
+    The right password is accepted whatever other clients of the same address sent: behind a proxy, and in
+    containers, all users have one address. So a password must be long; wrong ones are answered late.
+    """
 
     def __init__(self, settings: Gateway) -> None:
         """Check against the configured account."""
         self._username = settings.username.encode()
         self._password = settings.password.encode()
-        self._throttle = LoginThrottle()
+        self._failed = FailedLogins()
 
-    def refuse(self, client: str, username: str, password: str) -> tuple[int, str] | None:
+    async def refuse(self, client: str, username: str, password: str) -> tuple[int, str] | None:
         """Return HTTP status and sentence for a refused login; None for a correct one."""
-        if self._throttle.blocked(client):
-            return 429, "too many failed logins from this address; wait a minute."
         name_is_right = secrets.compare_digest(username.encode("utf-8", "replace"), self._username)
         password_is_right = secrets.compare_digest(password.encode("utf-8", "replace"), self._password)
         if name_is_right & password_is_right:
-            self._throttle.succeeded(client)
             return None
-        self._throttle.failed(client)
-        return 401, "user name or password is wrong."
+        if not self._failed.are_too_many(client):
+            return 401, "user name or password is wrong."
+        await asyncio.sleep(GUESS_SECONDS)
+        return 429, "user name or password is wrong, and too many logins failed; wait a minute."
 
 
 def client_address(scope: Scope) -> str:
@@ -119,10 +114,10 @@ class RequireLogin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401, 403, 429, or a redirect to the login page."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        refusal = await self._refusal(scope) if scope["type"] == "http" else None
         await (refusal or self.app)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if scope["method"] not in SAFE_METHODS and is_cross_site(headers):
             return error_response(403, "this request comes from another site.")
@@ -134,7 +129,7 @@ class RequireLogin:
             return None
         basic = _basic_credentials(headers.get("authorization", ""))
         if basic is not None:
-            refusal = self.account.refuse(client_address(scope), *basic)
+            refusal = await self.account.refuse(client_address(scope), *basic)
             hint = CHALLENGE if refusal and refusal[0] == 401 else {"Retry-After": "60"}
             return error_response(*refusal, hint) if refusal else None
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):

@@ -53,14 +53,15 @@ def login_page(request: Request, target: Annotated[str, Query(alias="next")] = "
 
 
 @router.post("/login")
-def login(
+async def login(
     request: Request,
     username: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
     target: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:
     """Start a session, or show the form again with the error."""
-    refusal = request.app.state.account.refuse(client_address(request.scope), username, password)
+    account = request.app.state.account
+    refusal = await account.refuse(client_address(request.scope), username, password)
     if refusal is not None:
         status, sentence = refusal
         context = {"next": safe_next(target), "error": sentence}

@@ -31,6 +31,8 @@ SWEEP_LIMIT = 500
 PATIENCE_SECONDS = 900
 # A host that was removed from the lab is shown without heartbeats for this time.
 FORGET_HEARTBEAT_SECONDS = 1800
+# About 200 MB. A service that fails in a loop can log this much within a day.
+KEEP_LOG_RECORDS = 500_000
 
 
 def sweep(
@@ -53,7 +55,7 @@ def sweep(
     lost = [
         part
         for part in candidates
-        if part.state == RUNNING or empty[part.task] or part.published_at < patience
+        if part.state == RUNNING or empty[part.task] or not patience < part.published_at <= now
     ]
     hopeless = [part for part in lost if part.attempts >= rules.max_attempts]
     # Before any part is updated: an attempt that ends locks first its job, then its part.
@@ -78,11 +80,11 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
     waits_for_others = (
         select(other.index).where(other.job_id == Part.job_id, ~other.joins, other.state != DONE).exists()
     )
-    accepted = and_(Part.state == ACCEPTED, Part.published_at < _ago(rules.accepted_seconds))
+    accepted = and_(Part.state == ACCEPTED, _is_old(Part.published_at, rules.accepted_seconds))
     running = and_(
         Part.state == RUNNING,
-        func.greatest(Part.started_at, Part.reported_at) < _ago(rules.running_seconds),
-        Part.published_at < _ago(rules.running_seconds),
+        _is_old(func.greatest(Part.started_at, Part.reported_at), rules.running_seconds),
+        _is_old(Part.published_at, rules.running_seconds),
     )
     return (
         select(Part)
@@ -93,13 +95,23 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
     )
 
 
+def _is_old(time: Any, seconds: int) -> ColumnElement[bool]:
+    """Whether a time is old; one in the future is from before the database's clock was set back."""
+    return or_(time < _ago(seconds), time > _ago(-seconds))
+
+
 def purge(session: Session, rules: Upkeep) -> int:
-    """Delete jobs, attempts and log records older than `keep_days`; return the number of rows."""
+    """Delete jobs, attempts and log records older than `keep_days`; return the number of rows.
+
+    Of log records the latest KEEP_LOG_RECORDS stay at most.
+    """
     limit = _ago(rules.keep_days * 86400)
+    surplus = select(LogRecord.id).order_by(LogRecord.id.desc()).offset(KEEP_LOG_RECORDS).limit(1)
     deletions = (
         delete(Job).where(Job.created_at < limit, Job.state != RUNNING),
         delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
         delete(LogRecord).where(LogRecord.logged_at < limit),
+        delete(LogRecord).where(LogRecord.id <= surplus.scalar_subquery()),
         delete(DrillAttempt).where(DrillAttempt.started_at < limit),
         delete(Heartbeat).where(Heartbeat.seen_at < _ago(FORGET_HEARTBEAT_SECONDS)),
     )
