@@ -122,7 +122,7 @@ def test_what_users_set_for_all_hosts_wins(tmp_path: Path, place: str) -> None:
     plays.mkdir()
     (plays / "group_vars").symlink_to(PLAYBOOKS / "group_vars")
     content = {name: f"my {name}" for name in names}
-    hosts_file = {"all": {"hosts": {"worker-1": {}}}}
+    hosts_file: dict[str, Any] = {"all": {"hosts": {"worker-1": {}}}}
     (mine / "hosts.yml").write_text(json.dumps(hosts_file))
     (mine / place).write_text(
         json.dumps({"all": {**hosts_file["all"], "vars": content}} if place == "hosts.yml" else content)
