@@ -27,6 +27,10 @@ _OF_THE_ENGINE = ("Create the lab's network", "Create and start the nodes")
 # What OpenSSH and Mitogen print when they cannot log in, and the remedy.
 _CONNECTION = {
     "host ?key": "shows an unknown host key; log in once by hand, or correct ~/.ssh/known_hosts",
+    "must have a tty": "lets sudo run only in a terminal (requiretty); set ansible_pipelining to false in the"
+    " inventory",
+    "Missing sudo password|Incorrect sudo password|sudo: a password is required|sudo password is": "needs the"
+    " right password for sudo; set ansible_become_password in the vault of the inventory",
     "Permission denied|authentication is incorrect|password is incorrect": "refuses the SSH login; correct"
     " ansible_user or ansible_ssh_private_key_file in the inventory",
     "Failed to connect to the host|EOF on stream|Connection (refused|reset|timed out|closed)": "is not"

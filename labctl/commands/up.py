@@ -34,6 +34,8 @@ def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
             summary.seconds[name] = time.monotonic() - clock
             clock = time.monotonic()
 
+        if check:
+            verify.require_commands(context)
         made = context.substrate.make(context.screen)
         summary.changed["nodes"] = made.changed
         lap("nodes")

@@ -6,6 +6,7 @@ from pathlib import Path
 from labctl import context as lab_context
 from labctl.ansible import playbooks
 from labctl.context import Context
+from labctl.substrates.base import distinct
 from labctl.testing import checks
 
 
@@ -16,6 +17,12 @@ def environment(context: Context) -> dict[str, str]:
         mitogen=False,
         extra={"LAB_URL": context.substrate.url(), "LAB_STATE_DIR": str(context.paths.state)},
     )
+
+
+def require_commands(context: Context) -> None:
+    """Raise UsageError for a host on which commands without a terminal cannot run."""
+    for node in distinct(context.substrate.groups()):
+        context.substrate.shell(node, ["true"])
 
 
 def run(
@@ -31,6 +38,7 @@ def run(
     `name`: of the report, where several labs share the folder `reports`.
     """
     lab_context.states(context)
+    require_commands(context)
     arguments = ["tests/nodes", f"--ansible-inventory={context.substrate.inventory}"]
     if not disruptive:
         arguments += ["-m", "not disruptive"]

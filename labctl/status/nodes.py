@@ -5,7 +5,7 @@ from typing import Any
 
 from labctl import context as lab_context
 from labctl.context import Context
-from labctl.errors import LabError
+from labctl.errors import LabError, UsageError
 from labctl.programs.remote import output
 from labctl.status import report
 
@@ -22,6 +22,8 @@ def read(context: Context, *, show: bool = False) -> dict[str, Any]:
         seconds = SECONDS * substrate.patience()
         try:
             return output(substrate, host, ["python3", "-", *groups], stdin=source, seconds=seconds)
+        except UsageError:
+            raise
         except LabError:
             return ""
 

@@ -92,6 +92,12 @@ class HostSubstrate:
         if node not in known:
             raise UsageError(f"No node is called {node!r}; there are {', '.join(known)}.")
         variables = self.variables(node)
+        if not terminal and any(variables.get(f"ansible_become_{word}") for word in ("password", "pass")):
+            raise UsageError(
+                f"{node} needs a password for sudo, which only playbooks pass on; allow its SSH user sudo"
+                " without a password (NOPASSWD), or use only ./lab up --no-verify --no-demo, ./lab run and"
+                " ./lab shell."
+            )
         user = variables.get("ansible_user")
         address = str(variables.get("ansible_host", node))
         words = ["ssh", "-o", f"ConnectTimeout={CONNECT_S}"]

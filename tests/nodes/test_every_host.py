@@ -45,7 +45,9 @@ def test_firewall_drops_by_default(every: Facts) -> None:
 
 
 def test_only_expected_ports_are_open(every: Facts, node: Node, lab: Lab) -> None:
-    assert set(every["listening"]["network"]) - {SSH, *AT_TIMES} == set(lab.served_by(node.name))
+    assert set(every["listening"]["network"]) - {SSH, every["ssh_port"], *AT_TIMES} == set(
+        lab.served_by(node.name)
+    )
 
 
 def test_only_declared_ports_of_other_hosts_are_reachable(every: Facts, node: Node, lab: Lab) -> None:

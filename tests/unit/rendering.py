@@ -25,7 +25,11 @@ ROLES = ROOT / "roles"
 DOCKER = ROOT / "inventories" / "docker"
 
 # What tasks before the templates would have found out on a host.
-FOUND_ON_HOSTS = {"__postgresql_found": {"matched": 1, "files": [{"path": "/etc/postgresql/17/main"}]}}
+FOUND_ON_HOSTS = {
+    "__postgresql_found": {"matched": 1, "files": [{"path": "/etc/postgresql/17/main"}]},
+    "__base_connection": {"stdout": "203.0.113.9 51514 10.20.0.11 2222"},
+    "__base_hosts_templates": {"files": [{"path": "/etc/cloud/templates/hosts.debian.tmpl"}]},
+}
 
 # Path of a `File` that holds which units a role asks about, as JSON.
 UNIT_STATE = "lab-unit-state"

@@ -113,6 +113,44 @@ def test_roles_do_not_ask_for_the_substrate() -> None:
             assert not words.search(code), f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
 
 
+@pytest.mark.parametrize("place", ["hosts.yml", "group_vars/all.yml", "group_vars/all/mine.yml"])
+def test_what_users_set_for_all_hosts_wins(tmp_path: Path, place: str) -> None:
+    """Every variable of playbooks/group_vars/all.yml, set in one of the places for it in an inventory."""
+    names = sorted(yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text()))
+    mine, plays = tmp_path / "mine", tmp_path / "plays"
+    (mine / place).parent.mkdir(parents=True)
+    plays.mkdir()
+    (plays / "group_vars").symlink_to(PLAYBOOKS / "group_vars")
+    content = {name: f"my {name}" for name in names}
+    hosts_file: dict[str, Any] = {"all": {"hosts": {"worker-1": {}}}}
+    (mine / "hosts.yml").write_text(json.dumps(hosts_file))
+    (mine / place).write_text(
+        json.dumps({"all": {**hosts_file["all"], "vars": content}} if place == "hosts.yml" else content)
+    )
+    task = {"ansible.builtin.debug": {"msg": "{{ query('ansible.builtin.vars', *names) }}"}}
+    play = {"hosts": "all", "gather_facts": False, "vars": {"names": names}, "tasks": [task]}
+    (plays / "play.yml").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            f"--inventory={mine}",
+            str(plays / "play.yml"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout[done.stdout.index("{\n") :])
+    (task_result,) = report["plays"][0]["tasks"]
+    assert task_result["hosts"]["worker-1"]["msg"] == [f"my {name}" for name in names]
+
+
 def test_the_same_plays_configure_machines_of_a_cloud(tmp_path: Path) -> None:
     """All that they write there, from the example with its vault filled in."""
     cloud = tmp_path / "cloud"

@@ -150,9 +150,16 @@ def test_firewall_lets_in_only_what_a_group_serves(rendered: Rendered) -> None:
     for file in rendered.each("/etc/warren/firewall.nft"):
         served = {9100: of("monitor"), **expected[file.host.split("-")[0]]}
         wanted = {port: sources for port, sources in served.items() if sources}
-        assert accepted(file.content) == {22: {"any"}, **wanted}, file.host
+        # The run came in by an SSH connection to port 2222.
+        assert accepted(file.content) == {22: {"any"}, 2222: {"any"}, **wanted}, file.host
         assert "policy drop" in file.content
         assert file.content.count("{") == file.content.count("}")
+
+
+def test_cloud_init_writes_the_names_again(rendered: Rendered) -> None:
+    """With `manage_etc_hosts: true` it makes /etc/hosts at each boot from its template."""
+    for file in rendered.each("/etc/cloud/templates/hosts.debian.tmpl"):
+        assert file.content == rendered.text(file.host, "/etc/hosts")
 
 
 @pytest.mark.skipif(not shutil.which("nft"), reason="nft is missing; the role itself checks before it writes")

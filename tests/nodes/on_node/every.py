@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import json
+import os
 import pwd
 import re
 import socket
@@ -94,6 +95,18 @@ def log_files() -> dict[str, dict[str, int]]:
         except OSError:  # the process has ended, or has closed the file
             continue
     return found
+
+
+def ssh_port() -> int:
+    """Port that the connection of this program came in by, from a process before sudo; 22 without SSH."""
+    process = str(os.getppid())
+    while process not in ("0", "1"):
+        environment = b"\0" + Path("/proc", process, "environ").read_bytes()
+        found = re.search(rb"\0SSH_CONNECTION=\S+ \S+ \S+ (\d+)\0", environment)
+        if found:
+            return int(found[1])
+        process = Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[1]
+    return 22
 
 
 def secret_files() -> dict[str, dict[str, str]]:
@@ -183,6 +196,7 @@ def main() -> None:
         "rules": output("nft", "list", "chain", "inet", "lab", "input"),
         "listening": listening(),
         "log_files": log_files(),
+        "ssh_port": ssh_port(),
         "secret_files": secret_files(),
         "secrets_in_process_list": processes_that_show_a_secret(),
         **asyncio.run(network(wanted)),
