@@ -10,6 +10,9 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).parent
+# Memory that one task may need beside what its process needs without a task. A form refuses input that needs
+# more. The worker's unit has this memory for each of its pool processes: memory_mb in playbooks/group_vars.
+TASK_BYTES = 256 * 2**20
 
 #: Bytes of a job: index, content, host that did the part.
 JobBlob = tuple[int, bytes, str | None]

@@ -21,7 +21,7 @@ def plan(file: Annotated[UploadFile, File()], sizes: Annotated[str, Form()] = ""
     data = file.file.read()
     try:
         edges = parse_sizes(sizes)
-        _, _, kind = pictures.check_picture(data)
+        kind = pictures.check_picture(data, max(edges))
     except ValueError as error:
         raise RequestError(str(error)) from None
     return job_plan(data, f"image/{kind.lower()}", edges)
