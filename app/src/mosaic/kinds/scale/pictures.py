@@ -128,8 +128,16 @@ def _largest_strip(image: Image.Image) -> int:
 def scale(data: bytes, edge: int) -> tuple[bytes, int, int]:
     """Return the picture as PNG, upright, within a square of `edge` pixels, with its width and height.
 
-    A smaller picture keeps its size. Colours become 8-bit RGB, or RGBA with transparency.
     Raises PictureError.
+    """
+    picture = shrunk(data, edge)
+    return to_png(picture), picture.width, picture.height
+
+
+def shrunk(data: bytes, edge: int) -> Image.Image:
+    """Return the picture upright within a square of `edge` pixels; a smaller picture keeps its size.
+
+    Colours become 8-bit RGB, or RGBA with transparency. Raises PictureError.
     """
     with closing(_open(data)) as image:  # leaving an Image itself does not free its pixels
         target = fitted(image.size, edge)
@@ -142,9 +150,7 @@ def scale(data: bytes, edge: int) -> tuple[bytes, int, int]:
             raise PictureError(f"the picture is damaged: {error}.") from None
     if picture.mode == "RGBa":
         picture = picture.convert("RGBA")
-    if turn is not None:
-        picture = picture.transpose(turn)
-    return to_png(picture), picture.width, picture.height
+    return picture if turn is None else picture.transpose(turn)
 
 
 def fitted(size: Size, edge: int) -> Size:

@@ -36,7 +36,6 @@ def job_plan(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
         {"sizes": list(edges), "bytes": len(data)},
         parts,
         [PlannedBlob("source", 0, content_type, data)],
-        first_task="mosaic.scale.fan_out",
     )
 
 
