@@ -40,7 +40,8 @@ ENCODERS = (
 def scale_in_child() -> Iterator[Scale]:
     """Yield a function that scales in a process with the memory of one task and returns what happened."""
     with subprocess.Popen([sys.executable, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         taking, giving = process.stdin, process.stdout
 
         def scale(data: bytes, edge: int) -> str:

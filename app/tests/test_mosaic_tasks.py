@@ -90,9 +90,7 @@ def test_digest_publishes_its_merge_after_the_last_shard(app: Celery, republishe
     assert result["words"] == count_words(text).total()
 
 
-def test_scale_publishes_its_sheet_after_the_last_size(
-    app: Celery, republished: list[TaskCall]
-) -> None:
+def test_scale_publishes_its_sheet_after_the_last_size(app: Celery, republished: list[TaskCall]) -> None:
     file = io.BytesIO()
     Image.new("RGB", (400, 300), (10, 200, 30)).save(file, "PNG")
     job_id, calls = enter(plan_scale(file.getvalue(), "image/png", (64, 128)))

@@ -91,5 +91,5 @@ def test_plan_has_shards_for_several_hosts_but_not_too_many(length: int) -> None
 
 
 def test_text_without_a_space_is_refused() -> None:
-    with pytest.raises(RequestError, match="KiB without a space; at most .* break it into lines"):
+    with pytest.raises(RequestError, match=r"KiB without a space; at most .* break it into lines"):
         plan(b"a" * 2_000_000)

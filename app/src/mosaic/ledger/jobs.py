@@ -231,7 +231,7 @@ def content(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> b
 
 
 def piece(session: Session, job_id: uuid.UUID, role: str, index: int, start: int) -> bytes:
-    """Return up to PIECE_BYTES of one blob from the byte `start`; nothing after its end or if it is absent."""
+    """Return up to PIECE_BYTES of one blob from the byte `start`; nothing after its end."""
     data = func.substring(Blob.data, start + 1, PIECE_BYTES, type_=LargeBinary)
     query = select(data).where(Blob.job_id == job_id, Blob.role == role, Blob.index == index)
     return session.scalar(query) or b""

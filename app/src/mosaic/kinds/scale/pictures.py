@@ -100,7 +100,7 @@ def _need(image: Image.Image, data: bytes, edge: int) -> int:
 def _coefficients(image: Image.Image, data: bytes) -> int:
     """Return the bytes for a JPEG's coefficients. They are kept if it has several scans, e.g. progressive."""
     layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
-    scan = image.fp.tell() - 8 - 2 * len(layers) if image.fp else 0
+    scan = image.fp.tell() - 8 - 2 * len(layers)  # type: ignore[attr-defined]
     if "progressive" not in image.info and data[scan : scan + 2] == b"\xff\xda":
         return 0
     full = max(layer[1] for layer in layers) * max(layer[2] for layer in layers)
@@ -218,9 +218,7 @@ class _Colours:
 
 def _factors(size: Size, target: Size) -> Size:
     """Return the factors by which a picture can be reduced first: the rest is a factor of two or more."""
-    width, height = (
-        max(1, min(MAX_FACTOR, old // (2 * new))) for old, new in zip(size, target, strict=True)
-    )
+    width, height = (max(1, min(MAX_FACTOR, old // (2 * new))) for old, new in zip(size, target, strict=True))
     return width, height
 
 
