@@ -14,6 +14,7 @@ from mosaic.kinds.png import to_png
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+JPEG = ("JPEG", "MPO")
 # check_picture has the only limit, and refuses before decoding. Pillow has another limit.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -68,10 +69,11 @@ def _check_need(image: Image.Image, data: bytes, edge: int) -> None:
         )
     need = _need(image, data, edge)
     if need > TASK_BYTES:
+        is_jpeg = image.format in JPEG
         raise PictureError(
             f"scaling this {image.format} of {width} x {height} pixels to {edge} would need "
             f"{need / 2**20:.0f} MiB of memory; at most {TASK_BYTES / 2**20:.0f} are allowed: "
-            "make the picture or the sizes smaller, or send it as JPEG."
+            f"make the picture or the sizes smaller{'' if is_jpeg else ', or send it as JPEG'}."
         )
 
 
@@ -80,7 +82,7 @@ def _need(image: Image.Image, data: bytes, edge: int) -> int:
     target = fitted(image.size, edge)
     need = len(data) + WORKING_BYTES
     try:
-        if image.format in ("JPEG", "MPO"):
+        if image.format in JPEG:
             need += _coefficients(image, data)
             image.draft("RGB", (edge * 2, edge * 2))
         elif image.format == "WEBP":
