@@ -66,7 +66,7 @@ def make_durable(app: Celery, *, remote_control: bool = False, without: Iterable
     if own.configured:
         configure(app)
     app.on_after_finalize.connect(_limit_chords, weak=False)
-    if app.finalized:
+    if own.finalized:
         _limit_chords(app)
     return app
 
