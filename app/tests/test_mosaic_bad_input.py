@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +12,20 @@ from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
 from mosaic.ledger.database import transaction
 from mosaic.ledger.models import Job, Part
+from PIL import Image
 from sqlalchemy import func, select
-from test_mosaic_pictures import bomb
+from test_mosaic_pictures import bomb, encoded
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain"}
+WIDE_WEBP = encoded(Image.new("RGB", (6000, 4000)), "WEBP", method=0)
+# One tile is decoded at once, also if it is larger than the picture.
+TAGS = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 30_000, 323: 30_000, 324: 8, 325: 9}
+HUGE_TILE = (
+    struct.pack("<2sHIH", b"II", 42, 8, len(TAGS))
+    + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in TAGS.items())
+    + bytes(4)
+)
 SOUND_GIF = b"GIF89a\x01\x00\x01\x00\x00\x00\x00;"
 
 
@@ -81,7 +91,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ),
     ("broken JSON", "render", {"content": b'{"width": ', "headers": JSON}, 422, "not valid JSON"),
     ("not UTF-8", "render", {"content": b'{"\xff": 1}', "headers": JSON}, 400, "malformed"),
-    ("deep JSON", "render", {"content": b"[" * 100_000, "headers": JSON}, 400, "malformed"),
+    ("deep JSON", "render", {"content": b"[" * 60_000, "headers": JSON}, 400, "malformed"),
     ("a list", "render", {"json": [1]}, 422, "must be a JSON object"),
     ("null", "render", {"json": None}, 422, "the body"),
     ("no body", "render", {}, 422, "the body is missing"),
@@ -110,7 +120,11 @@ REQUESTS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("large text", "digest", {"content": b"x" * 1_100_000, "headers": TEXT}, 413, "larger than 1 MiB"),
     ("large stream", "digest", {"content": pieces(1_200_000), "headers": TEXT}, 413, "larger than 1 MiB"),
     ("large upload", "scale", upload(b"x" * 1_100_000), 413, "larger than 1 MiB"),
-    ("large JSON", "render", {"content": pieces(1_200_000), "headers": JSON}, 413, "larger than 1 MiB"),
+    ("large JSON", "render", {"content": pieces(1_200_000), "headers": JSON}, 413, "larger than 64 KiB"),
+    ("many objects", "render", {"content": b"[" + b"{}," * 30_000, "headers": JSON}, 413, "larger than 64"),
+    ("wide WebP", "scale", upload(WIDE_WEBP), 422, "MiB of memory; at most 256 are allowed: make"),
+    ("TIFF with a huge tile", "scale", upload(HUGE_TILE), 422, "MiB of memory; at most 256"),
+    ("unbroken text", "digest", {"content": b"x" * 1_000_000, "headers": TEXT}, 422, "KiB without a space"),
     ("primes up to nothing", "primes", {"json": {"up_to": 1}}, 422, "up_to: input should be greater"),
     ("too many primes", "primes", {"json": {"up_to": 10**13}}, 422, "up_to: input should be less"),
     ("no part", "primes", {"json": {"parts": 0}}, 422, "parts: input should be greater"),

@@ -92,7 +92,7 @@ def test_scale_takes_an_upload(client: TestClient, publisher: RecordingPublisher
     assert answer.status_code == 202, answer.text
     assert answer.json()["parts"] == 3
     job = answer.json()["job"]
-    assert [call.task for call in publisher.calls] == ["mosaic.scale.fan_out"]
+    assert [call.task for call in publisher.calls] == ["mosaic.scale.size"] * 2
     with transaction() as session:
         blob = jobs.blob(session, uuid.UUID(job), "source")
     assert blob is not None

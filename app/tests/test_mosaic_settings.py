@@ -173,7 +173,6 @@ def test_every_task_has_a_queue_and_survives_its_worker() -> None:
         "mosaic.primes.sum",
         "mosaic.probe",
         "mosaic.render.tile",
-        "mosaic.scale.fan_out",
         "mosaic.scale.sheet",
         "mosaic.scale.size",
         "mosaic.upkeep.purge",

@@ -75,7 +75,7 @@ def test_render_task_keeps_its_palette(app: Celery) -> None:
 
 def test_digest_publishes_its_merge_after_the_last_shard(app: Celery, republished: list[TaskCall]) -> None:
     text = "one two three two one one\n" * 400
-    job_id, calls = enter(plan_digest(text))
+    job_id, calls = enter(plan_digest(text.encode()))
     for call in calls[:-1]:
         run(app, call)
     assert republished == []
@@ -90,18 +90,15 @@ def test_digest_publishes_its_merge_after_the_last_shard(app: Celery, republishe
     assert result["words"] == count_words(text).total()
 
 
-def test_scale_publishes_one_task_and_its_sheet_shows_the_sizes(
-    app: Celery, republished: list[TaskCall]
-) -> None:
+def test_scale_publishes_its_sheet_after_the_last_size(app: Celery, republished: list[TaskCall]) -> None:
     file = io.BytesIO()
     Image.new("RGB", (400, 300), (10, 200, 30)).save(file, "PNG")
     job_id, calls = enter(plan_scale(file.getvalue(), "image/png", (64, 128)))
-    assert calls == [TaskCall("mosaic.scale.fan_out", (str(job_id),))]
-    for index in range(2):
-        run(app, TaskCall("mosaic.scale.size", (str(job_id), index)))
-    # The chord's business, not the ledger's.
+    run(app, calls[1])
     assert republished == []
-    run(app, TaskCall("mosaic.scale.sheet", (str(job_id), 2)))
+    run(app, calls[0])
+    assert republished == [TaskCall("mosaic.scale.sheet", (str(job_id), 2), urgent=True)]
+    run(app, republished[0])
     assert show(job_id).state == "done"
     with transaction() as session:
         result = jobs.result(session, job_id)
@@ -109,22 +106,6 @@ def test_scale_publishes_one_task_and_its_sheet_shows_the_sizes(
     assert result is not None
     assert [(item["width"], item["height"]) for item in result["sizes"]] == [(64, 48), (128, 96)]
     assert len(sheet) == 1
-
-
-def test_fan_out_makes_a_chord_of_the_parts(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[list[Any], Any]] = []
-
-    def chord(header: list[Any]) -> Any:
-        return lambda body: made.append((header, body))
-
-    monkeypatch.setattr("mosaic.kinds.scale.task.chord", chord)
-    job_id, calls = enter(plan_scale(b"x", "image/png", (64, 128, 256)))
-    run(app, calls[0])
-    [(header, body)] = made
-    assert [(task.task, task.args) for task in header] == [
-        ("mosaic.scale.size", (str(job_id), index)) for index in range(3)
-    ]
-    assert (body.task, body.args, body.immutable) == ("mosaic.scale.sheet", (str(job_id), 3), True)
 
 
 def test_failed_part_fails_the_job_with_its_error(app: Celery) -> None:

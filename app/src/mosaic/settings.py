@@ -17,6 +17,8 @@ SOFT_TIME_LIMIT_SECONDS = 240
 # For an attempt of several minutes; shorter than the brokers' consumer timeout (role rabbitmq).
 LONG_HARD_TIME_LIMIT_SECONDS = 1500
 LONG_SOFT_TIME_LIMIT_SECONDS = 1440
+# A pool process that had more is replaced after its task: libraries keep memory. It has about 90 MB at first.
+MOST_RESIDENT_KB = 200_000
 TICK_SECONDS = 10
 SWEEP_SECONDS = 10
 PURGE_SECONDS = 600
@@ -47,6 +49,7 @@ def celery_settings(config: Config) -> dict[str, Any]:
         "task_soft_time_limit": SOFT_TIME_LIMIT_SECONDS,
         "task_ignore_result": True,
         "worker_prefetch_multiplier": 1,
+        "worker_max_memory_per_child": MOST_RESIDENT_KB,
         "worker_send_task_events": True,  # for Flower
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

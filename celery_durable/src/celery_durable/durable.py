@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -63,7 +65,23 @@ def make_durable(app: Celery, *, remote_control: bool = False, without: Iterable
     app.on_after_configure.connect(configure, weak=False)
     if own.configured:
         configure(app)
+    app.on_after_finalize.connect(_limit_chords, weak=False)
+    if own.finalized:
+        _limit_chords(app)
     return app
+
+
+def _limit_chords(sender: Celery, **_: Any) -> None:
+    """Let the last task of a chord fail when the results of the others have expired: it can never run then.
+
+    Celery looks for these results without a limit, also if one of the tasks was lost.
+    """
+    unlock = sender.tasks["celery.chord_unlock"]
+    expires, interval = sender.conf.result_expires, sender.conf.result_chord_retry_interval
+    if isinstance(expires, timedelta):
+        expires = expires.total_seconds()
+    if unlock.max_retries is None and expires and interval:
+        unlock.max_retries = math.ceil(expires / interval)
 
 
 def warn(app: Celery, sentences: Iterable[str]) -> None:

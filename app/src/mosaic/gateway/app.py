@@ -34,6 +34,8 @@ CONTENT_POLICY = (
 )
 # The limit without a login: a user name, a password and the next page.
 LOGIN_BYTES = 16 * 1024
+# Parsed JSON can need 20 times its size.
+JSON_BYTES = 64 * 1024
 FEATURES = (lab, submit, jobs, pictures, logs, dead_letters, charts, pages)
 SECURITY_HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode()),
@@ -86,6 +88,8 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     app.state.watch = watch
     app.state.account = Account(settings)
     app.state.submissions = Admission(8, 64, 1.0, "too many jobs are being submitted at once")
+    # Each needs up to five times the size of its body until it is stored.
+    app.state.uploads = Admission(2, 16, 10.0, "too many files are being uploaded at once")
     # The largest picture takes about 100 MB until it is sent.
     app.state.assemblies = Admission(2, 32, 10.0, "too many pictures are being assembled at once")
     app.state.max_running_jobs = settings.max_running_jobs
@@ -96,7 +100,9 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
         app.mount(f"/static/kinds/{kind.name}", StaticFiles(directory=kind.static, check_dir=False))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     # The last one added runs first: headers, session, login, limit. So a body is read only after the login.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * 2**20, by_path={"/login": LOGIN_BYTES})
+    uploads = [f"/api/jobs/{kind.name}" for kind in KINDS.values() if kind.uploads]
+    limits = {"/login": LOGIN_BYTES, **dict.fromkeys(uploads, settings.max_body_mb * 2**20)}
+    app.add_middleware(BodyLimit, max_bytes=JSON_BYTES, by_path=limits)
     app.add_middleware(RequireLogin, account=app.state.account)
     app.add_middleware(
         SessionMiddleware,

@@ -10,6 +10,9 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).parent
+# Memory that one task may need beside what its process needs without a task. A form refuses input that needs
+# more. The worker's unit has this memory for each of its pool processes: memory_mb in playbooks/group_vars.
+TASK_BYTES = 256 * 2**20
 
 #: Bytes of a job: index, content, host that did the part.
 JobBlob = tuple[int, bytes, str | None]
@@ -42,7 +45,7 @@ class Kind:
     `summary` is one sentence for the API's schema. The tasks go to the queue `mosaic.<routing_key>`. Tasks of
     several minutes go to `mosaic.long`, which has workers of its own: see mosaic.tasks.base.LongPartTask.
     `form_values` are for `form.html`. `has_result` is true if one part joins the others and its result is the
-    job's result.
+    job's result. `uploads` is true if the body may have up to max_body_mb; otherwise it is short JSON.
 
     `picture` names a module of the folder that makes a job's picture from its blobs of `picture_role`:
 
@@ -57,6 +60,7 @@ class Kind:
     summary: str
     routing_key: str
     has_result: bool = True
+    uploads: bool = False
     picture: str = ""
     picture_role: str = ""
     caption: str = ""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import io
 import uuid
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, LargeBinary, delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.database import clock
 from mosaic.ledger.models import DONE, RUNNING, Attempt, Blob, Job, Part
+
+# To read a row, libpq needs several times its size, and keeps a buffer of this size for the connection.
+PIECE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,12 @@ class PlannedBlob:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """A job to store. If `first_task` is set, only this task is published, and it publishes the parts."""
+    """A job to store."""
 
     kind: str
     params: dict[str, Any]
     parts: Sequence[PlannedPart]
     blobs: Sequence[PlannedBlob] = ()
-    first_task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,6 @@ def enter(session: Session, plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
     session.execute(insert(Part), parts)
     if plan.blobs:
         session.execute(insert(Blob), [{"job_id": job_id, **vars(blob)} for blob in plan.blobs])
-    if plan.first_task is not None:
-        return job_id, [TaskCall(plan.first_task, (str(job_id),))]
     return job_id, [
         TaskCall(part.task, (str(job_id), i)) for i, part in enumerate(plan.parts) if not part.joins
     ]
@@ -221,16 +222,34 @@ def blob(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> Blob
     return session.get(Blob, (job_id, role, index))
 
 
+def content(session: Session, job_id: uuid.UUID, role: str, index: int = 0) -> bytes | None:
+    """Return the bytes of one blob, or None. They are read in pieces: see PIECE_BYTES."""
+    file = io.BytesIO()
+    while file.write(piece(session, job_id, role, index, file.tell())) == PIECE_BYTES:
+        pass
+    return file.getvalue() or None
+
+
+def piece(session: Session, job_id: uuid.UUID, role: str, index: int, start: int) -> bytes:
+    """Return up to PIECE_BYTES of one blob from the byte `start`; nothing after its end."""
+    data = func.substring(Blob.data, start + 1, PIECE_BYTES, type_=LargeBinary)
+    query = select(data).where(Blob.job_id == job_id, Blob.role == role, Blob.index == index)
+    return session.scalar(query) or b""
+
+
 def add_blob(session: Session, job_id: uuid.UUID, blob: PlannedBlob) -> None:
     """Store a blob of a job, unless there is one for this role and index."""
     session.execute(upsert(Blob).values(job_id=job_id, **vars(blob)).on_conflict_do_nothing())
 
 
-def part_picture(session: Session, job_id: uuid.UUID, index: int) -> bytes | None:
-    """Return the PNG of a part (a tile or a size), or None if there is none yet."""
-    return session.scalar(
-        select(Blob.data).where(Blob.job_id == job_id, Blob.index == index, Blob.role.in_(("tile", "size")))
+def part_picture(session: Session, job_id: uuid.UUID, index: int) -> tuple[str, int, bytes] | None:
+    """Return role (tile or size), length and first piece of a part's PNG, or None if there is none yet."""
+    data = func.substring(Blob.data, 1, PIECE_BYTES, type_=LargeBinary)
+    query = select(Blob.role, func.octet_length(Blob.data), data).where(
+        Blob.job_id == job_id, Blob.index == index, Blob.role.in_(("tile", "size"))
     )
+    row = session.execute(query).first()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def blobs(

@@ -36,6 +36,7 @@ from mosaic.ledger.models import (
 )
 
 ERROR_LENGTH = 500
+MOST_LOST_PROCESSES = 2
 REPORT_SECONDS = 1.0
 # A process that dies loses what it computed since its latest report.
 MOST_LOST_SECONDS = 2.0
@@ -211,6 +212,31 @@ def fail(session: Session, work: PartWork, error: str) -> None:
     """Store a failed attempt, and mark its part and its job as failed."""
     give_up(session, work.job_id, work.index, error)
     end_attempt(session, work.attempt, FAILED, error)
+
+
+def lose(session: Session, task_id: str, job_id: uuid.UUID, index: int, signal: str) -> None:
+    """Store that `signal` ended the process of an attempt. The second time, the part fails.
+
+    Attempts that were lost with their worker or host have no error, and do not count.
+    """
+    if _lock_job(session, job_id) is None or session.get(Part, (job_id, index), with_for_update=True) is None:
+        return
+    of_part = (Attempt.job_id == job_id, Attempt.index == index)
+    session.execute(
+        update(Attempt)
+        .where(*of_part, Attempt.task_id == task_id, Attempt.outcome.is_(None))
+        .values(outcome=LOST, error=f"its pool process ended: {signal}", ended_at=func.clock_timestamp())
+    )
+    published = select(Part.published_at).where(Part.job_id == job_id, Part.index == index)
+    lost = select(func.count()).where(
+        *of_part,
+        Attempt.outcome == LOST,
+        Attempt.error.is_not(None),
+        Attempt.started_at > published.scalar_subquery(),
+    )
+    if (session.scalar(lost) or 0) >= MOST_LOST_PROCESSES:
+        reason = f"its pool process ended twice ({signal}); it may need more memory than its worker has"
+        give_up(session, job_id, index, reason)
 
 
 def give_up(session: Session, job_id: uuid.UUID, index: int, error: str) -> None:

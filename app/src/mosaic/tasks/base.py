@@ -31,6 +31,7 @@ else:
 logger = logging.getLogger(__name__)
 
 NICE = 10
+NO_MEMORY = "the host has not enough memory for it"
 MAX_COUNTDOWN_SECONDS = 8  # the longest wait after the database is available again
 
 
@@ -64,12 +65,14 @@ class MosaicTask(BaseTask):
 class PartTask(MosaicTask):
     """A task that does one part: `run` takes a PartWork, returns a Product, and has no other effect.
 
+    If pool processes die during two attempts, the part fails: see mosaic.worker.request.
     A second delivery of a done part changes nothing. An exception in `run` fails the part and its job; an
     unavailable database only delays them. A `run` of more than a few seconds calls `checkpoint`, and starts
     at `part.checkpoint` if there is one.
     """
 
     abstract = True
+    Request = "mosaic.worker.request:PartRequest"
     max_retries = None
     #: Publish the joining part when this attempt completes the other parts.
     publishes_join = False
@@ -112,6 +115,11 @@ class PartTask(MosaicTask):
             with transaction() as session:
                 work.end_attempt(session, part.attempt, RETRIED, f"{type(error).__name__}: {error}")
             raise
+        except MemoryError:
+            with transaction() as session:
+                work.fail(session, part, NO_MEMORY)
+            # Celery raises a MemoryError again in the worker's own process, which would end.
+            raise RuntimeError(NO_MEMORY) from None
         except Exception as error:
             with transaction() as session:
                 work.fail(session, part, str(error) or type(error).__name__)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi import Path as PathParameter
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.deps import TheWatch, need_database
@@ -38,12 +38,27 @@ async def take_assembly_place(request: Request) -> AsyncIterator[None]:
 @router.get("/tiles/{index}.png", response_class=Response)
 def show_tile(job: str, index: Annotated[int, PathParameter(ge=0, le=MAX_INDEX)]) -> Response:
     """Return one tile, or one size of a scaling. It never changes."""
+    key = job_id(job)
     with transaction() as session:
-        data = jobs.part_picture(session, job_id(job), index)
-    if data is None:
+        found = jobs.part_picture(session, key, index)
+    if found is None:
         find(job)
         raise ApiError(404, f"part {index} of this job has no picture yet.")
-    return Response(data, media_type="image/png", headers=IMMUTABLE)
+    role, size, first = found
+    if len(first) == size:
+        return Response(first, media_type="image/png", headers=IMMUTABLE)
+    headers = {**IMMUTABLE, "Content-Length": str(size)}
+    return StreamingResponse(_pieces(key, role, index, first), media_type="image/png", headers=headers)
+
+
+def _pieces(job: uuid.UUID, role: str, index: int, piece: bytes) -> Iterator[bytes]:
+    start = 0
+    while piece:
+        yield piece
+        start += len(piece)
+        # A transaction for each piece, because the client may be slow.
+        with transaction() as session:
+            piece = jobs.piece(session, job, role, index, start)
 
 
 @router.get("/image", response_class=Response, dependencies=[Depends(take_assembly_place)])

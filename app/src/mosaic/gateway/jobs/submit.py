@@ -28,6 +28,8 @@ from mosaic.ledger.jobs import JobPlan, TaskCall
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 3.5
+# A larger body needs one of the places for uploads.
+UPLOAD_BYTES = 2**20
 
 Submit = Callable[[JobPlan], "Accepted"]
 Publish = Callable[[Sequence[TaskCall], float], None]  # mosaic.publish.publish of one application
@@ -67,7 +69,9 @@ async def admitted(request: Request) -> AsyncIterator[Submit]:
     state = request.app.state
     if state.watch.brokers_are_down:
         raise Unavailable("no broker is up; the job was not accepted, try again in a moment.")
-    async with state.submissions.place():
+    size = request.headers.get("content-length", "")
+    is_small = size.isdigit() and int(size) <= UPLOAD_BYTES
+    async with (state.submissions if is_small else state.uploads).place():
         yield partial(submit, state.publish, max_running=state.max_running_jobs)
 
 

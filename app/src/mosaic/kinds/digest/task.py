@@ -15,15 +15,14 @@ from mosaic.tasks.base import PartTask
 def shard(part: PartWork) -> Product:
     """Count the words of one shard."""
     with transaction() as session:
-        text = jobs.blob(session, part.job_id, "text", part.index)
+        text = jobs.content(session, part.job_id, "text", part.index)
     if text is None:
         raise ValueError("the text of this shard was deleted")
-    return Product(result=dict(words.count_words(text.data.decode("utf-8"))))
+    return Product(result=dict(words.count_words(text.decode("utf-8"))))
 
 
 @shared_task(base=PartTask, name="mosaic.digest.merge")
 def merge(part: PartWork) -> Product:
-    """Add up the shards."""
+    """Add up the shards: in the database, because all counts may be larger than the memory of a task."""
     with transaction() as session:
-        counts = jobs.part_results(session, part.job_id)
-    return Product(result=words.report(words.merge(counts)))
+        return Product(result=words.report(session, part.job_id))

@@ -1,25 +1,45 @@
-"""Counting words: a text is cut into shards between words, each shard is counted, the counts are merged."""
+"""Counting words: a text is cut into shards between words, each is counted, the database adds the counts."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from typing import Any
 
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+# The characters of str.isspace in UTF-8.
+SPACE = re.compile(
+    rb"[\t-\r\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]"
+    rb"|\xe2\x81\x9f|\xe3\x80\x80"
+)
 WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 TOP = 100
 
 
-def shards(text: str, size: int) -> list[str]:
-    """Cut a text between words into shards of about `size` characters, which together are the text."""
+REPORT = text(
+    """
+    SELECT word, sum(times), sum(sum(times)) OVER (), count(*) OVER ()
+    FROM part, LATERAL (SELECT key AS word, value::bigint AS times FROM jsonb_each_text(result)) AS counts
+    WHERE job_id = :job AND NOT joins AND state = 'done'
+    GROUP BY word
+    ORDER BY sum(times) DESC, word COLLATE "C"
+    LIMIT :top
+    """
+)
+
+
+def shards(data: bytes, size: int) -> list[bytes]:
+    """Cut a text in UTF-8 between words into shards of `size` bytes or more, which together are the text."""
     pieces = []
     start = 0
-    while start < len(text):
-        end = min(start + size, len(text))
-        while end < len(text) and not text[end].isspace():
-            end += 1
-        pieces.append(text[start:end])
+    while start < len(data):
+        space = SPACE.search(data, start + size)
+        end = space.start() if space else len(data)
+        pieces.append(data[start:end])
         start = end
     return pieces
 
@@ -30,15 +50,15 @@ def count_words(text: str) -> Counter[str]:
     return Counter(WORD.findall(normal))
 
 
-def merge(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
-    """Return the sum of counts."""
-    total: Counter[str] = Counter()
-    for part in counts:
-        total.update(part)
-    return total
+def report(session: Session, job_id: uuid.UUID) -> dict[str, Any]:
+    """Add the counts of a job's shards.
 
-
-def report(total: Counter[str]) -> dict[str, object]:
-    """Return the numbers of words and of different words, and the most frequent words with their counts."""
-    ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
-    return {"words": total.total(), "distinct": len(total), "top": [list(item) for item in ranked[:TOP]]}
+    Return the numbers of words and of different words, and the most frequent words with their counts.
+    """
+    rows = session.execute(REPORT, {"job": job_id, "top": TOP}).all()
+    _, _, total, distinct = rows[0] if rows else ("", 0, 0, 0)
+    return {
+        "words": int(total),
+        "distinct": distinct,
+        "top": [[word, int(times)] for word, times, _, _ in rows],
+    }

@@ -10,6 +10,7 @@ KIND = Kind(
     name="scale",
     summary="Scale an uploaded picture to `sizes`, comma-separated edge lengths in pixels.",
     routing_key="scale",
+    uploads=True,
     picture="sheet",
     picture_role="sheet",
     caption="{sizes}",

@@ -20,7 +20,7 @@ def plan(file: Annotated[UploadFile, File()], sizes: Annotated[str, Form()] = ""
     data = file.file.read()
     try:
         edges = parse_sizes(sizes)
-        _, _, kind = pictures.check_picture(data)
+        kind = pictures.check_picture(data, max(edges))
     except ValueError as error:
         raise RequestError(str(error)) from None
     return job_plan(data, f"image/{kind.lower()}", edges)
@@ -35,7 +35,6 @@ def job_plan(data: bytes, content_type: str, edges: Sequence[int]) -> JobPlan:
         {"sizes": list(edges), "bytes": len(data)},
         parts,
         [PlannedBlob("source", 0, content_type, data)],
-        first_task="mosaic.scale.fan_out",
     )
 
 

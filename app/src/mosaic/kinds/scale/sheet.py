@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image, ImageDraw
 
 from mosaic.kinds.kind import JobBlob
 from mosaic.kinds.png import open_png, to_png
+from mosaic.kinds.scale.pictures import shrunk
 
 EDGE = 240
 MARGIN = 16
 LABEL = 20
 
 
-def contact_sheet(pictures: Sequence[tuple[str, bytes]]) -> bytes:
-    """Return one PNG that shows (label, PNG) pairs side by side."""
+def contact_sheet(labels: Sequence[str], pictures: Iterable[bytes]) -> bytes:
+    """Return one PNG that shows pictures (PNG) side by side, each with its label."""
     cell = EDGE + MARGIN
-    width = max(1, len(pictures)) * cell + MARGIN
+    width = max(1, len(labels)) * cell + MARGIN
     height = EDGE + LABEL + 2 * MARGIN
     sheet = Image.new("RGB", (width, height), (24, 26, 32))
     draw = ImageDraw.Draw(sheet)
-    for place, (label, data) in enumerate(pictures):
-        small = open_png(data, "RGBA")
-        small.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS)
+    for place, (label, data) in enumerate(zip(labels, pictures, strict=True)):
+        small = shrunk(data, EDGE).convert("RGBA")
         left = MARGIN + place * cell
         spot = (
             left + (EDGE - small.width) // 2,

@@ -1,54 +1,26 @@
-"""Scaling: one task for each size, then the contact sheet, joined by Celery's chord.
-
-The chord polls the result backend once a second, through native delayed delivery. Compare
-mosaic.kinds.digest.task, where the ledger shows which attempt completed the parts.
-"""
+"""Scaling: one task for each size, and the contact sheet, which the attempt at the last size publishes."""
 
 from __future__ import annotations
 
-import uuid
-from typing import Any
-
-from celery import chord, shared_task
+from celery import shared_task
 
 from mosaic.kinds.scale import pictures
 from mosaic.kinds.scale.sheet import contact_sheet
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 from mosaic.ledger.work import PartWork, Product
-from mosaic.tasks.base import PartlessTask, PartTask
-
-FAN_OUT = "mosaic.scale.fan_out"
-SIZE = "mosaic.scale.size"
-SHEET = "mosaic.scale.sheet"
+from mosaic.tasks.base import PartTask
 
 
-@shared_task(bind=True, base=PartlessTask, name=FAN_OUT)
-def fan_out(self: PartlessTask, job: str) -> None:
-    """Publish the chord of a job: its sizes, then its contact sheet."""
-    with transaction() as session:
-        view = jobs.find(session, uuid.UUID(job))
-    if view is None:
-        return
-    sheet = view.total - 1
-    header = [_signature(self, SIZE, job, index) for index in range(sheet)]
-    chord(header)(_signature(self, SHEET, job, sheet))
-
-
-def _signature(task: PartlessTask, name: str, job: str, index: int) -> Any:
-    return task.app.signature(name, args=(job, index), immutable=True)
-
-
-# The chord counts results, so they are stored.
-@shared_task(base=PartTask, name=SIZE, ignore_result=False)
+@shared_task(base=PartTask, name="mosaic.scale.size", publishes_join=True)
 def size(part: PartWork) -> Product:
     """Scale the job's picture to the part's edge length in pixels."""
     edge = int(part.params["edge"])
     with transaction() as session:
-        source = jobs.blob(session, part.job_id, "source")
+        source = jobs.content(session, part.job_id, "source")
     if source is None:
         raise ValueError("the uploaded picture was deleted")
-    png, width, height = pictures.scale(source.data, edge)
+    png, width, height = pictures.scale(source, edge)
     return Product(
         result={"edge": edge, "width": width, "height": height, "bytes": len(png)},
         role="size",
@@ -57,12 +29,12 @@ def size(part: PartWork) -> Product:
     )
 
 
-@shared_task(base=PartTask, name=SHEET)
+@shared_task(base=PartTask, name="mosaic.scale.sheet")
 def sheet(part: PartWork) -> Product:
     """Put the sizes of the job on one sheet."""
     with transaction() as session:
-        sizes = jobs.blobs(session, part.job_id, "size")
         results = jobs.part_results(session, part.job_id)
-    labels = [f"{item['width']} x {item['height']}" for item in results]
-    png = contact_sheet([(label, data) for label, (_, data, _) in zip(labels, sizes, strict=True)])
+        # One at a time: together they may be larger than the memory of a task.
+        sizes = (jobs.content(session, part.job_id, "size", index) or b"" for index in range(len(results)))
+        png = contact_sheet([f"{item['width']} x {item['height']}" for item in results], sizes)
     return Product(result={"sizes": results}, role="sheet", content_type="image/png", data=png)
