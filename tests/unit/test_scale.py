@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
+from labctl.ansible import playbooks
 from labctl.commands import scale
 from labctl.context import Context
 from labctl.errors import UsageError
 from labctl.lab import state
-from labctl.machine import network
+from labctl.machine import network, routes
 from labctl.paths import ROOT, LabPaths
 from labctl.screen import Screen
 from labctl.substrates.containers import DockerSubstrate
@@ -42,7 +44,7 @@ def context(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(DockerSubstrate, "containers", lambda _self: {})
     for name in ("make", "remove"):
         monkeypatch.setattr(DockerSubstrate, name, refuse)
-    monkeypatch.setattr(scale.playbooks, "run", refuse)
+    monkeypatch.setattr(playbooks, "run", refuse)
     return Context(paths, DockerSubstrate(paths), Screen(json=True))
 
 
@@ -117,7 +119,7 @@ def test_another_topology_begins_with_its_own_number(
             list = staticmethod(lambda **_: [])
 
     state.write(paths, replace(SAVED, counts={"workers": 5}))
-    monkeypatch.setattr(network.routes, "read", list)
+    monkeypatch.setattr(routes, "read", list)
     client: Any = Client
     same = network.settle(paths, state.declared_topology(paths), client)
     assert same.counts == {"workers": 5}
@@ -171,7 +173,7 @@ def fake(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> Fake:
         assert options["arguments"][2:] == ["--skip-tags", "install"]
         found.done.append(options["variables"])
 
-    monkeypatch.setattr(scale.playbooks, "run", run)
+    monkeypatch.setattr(playbooks, "run", run)
     return found
 
 
@@ -200,7 +202,7 @@ def test_an_interrupted_drain_changes_no_number(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scale.playbooks, "run", interrupt)
+    monkeypatch.setattr(playbooks, "run", interrupt)
     context = Context(paths, fake, Screen(json=True))
     with pytest.raises(KeyboardInterrupt):
         scale.command(context, ["workers=1"])
@@ -225,3 +227,13 @@ def test_the_playbook_configures_what_site_yml_configures_on_a_worker_host() -> 
     ]
     plays = yaml.safe_load((ROOT / "playbooks" / scale.PLAYBOOK).read_text())
     assert [role for play in plays for role in play.get("roles", [])] == wanted
+
+
+def test_worker_hosts_are_listed_in_the_order_of_the_inventory() -> None:
+    """A list in another order is a change for the next ./lab up."""
+    variables = yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
+    environment = NativeEnvironment()
+    hosts = [f"worker-{number}" for number in range(1, 8)]
+    known = {"groups": {"workers": hosts}, "lab_leaving": ["worker-6", "worker-7"]}
+    found: Any = environment.from_string(variables["lab_workers"]).render(known)
+    assert found == hosts[:5]
