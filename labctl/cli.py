@@ -165,6 +165,19 @@ def status(names: tuple[str, ...], as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("wanted", nargs=-1, metavar="[workers=COUNT]")
+@_JSON
+def scale(wanted: tuple[str, ...], as_json: bool) -> int:
+    """Add worker hosts, or drain and remove some, until there are COUNT; or show the number of hosts.
+
+    The lab keeps the number. Hosts that leave finish their running tasks first.
+    """
+    from labctl.commands import scale as module
+
+    return module.command(_context(json=as_json), wanted)
+
+
+@cli.command()
 @click.option("--disruptive", is_flag=True, help="Also run checks that stop services and restart hosts.")
 @click.option("-k", "select", default="", metavar="EXPRESSION", help="Run only tests that match (pytest -k).")
 @_JSON

@@ -226,6 +226,7 @@ def file(tmp_path: Path) -> Path:
 def test_declaration_names_the_vhost_of_each_application(file: Path) -> None:
     declared = read_declared(file)
     assert [application.name for application in declared.applications] == ["shop"]
+    assert declared.worker_hosts == []
     assert declared.url("shop") == "amqp://events:p%2F1@127.0.0.1:1/shop"
     assert read_declared(file.with_name("absent.json")).applications == []
 
@@ -251,6 +252,10 @@ def test_changed_declaration_needs_no_restart(file: Path) -> None:
         assert watch.names == ["mosaic", "shop", "blog"]
         assert watch._readers["shop"] is first
         assert [beat.application for beat, _ in watch.schedules()] == ["shop"]
+        hosts = ["worker-1", "worker-2"]
+        file.write_text(json.dumps({**DECLARED, "worker_hosts": hosts, "applications": [SHOP, blog]}))
+        watch.follow()
+        assert sorted({row.host for row in watch.workers()}) == hosts
         file.write_text("{")
         watch.follow()
         assert watch.names == ["mosaic", "shop", "blog"], "a half-written file changes nothing"

@@ -65,6 +65,13 @@ def states(
     return {worker.host: (worker.state, worker.reason) for worker in found}
 
 
+def test_a_host_that_is_not_declared_is_shown_while_it_lives() -> None:
+    assert states(process("render@worker-9"))["worker-9"] == ("up", "")
+    assert "worker-9" not in states(process("render@worker-9", stopped=True)), "it left the lab"
+    assert "worker-9" not in states(process("render@worker-9", age=9)), "it was removed when it was dead"
+    assert states(process("render@worker-9", age=9), hosts=())["worker-9"][0] == "down", "nothing is declared"
+
+
 @pytest.mark.parametrize(
     ("processes", "state", "sentence"),
     [

@@ -39,7 +39,7 @@ def run(context: Context, *, check: bool = True, show: bool = True) -> Summary:
         made = context.substrate.make(context.screen)
         summary.changed["nodes"] = made.changed
         lap("nodes")
-        summary.changed["site"] = _configure(context, made.hosts)
+        summary.changed["site"] = configure(context, made.hosts)
         lap("site")
         if check:
             suite = verify.run(context)
@@ -71,7 +71,7 @@ def command(context: Context, *, check: bool, show: bool) -> int:
     return 0
 
 
-def _configure(context: Context, hosts: int) -> int:
+def configure(context: Context, hosts: int) -> int:
     """Run site.yml, without the install phase where it was done; returns the number of changed tasks."""
     substrate, title = context.substrate, "install and configure the nodes"
     arguments = ["--forks", str(max(hosts, 1))]

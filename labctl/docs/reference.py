@@ -92,6 +92,7 @@ def ports() -> str:
     # Each group has one host, whose name and address are the group's name.
     known: dict[str, Any] = {
         "groups": {group: [group] for group in GROUPS},
+        "lab_workers": ["workers"],
         "lab_addresses": dict(zip(GROUPS, GROUPS, strict=True)),
     }
     for name in ("lab_brokers", "lab_proxied", "lab_clients", "lab_gateways", "lab_monitors"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from labctl.errors import UsageError
@@ -27,6 +28,7 @@ class LabState:
 
     `connected`: whether ./lab connect has opened the ports for applications on this machine.
     `topology`: the file that it was created from, as Topology.source; "" when that was not noted.
+    `counts`: hosts of groups, where ./lab scale has changed the number in that file.
     """
 
     lab: str
@@ -35,6 +37,7 @@ class LabState:
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
     topology: str = ""
     connected: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -59,8 +62,8 @@ def read(paths: LabPaths) -> LabState | None:
 
 
 def _document(state: LabState) -> dict[str, object]:
-    """Without `connected` when it is false, so that earlier versions of ./lab read the file."""
-    return {key: value for key, value in asdict(state).items() if key != "connected" or value}
+    """Without `connected` and `counts` when they are not used: so earlier versions of ./lab read the file."""
+    return {key: value for key, value in asdict(state).items() if key not in ("connected", "counts") or value}
 
 
 def write(paths: LabPaths, state: LabState) -> None:
@@ -76,10 +79,14 @@ def is_connected(paths: LabPaths) -> bool:
     return state is not None and state.connected
 
 
-def declared_topology(paths: LabPaths) -> Topology:
-    """The topology of the file that the lab was created from; for a new lab, of `declaration.load`."""
+def declared_topology(paths: LabPaths, counts: Mapping[str, int] | None = None) -> Topology:
+    """The topology of the file that the lab was created from; for a new lab, of `declaration.load`.
+
+    `counts`: hosts of groups; by default those of ./lab scale.
+    """
     known = read(paths)
-    return declaration.load(ROOT / known.topology if known and known.topology else None)
+    file = ROOT / known.topology if known and known.topology else None
+    return declaration.load(file, known.counts if known and counts is None else counts)
 
 
 def current_topology(paths: LabPaths) -> Topology:

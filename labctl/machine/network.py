@@ -33,7 +33,9 @@ def settle(paths: LabPaths, declared: Topology, client: docker.DockerClient) -> 
         published = _free_ports(declared, known.published if known else {}, _other_labs(paths))
     if known is None:
         return state.LabState(paths.name, network, published, {}, declared.source)
-    return replace(known, network=network, published=published, topology=declared.source)
+    # Another file begins with its own numbers.
+    counts = known.counts if known.topology in ("", declared.source) else {}
+    return replace(known, network=network, published=published, topology=declared.source, counts=counts)
 
 
 def free(paths: LabPaths, like: str, client: docker.DockerClient) -> str:

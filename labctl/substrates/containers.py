@@ -1,5 +1,6 @@
 """The Docker substrate: every node is a systemd container on this machine."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from labctl.lab import state
 from labctl.machine import checks, engine, fitness, network, speed
 from labctl.paths import DOCKER_INVENTORY, LabPaths
 from labctl.screen import Screen
+from labctl.substrates import cleanup
 from labctl.substrates.base import Made
 from labctl.topology import declaration
 from labctl.topology.model import GROUPS, Node, Topology, kinds
@@ -52,8 +54,9 @@ class DockerSubstrate:
     def console_password(self) -> str:
         return console_api.password(self._paths)
 
-    def make(self, screen: Screen) -> Made:
-        declared = self._declared(screen)
+    def make(self, screen: Screen, counts: Mapping[str, int] | None = None) -> Made:
+        """As Substrate.make; `counts`: the hosts of groups from now on, instead of those in lab.json."""
+        declared = self._declared(screen) if counts is None else state.declared_topology(self._paths, counts)
         self.client = engine.ensure(self._paths, screen)
         info = self.client.info()
         in_a_vm = fitness.is_in_a_vm(info)
@@ -64,9 +67,13 @@ class DockerSubstrate:
         if foreign:
             raise UsageError(foreign)
         settled = network.settle(self._paths, declared, self.client)
+        settled = settled if counts is None else replace(settled, counts=dict(counts))
         lab = declared.moved_to(settled.network, settled.published)
         for name in sorted(present.keys() - {node.name for node in lab.nodes}):
-            screen.note(f"{name} is not in {lab.source} any more; ./lab down removes it with the lab")
+            how = "./lab down removes it with the lab"
+            if name.startswith("worker-"):
+                how = f"./lab scale workers={len(lab.group('workers'))} removes it"
+            screen.note(f"{name} is not in {lab.source} any more; {how}")
         asleep = [node for node in lab.nodes if _state_word(present.get(node.name)) != "running"]
         missing = [node for node in lab.nodes if node.name not in present]
         as_wanted = not asleep and all(
@@ -100,8 +107,13 @@ class DockerSubstrate:
         before = known.topology if known else ""
         if before and before != declared.source:
             screen.note(f"topology {declared.source} from now on, by LAB_TOPOLOGY; it was {before}")
-        elif declared.source != declaration.DEFAULT:
+            return declared
+        if declared.source != declaration.DEFAULT:
             screen.note(f"topology {declared.source}")
+        if known and known.counts:
+            counts = ", ".join(f"{group}={count}" for group, count in known.counts.items())
+            screen.note(f"{counts}, by ./lab scale")
+            return declaration.load(chosen, known.counts) if chosen else declared
         return declared
 
     def is_installed(self) -> bool:
@@ -115,6 +127,23 @@ class DockerSubstrate:
             )
             for node in self.topology().nodes
         )
+
+    def unfinished(self) -> list[str]:
+        """The nodes that no site.yml or scale.yml has finished since they were created."""
+        known, records = state.read(self._paths), self._records(self.containers())
+        recorded = known.nodes if known else {}
+        return [
+            node.name
+            for node in self.topology().nodes
+            if node.name not in records
+            or node.name not in recorded
+            or recorded[node.name].container != records[node.name].container
+        ]
+
+    def remove(self, nodes: Iterable[str]) -> None:
+        """Shut these nodes down and delete them with their volumes, all at the same time."""
+        present = self.containers()
+        cleanup.remove(self._paths, self.client, [present[name] for name in nodes if name in present])
 
     def remember_installed(self) -> None:
         known, records = state.read(self._paths), self._records(self.containers())

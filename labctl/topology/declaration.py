@@ -4,6 +4,7 @@ LAB_NETWORK, the first three parts of a network as for Vagrant, replaces the net
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -27,8 +28,10 @@ def chosen() -> Path | None:
     return Path(os.path.normpath(ROOT / name)) if name else None
 
 
-def load(path: Path | None = None) -> Topology:
+def load(path: Path | None = None, counts: Mapping[str, int] | None = None) -> Topology:
     """Read and check a topology; by default the file of LAB_TOPOLOGY, else inventories/topology.yml.
+
+    `counts`: hosts of groups, instead of the numbers in the file.
 
     Raises UsageError with one sentence that names file, cause and remedy.
     """
@@ -40,6 +43,10 @@ def load(path: Path | None = None) -> Topology:
         if network and isinstance(data, dict):
             data["network"] = f"{network}.0/24"
             shown += f" with LAB_NETWORK={network}"
+        for group, count in (counts or {}).items():
+            shown += f" with {group}={count}"
+            groups = mapping(mapping(data, "the file").get("groups"), "groups")
+            mapping(groups.get(group), group)["count"] = count
         return replace(parse(data), source=source)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{shown} cannot be read ({error}); {_remedy(path)}.") from error

@@ -105,7 +105,6 @@ def mosaic(secret: object, **variables: object) -> dict[str, Any]:
         "mosaic_database_host": "database-1",
         "mosaic_is_gateway": True,
         "mosaic_lab_brokers": ["broker-1"],
-        "mosaic_lab_workers": ["worker-1"],
         "mosaic_prometheus_url": "",
     }
     return tomllib.loads(template("mosaic", "mosaic.toml.j2", **given, **variables))

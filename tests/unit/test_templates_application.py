@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import tomllib
 from urllib.parse import unquote, urlsplit
@@ -79,7 +80,8 @@ def test_console_has_its_own_login(rendered: Rendered) -> None:
 def test_console_watches_the_hosts_of_the_inventory_as_who_may_only_look(rendered: Rendered) -> None:
     watched = tomllib.loads(rendered.text("gateway-1", "/etc/mosaic/mosaic.toml"))["lab"]
     assert watched["brokers"] == hosts_of(rendered, "broker")
-    assert watched["workers"] == hosts_of(rendered, "worker")
+    declared = json.loads(rendered.text("gateway-1", "/etc/mosaic/applications.json"))
+    assert declared["worker_hosts"] == hosts_of(rendered, "worker")
     assert (watched["monitor_user"], watched["monitor_password"]) == (
         "monitor",
         rendered.secrets["broker_monitor"],

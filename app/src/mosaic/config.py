@@ -79,7 +79,6 @@ class Lab(_Table):
     """
 
     brokers: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    workers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     check_port: int = 5670
     management_port: int = 15671
     monitor_user: str = "monitor"

@@ -44,8 +44,11 @@ CHARTS = (
         "Attempts ended, by host",
         "a second",
         "host",
-        "sum by (host) (rate(mosaic_task_attempts_total[1m]))",
+        "sum by (host) (rate(mosaic_task_attempts_total[1m]))"
+        ' or label_replace(sum(rate(mosaic_task_attempts_total[1m])), "host", "all hosts", "", "")',
     ),
+    # Beside the throughput: what ./lab scale changed, and when.
+    Chart("hosts", "Worker hosts", "hosts", "", 'sum(up{job="node", groups=~"(.+,)?workers(,.+)?"})'),
     Chart(
         "finished",
         "Tasks ended, by application",

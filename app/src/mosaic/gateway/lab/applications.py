@@ -108,7 +108,7 @@ class ApplicationWatch:
         try:
             latest = read_declared(self._file)
         except ValueError as error:
-            logger.warning("the applications of the lab are not known: %s", error)
+            logger.warning("the hosts and applications of the lab are not known: %s", error)
             return
         names = {application.name for application in latest.applications}
         same = (latest.broker, latest.user, latest.password) == (
@@ -133,15 +133,15 @@ class ApplicationWatch:
         for reader in self._readers.values():
             reader.stop()
 
-    def workers(self, hosts: Iterable[str]) -> list[WorkerRow]:
+    def workers(self) -> list[WorkerRow]:
         """Return the declared workers of the other applications on each worker host."""
         rows = []
-        wanted = sorted(hosts)
+        hosts = sorted(self.declared.worker_hosts)
         for application in self.declared.applications:
             reader = self._readers[application.name]
             with reader.lock:
                 seen = dict(reader.seen.workers)
-            rows += worker_rows(application, wanted, seen, reader.reading_seconds, self._rates)
+            rows += worker_rows(application, hosts, seen, reader.reading_seconds, self._rates)
         return rows
 
     def failures(self) -> list[Failure]:

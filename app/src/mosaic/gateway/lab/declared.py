@@ -1,4 +1,4 @@
-"""The other applications of the lab, as the inventory declares them: a JSON file of the role gateway."""
+"""The worker hosts and the other applications of the lab: a JSON file of the role gateway."""
 
 from __future__ import annotations
 
@@ -43,8 +43,12 @@ class Application(_Part):
 
 
 class Declared(_Part):
-    """The other applications, and a broker user that may read their events and nothing else."""
+    """The worker hosts and the other applications.
 
+    A broker user may read the events of these applications and nothing else.
+    """
+
+    worker_hosts: list[str] = []
     applications: list[Application] = []
     broker: str = ""
     user: str = ""

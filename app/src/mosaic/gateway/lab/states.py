@@ -105,12 +105,18 @@ def gateway_state(host: str, proxy: list[ProxyServer] | None) -> GatewayState:
 def worker_states(
     hosts: Iterable[str], reading: LedgerReading | None, away: str, rates: Rates
 ) -> list[WorkerState]:
-    """Return each configured or seen worker host with its workers; `away`: why the ledger is unknown."""
+    """Return each declared or seen worker host with its workers; `away`: why the ledger is unknown.
+
+    A host that is not declared is one that left the lab once its workers are silent.
+    """
     processes = [process for process in reading.processes if process.kind == WORKER] if reading else []
     by_host: dict[str, list[Process]] = {host: [] for host in hosts}
-    for process in processes:
-        by_host.setdefault(process.host, []).append(process)
+    declared = set(by_host)
     passed = time.monotonic() - reading.at if reading else 0.0
+    for process in processes:
+        silent = process.stopped or process.age + passed > SILENT_SECONDS
+        if process.host in declared or not declared or not silent:
+            by_host.setdefault(process.host, []).append(process)
     states = []
     for host, members in sorted(by_host.items()):
         instances = [_instance(process, passed, away, rates) for process in members]

@@ -112,9 +112,9 @@ class LabWatch:
 
     @property
     def hosts(self) -> list[str]:
-        """The configured and the seen worker hosts, in the order of their colours."""
+        """The declared and the seen worker hosts, in the order of their colours."""
         seen = self.state.workers if self.state else []
-        return sorted({*self._config.lab.workers, *(worker.host for worker in seen)})
+        return sorted({*self.applications.declared.worker_hosts, *(worker.host for worker in seen)})
 
     @property
     def database_is_away(self) -> bool:
@@ -164,11 +164,11 @@ class LabWatch:
                 self.applications.names,
                 self.depths.depths,
             )
-        others = self.applications.workers(self._config.lab.workers)
+        others = self.applications.workers()
         self.state = LabState(
             brokers=broker_states(brokers.checks.values(), brokers.nodes, brokers.queues) if brokers else [],
             cluster_reason=brokers.cluster_error if brokers else "",
-            workers=worker_states(self._config.lab.workers, reading, away, self._rates),
+            workers=worker_states(self.applications.declared.worker_hosts, reading, away, self._rates),
             database=DatabaseState(
                 state="down" if down else "up" if known else "unknown",
                 reason=down,
