@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -78,6 +79,36 @@ def test_incomplete_picture_can_be_downloaded(console: httpx.Client) -> None:
     growing = console.get(f"/api/jobs/{answer.json()['job']}/image")
     assert size_of(growing.content) == (1024, 1024)
     assert_done(finish(console, answer, 120))
+
+
+def test_small_high_job_begins_before_a_large_normal_one_ends(console: httpx.Client) -> None:
+    """It begins within 1 s. A normal job that was submitted before it still waits then."""
+    view = {"width": 2048, "height": 2048, "tile": 64, "iterations": 2000}
+    large = submitted(console, "normal", view)
+    wait_for("the large job begins", 30, lambda: waited(console, large) is not None, poll=0.1)
+    small = {"width": 128, "height": 128, "tile": 64, "iterations": 100}
+    normal, high = (submitted(console, priority, small) for priority in ("normal", "high"))
+    try:
+        wait_for("the high job begins", 30, lambda: waited(console, high) is not None, poll=0.1)
+        assert waited(console, normal) is None, "the normal job did not wait"
+    finally:
+        console.post(f"/api/jobs/{large}/cancel")
+    wait_for("the normal job begins", 60, lambda: waited(console, normal) is not None)
+    assert (waited(console, high) or 0) < 1 < (waited(console, normal) or 0)
+
+
+def submitted(console: httpx.Client, priority: str, view: dict[str, int]) -> str:
+    """Submit a render; returns the job's id."""
+    answer = console.post("/api/jobs/render", params={"priority": priority}, json=view)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job"])
+
+
+def waited(console: httpx.Client, job: str) -> float | None:
+    """Seconds from the submission of a job to the start of its first part, by the database's clock."""
+    view = console.get(f"/api/jobs/{job}").json()
+    starts = [datetime.fromisoformat(part["started"]) for part in view["parts"] if part["started"]]
+    return (min(starts) - datetime.fromisoformat(view["created"])).total_seconds() if starts else None
 
 
 def test_scale(console: httpx.Client) -> None:

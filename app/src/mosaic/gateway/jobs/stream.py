@@ -6,7 +6,7 @@ import asyncio
 import base64
 import datetime
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,6 +40,13 @@ class JobFollower:
         self._after = after
         self._parts: dict[int, PartView] = {}
         self._sent: JobSummary | None = None
+
+    @property
+    def waiting(self) -> JobSummary | None:
+        """The job, if it runs and none of its parts has started."""
+        job = self._sent
+        waits = job is not None and job.state == RUNNING and not any(map(_latest, self._parts.values()))
+        return job if waits else None
 
     def read(self) -> list[Event] | None:
         """Return the events since the last reading; None: the job was deleted. Raises SQLAlchemyError."""
@@ -89,11 +96,15 @@ class JobFollower:
         return events
 
 
-async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
+async def follow(
+    follower: JobFollower, is_away: Callable[[], bool], parts_ahead: Callable[[JobSummary], Awaitable[int]]
+) -> AsyncGenerator[Event, None]:
     """Yield events until the job has ended. While the database is unavailable, wait for it."""
+    ahead = sent_ahead = 0
     while True:
         try:
             events = [] if is_away() else await run_in_threadpool(follower.read)
+            ahead = await parts_ahead(follower.waiting) if follower.waiting and not is_away() else 0
         except SQLAlchemyError:
             events = []
         if events is None:
@@ -103,6 +114,9 @@ async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGen
             yield event
             if event.kind == "job" and event.data.state != RUNNING:
                 return
+        if ahead != sent_ahead:
+            sent_ahead = ahead
+            yield Event({"parts": ahead}, "ahead")
         await asyncio.sleep(PERIOD_SECONDS)
 
 

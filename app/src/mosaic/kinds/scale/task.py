@@ -15,7 +15,9 @@ from mosaic.kinds.scale import pictures
 from mosaic.kinds.scale.sheet import contact_sheet
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
+from mosaic.ledger.models import HIGH
 from mosaic.ledger.work import PartWork, Product
+from mosaic.publish import PRIORITIES
 from mosaic.tasks.base import PartlessTask, PartTask
 
 FAN_OUT = "mosaic.scale.fan_out"
@@ -31,12 +33,13 @@ def fan_out(self: PartlessTask, job: str) -> None:
     if view is None:
         return
     sheet = view.total - 1
-    header = [_signature(self, SIZE, job, index) for index in range(sheet)]
-    chord(header)(_signature(self, SHEET, job, sheet))
+    priority = PRIORITIES[view.priority]
+    header = [_signature(self, SIZE, job, index, priority) for index in range(sheet)]
+    chord(header)(_signature(self, SHEET, job, sheet, PRIORITIES[HIGH]))
 
 
-def _signature(task: PartlessTask, name: str, job: str, index: int) -> Any:
-    return task.app.signature(name, args=(job, index), immutable=True)
+def _signature(task: PartlessTask, name: str, job: str, index: int, priority: int) -> Any:
+    return task.app.signature(name, args=(job, index), immutable=True, priority=priority)
 
 
 # The chord counts results, so they are stored.
