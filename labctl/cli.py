@@ -193,12 +193,19 @@ def verify(disruptive: bool, select: str, as_json: bool) -> int:
 @click.option("--height", default=800, show_default=True, help="Pixels.")
 @click.option("--tile", default=128, show_default=True, help="Edge of a tile in pixels.")
 @click.option("--iterations", default=600, show_default=True, help="At most, for each pixel.")
+@click.option(
+    "--priority",
+    type=click.Choice(["normal", "high"]),
+    default="normal",
+    show_default=True,
+    help="While tiles of both wait, the queue delivers two high ones for each normal one.",
+)
 @_JSON
-def demo(as_json: bool, **view: int) -> int:
+def demo(priority: str, as_json: bool, **view: int) -> int:
     """Render a picture whose tiles come from different hosts."""
     from labctl.commands import demo as module
 
-    return module.command(_context(json=as_json), module.View(**view))
+    return module.command(_context(json=as_json), module.View(**view), priority)
 
 
 @cli.command()

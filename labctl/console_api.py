@@ -64,9 +64,10 @@ class Console(AbstractContextManager["Console"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit_render(self, request: dict[str, object]) -> str:
-        """Submit a render; returns the job's id."""
-        return str(self._call("POST", "/api/jobs/render", json=request).json()["job"])
+    def submit_render(self, request: dict[str, object], priority: str) -> str:
+        """Submit a render with a priority, normal or high; returns the job's id."""
+        answer = self._call("POST", "/api/jobs/render", json=request, params={"priority": priority})
+        return str(answer.json()["job"])
 
     def job(self, job: str) -> Progress:
         """The progress of a job."""

@@ -114,7 +114,7 @@ def test_primes_from_submission_to_result(
     job = submit(client, up_to=10**7, parts=3)
     assert [call.task for call in publisher.calls] == ["mosaic.primes.count"] * 3
     run_all(app, publisher)
-    assert [(call.task, call.urgent) for call in republished] == [("mosaic.primes.sum", True)]
+    assert [(call.task, call.priority) for call in republished] == [("mosaic.primes.sum", "high")]
     app.tasks[republished[0].task].apply(args=republished[0].args)
     shown = client.get(f"/api/jobs/{job}").json()
     assert (shown["state"], shown["done"], shown["progress"]) == ("done", 4, 1.0)

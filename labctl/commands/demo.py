@@ -46,7 +46,7 @@ class Picture:
         return f"{self.tiles} tiles, {self.tiles / self.seconds:.1f} tiles/s: {shares}"
 
 
-def run(context: Context, view: View) -> Picture:
+def run(context: Context, view: View, priority: str = "normal") -> Picture:
     """Render the view on the lab and save it, also tinted by host; raises LabError without a picture."""
     folder = context.paths.state
     make_private(folder)
@@ -55,7 +55,7 @@ def run(context: Context, view: View) -> Picture:
         context.screen.step("render the demo") as step,
     ):
         started = time.monotonic()
-        job = console.submit_render(asdict(view))
+        job = console.submit_render(asdict(view), priority)
         progress = _wait(console, job, step, STALL_S * context.substrate.patience())
         seconds = round(time.monotonic() - started, 2)
         image, tinted = folder / "demo.png", folder / "demo-by-host.png"
@@ -66,8 +66,8 @@ def run(context: Context, view: View) -> Picture:
     return picture
 
 
-def command(context: Context, view: View) -> int:
-    picture = run(context, view)
+def command(context: Context, view: View, priority: str) -> int:
+    picture = run(context, view, priority)
     if context.screen.json:
         print(json.dumps(asdict(picture), indent=2, default=str))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -78,6 +79,36 @@ def test_incomplete_picture_can_be_downloaded(console: httpx.Client) -> None:
     growing = console.get(f"/api/jobs/{answer.json()['job']}/image")
     assert size_of(growing.content) == (1024, 1024)
     assert_done(finish(console, answer, 120))
+
+
+def test_small_high_job_does_not_wait_for_a_large_normal_one(console: httpx.Client) -> None:
+    """It begins within 1 s; a normal job that was submitted before it does not."""
+    view = {"width": 1280, "height": 1280, "tile": 64, "iterations": 1000}
+    small = {"width": 128, "height": 128, "tile": 64, "iterations": 100}
+    jobs = [submitted(console, "normal", view)]
+    try:
+        wait_for("the large job begins", 30, lambda: waited(console, jobs[0]) is not None, poll=0.1)
+        jobs += [submitted(console, priority, small) for priority in ("normal", "high")]
+        time.sleep(1)
+        assert waited(console, jobs[1]) is None
+        assert (waited(console, jobs[2]) or 9) < 1
+    finally:
+        for job in jobs:
+            console.post(f"/api/jobs/{job}/cancel")
+
+
+def submitted(console: httpx.Client, priority: str, view: dict[str, int]) -> str:
+    """Submit a render; returns the job's id."""
+    answer = console.post("/api/jobs/render", params={"priority": priority}, json=view)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job"])
+
+
+def waited(console: httpx.Client, job: str) -> float | None:
+    """Seconds from the submission of a job to the start of its first part, by the database's clock."""
+    view = console.get(f"/api/jobs/{job}").json()
+    starts = [datetime.fromisoformat(part["started"]) for part in view["parts"] if part["started"]]
+    return (min(starts) - datetime.fromisoformat(view["created"])).total_seconds() if starts else None
 
 
 def test_scale(console: httpx.Client) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
-from tests.nodes.lab import Answers, Facts, Lab, declared
+from tests.nodes.lab import Answers, Facts, Lab, Node, ask_now, declared, eventually
 
 testinfra_hosts = ["ansible://brokers"]
 
 QUORUM_MEMBERS_MAX = 5
+SPREAD_S = 60.0
 
 
 def test_every_broker_reports_all_brokers_as_running_members(broker: Facts, lab: Lab) -> None:
@@ -42,6 +44,25 @@ def test_every_quorum_queue_has_all_its_members(broker: Facts, lab: Lab) -> None
     wanted = min(len(lab.group("brokers")), QUORUM_MEMBERS_MAX)
     members = {queue["name"]: queue["members"] for queue in broker["queues"] if queue["type"] == "quorum"}
     assert not {name: found for name, found in members.items() if len(found) != wanted}
+
+
+def test_brokers_lead_about_as_many_queues(broker: Facts, node: Node, lab: Lab) -> None:
+    """In each vhost the numbers of leaders differ by at most one: lab-quorum-watch moves leaders."""
+    reports = [broker]
+
+    def complaint() -> str:
+        report = reports.pop() if reports else ask_now(lab, node.name, "broker")
+        leads: dict[str, Counter[str]] = {}
+        for queue in report["queues"]:
+            if queue["type"] == "quorum" and not queue["name"].startswith("celery_delayed_"):
+                count = leads.setdefault(queue["vhost"], Counter(dict.fromkeys(queue["members"], 0)))
+                count[queue["leader"]] += 1
+        uneven = {
+            vhost: count for vhost, count in leads.items() if max(count.values()) - min(count.values()) > 1
+        }
+        return str(uneven or "")
+
+    eventually("leaders are spread", SPREAD_S * lab.patience, complaint)
 
 
 def test_no_queue_would_stop_without_this_broker(broker: Facts) -> None:

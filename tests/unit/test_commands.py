@@ -52,6 +52,7 @@ NEEDS_A_LAB = (
     [
         (["frobnicate"], {}, "No such command 'frobnicate'"),
         (["demo", "--width", "wide"], {}, "Invalid value for '--width'"),
+        (["demo", "--priority", "urgent"], {}, "'urgent' is not one of 'normal', 'high'"),
         *(
             (words, {}, "There is no lab no-such-lab; ./lab up creates it, and ./lab list shows the labs")
             for words in NEEDS_A_LAB

@@ -34,9 +34,22 @@ def test_a_refusal_has_the_sentence_of_the_gateway(
 ) -> None:
     refusing = console(status, {"error": SENTENCE}, monkeypatch)
     with pytest.raises(LabError) as caught:
-        refusing.submit_render(asdict(demo.View(tile=1024)))
+        refusing.submit_render(asdict(demo.View(tile=1024)), "normal")
     assert str(caught.value) == f"The console refused POST /api/jobs/render ({status}): {SENTENCE}"
     assert caught.value.exit_code == exit_code
+
+
+def test_the_gateway_gets_the_priority() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(202, json={"job": "j"})
+
+    made = Console.__new__(Console)
+    made._client = httpx.Client(base_url="https://127.0.0.1:8443", transport=httpx.MockTransport(answer))
+    assert made.submit_render(asdict(demo.View()), "high") == "j"
+    assert asked[0].url.params["priority"] == "high"
 
 
 def test_a_gateway_that_cannot_work_now_shows_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""lab-quorum-watch: which members of a queue it replaces, when, and what it does not change."""
+"""lab-quorum-watch: which members of a queue it replaces, and which leaders it moves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 
 from labctl.paths import ROOT
 
+RECORDED = Path(__file__).parent / "recorded"
 PROGRAM = ROOT / "roles" / "rabbitmq" / "files" / "lab-quorum-watch"
 NODE = "rabbit@broker-2"
+BROKERS = tuple(f"rabbit@broker-{number}" for number in (1, 2, 3))
 
 
 class Broker:
@@ -28,26 +31,34 @@ class Broker:
         self.now = 1000.0
         self.done: list[str] = []
         self.fails = False
+        self.brokers = [{"name": name, "running": True, "being_drained": False} for name in BROKERS]
+        self.queues: list[dict[str, Any]] = []
         (folder / "monitor.json").write_text("{}")
         monkeypatch.setattr(module, "MONITOR", folder / "monitor.json")
-        self.endangered = module.endangered
-        monkeypatch.setattr(module, "endangered", self._endangered)
+        monkeypatch.setattr(module, "ask", self._ask)
         monkeypatch.setattr(module, "run", self._run)
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         # Somebody sets the clock between two runs, back and forth.
         clock = itertools.cycle([5000.0, 100.0])
         monkeypatch.setattr(module.time, "time", lambda: next(clock))
 
-    def watch(self, after: float = 0) -> int:
+    def watch(self, after: float = 0, node: str = NODE) -> int:
         self.now += after
-        status: int = self.module.watch(40, self._file, NODE)
+        status: int = self.module.watch(40, self._file, node)
         return status
 
-    def _endangered(self, _monitor: dict[str, str]) -> list[Any]:
+    def _ask(self, _monitor: dict[str, str], path: str) -> Any:
+        if path.startswith("nodes"):
+            return self.brokers
+        if path.startswith("queues"):
+            return self.queues
         whole = set(self.states.values()) <= {"leader", "follower"}
-        return [] if whole else [self.module.Queue("mosaic", "some.queue")]
+        return {} if whole else {"queues": [{"virtual_host": "mosaic", "name": "some.queue"}]}
 
-    def _run(self, *words: str) -> str:
+    def _run(self, program: str, *words: str) -> str:
+        if program == "rabbitmqctl":
+            self.done.append("".join(words[1].split()))
+            return "[]"
         if words[0] == "quorum_status":
             return json.dumps(
                 [{"Node Name": name, "Raft State": state} for name, state in self.states.items()]
@@ -130,14 +141,81 @@ def test_a_broken_memory_is_none(broker: Broker, tmp_path: Path) -> None:
     assert not broker.done
 
 
-@pytest.mark.parametrize(("running", "found"), [(True, ["some.queue"]), (False, [])])
-def test_a_broker_that_is_down_explains_it_all(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, running: bool, found: list[str]
-) -> None:
-    def ask(_monitor: dict[str, str], path: str) -> Any:
-        if path.startswith("nodes"):
-            return [{"name": NODE, "running": True}, {"name": "rabbit@broker-1", "running": running}]
-        return {"status": "failed", "queues": [{"name": "some.queue", "virtual_host": "mosaic"}]}
+def test_a_broker_that_is_down_explains_it_all(broker: Broker) -> None:
+    broker.states[NODE] = "noproc"
+    broker.brokers[2]["running"] = False
+    broker.watch()
+    broker.watch(100)
+    assert not broker.done
 
-    monkeypatch.setattr(broker.module, "ask", ask)
-    assert [queue.name for queue in broker.endangered({})] == found
+
+def led(*leaders: str, members: Sequence[str] = BROKERS) -> list[dict[str, Any]]:
+    """Queues as the management API lists them, each with the broker that leads it."""
+    return [
+        {
+            "vhost": "mosaic",
+            "name": f"q{index}",
+            "type": "quorum",
+            "leader": leader,
+            "members": [*members],
+        }
+        for index, leader in enumerate(leaders)
+    ]
+
+
+def leads(queues: list[dict[str, Any]], moves: list[Any]) -> dict[str, list[int]]:
+    """Numbers of leaders of the brokers after the moves, by vhost and sort of queue."""
+    now = {(queue["vhost"], queue["name"]): queue["leader"] for queue in queues}
+    now |= {(queue.vhost, queue.name): to for queue, to in moves}
+    found: dict[str, list[int]] = {}
+    for (vhost, name), leader in now.items():
+        sort = f"{vhost} {'delayed' if name.startswith('celery_delayed_') else 'own'}"
+        found.setdefault(sort, [0, 0, 0])[BROKERS.index(leader)] += 1
+    return found
+
+
+@pytest.mark.parametrize(
+    "counts", [(10, 0, 0), (5, 5, 0), (4, 4, 2), (1, 0, 4), (0, 9, 2), (2, 0, 0), (1, 1, 0)]
+)
+def test_brokers_lead_about_as_many_queues(broker: Broker, counts: tuple[int, int, int]) -> None:
+    queues = led(*(name for name, count in zip(BROKERS, counts, strict=True) for _ in range(count)))
+    moves = broker.module.moves(queues)
+    (after,) = leads(queues, moves).values()
+    assert max(after) - min(after) <= 1
+    share = sum(counts) // 3
+    assert len(moves) <= sum(max(0, count - share) for count in counts), "no more than necessary"
+    assert broker.module.moves(led(*BROKERS)) == []
+
+
+def test_queues_of_an_application_are_not_balanced_with_others(broker: Broker) -> None:
+    """The recorded lab right after a restart of a broker, which then led none of the application's queues."""
+    queues: list[dict[str, Any]] = json.loads((RECORDED / "queues.json").read_text())
+    assert leads(queues, [])["mosaic own"] == [4, 0, 7]
+    after = leads(queues, broker.module.moves(queues))
+    assert all(max(counts) - min(counts) <= 1 for counts in after.values()), after
+
+
+def test_a_leader_moves_only_to_a_member(broker: Broker) -> None:
+    queues = led(*[BROKERS[0]] * 4, members=BROKERS[:2])
+    assert leads(queues, broker.module.moves(queues)) == {"mosaic own": [2, 2, 0]}
+    classic = [{"vhost": "mosaic", "name": str(index), "type": "classic"} for index in range(9)]
+    assert broker.module.moves(classic) == []
+
+
+def test_the_first_broker_moves_leaders_when_nothing_else_is_wrong(broker: Broker) -> None:
+    broker.queues = led(*[NODE] * 3)
+    broker.watch()
+    assert not broker.done, "another broker does it"
+    for wrong in ({"running": False}, {"being_drained": True}):
+        before = broker.brokers[1]
+        broker.brokers[1] = before | wrong
+        broker.watch(node=BROKERS[0])
+        broker.brokers[1] = before
+    broker.states[NODE] = "noproc"
+    broker.watch(node=BROKERS[0])
+    assert not broker.done
+    broker.states[NODE] = "follower"
+    assert broker.watch(node=BROKERS[0]) == 0
+    [command] = broker.done
+    to = ",".join(map(str, BROKERS[0].encode()))
+    assert f"[{{<<109,111,115,97,105,99>>,<<113,48>>,<<{to}>>}}," in command

@@ -15,6 +15,7 @@ from tests.unit.rendering import Rendered, addresses, hosts_of, settings
     [
         ("cluster_partition_handling", "pause_minority"),
         ("default_queue_type", "quorum"),
+        ("queue_leader_locator", "balanced"),
         ("listeners.tcp", "none"),
         ("listeners.ssl.default", "5671"),
         ("management.ssl.port", "15671"),

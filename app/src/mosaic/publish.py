@@ -9,16 +9,17 @@ from celery import Celery
 
 from celery_durable import ConfirmWindow
 from mosaic.ledger.jobs import TaskCall
+from mosaic.ledger.models import HIGH, NORMAL
 
 PUBLISH_SECONDS = 40.0
-URGENT = 5  # the lowest priority that quorum queues deliver first
+# The priority of a message. A quorum queue has two levels: normal (0 to 4) and high (5 and more). While
+# messages of both wait, it delivers two high ones for each normal one.
+PRIORITIES = {NORMAL: 0, HIGH: 5}
 
 
 def publish(app: Celery, calls: Sequence[TaskCall], seconds: float = PUBLISH_SECONDS) -> None:
     """Publish all calls. Raises Unconfirmed after `seconds`; some calls may be published nevertheless."""
     with ConfirmWindow(app, timeout=seconds) as window:
         for call in calls:
-            options: dict[str, Any] = {"args": call.args, "task_id": call.task_id, "producer": window}
-            if call.urgent:
-                options["priority"] = URGENT
-            app.send_task(call.task, **options)
+            options: dict[str, Any] = {"task_id": call.task_id, "producer": window}
+            app.send_task(call.task, args=call.args, priority=PRIORITIES[call.priority], **options)

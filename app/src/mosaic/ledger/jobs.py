@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from mosaic.ledger.database import clock
-from mosaic.ledger.models import DONE, RUNNING, Attempt, Blob, Job, Part
+from mosaic.ledger.models import DONE, NORMAL, RUNNING, Attempt, Blob, Job, Part
 
 # To read a row, libpq needs several times its size, and keeps a buffer of this size for the connection.
 PIECE_BYTES = 4 * 2**20
@@ -52,15 +52,12 @@ class JobPlan:
 
 @dataclass(frozen=True)
 class TaskCall:
-    """A task to publish: its name and positional arguments (JSON). Celery creates a missing `task_id`.
-
-    The queue delivers `urgent` tasks before others.
-    """
+    """A task to publish: its name and positional arguments (JSON). Celery creates a missing `task_id`."""
 
     task: str
     args: tuple[Any, ...]
     task_id: str | None = None
-    urgent: bool = False
+    priority: str = NORMAL
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,7 @@ class JobSummary:
 
     job: uuid.UUID
     kind: str
+    priority: str
     state: str
     created: datetime.datetime
     seconds: float
@@ -111,16 +109,18 @@ class JobView(JobSummary):
     parts: list[PartView]
 
 
-def enter(session: Session, plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
+def enter(session: Session, plan: JobPlan, priority: str = NORMAL) -> tuple[uuid.UUID, list[TaskCall]]:
     """Store a job with its parts; return its id and the task calls to publish after the commit."""
     job_id = uuid.uuid4()
-    session.execute(insert(Job).values(id=job_id, kind=plan.kind, params=plan.params))
+    session.execute(insert(Job).values(id=job_id, kind=plan.kind, params=plan.params, priority=priority))
     parts = [{"job_id": job_id, "index": index, **vars(part)} for index, part in enumerate(plan.parts)]
     session.execute(insert(Part), parts)
     if plan.blobs:
         session.execute(insert(Blob), [{"job_id": job_id, **vars(blob)} for blob in plan.blobs])
     return job_id, [
-        TaskCall(part.task, (str(job_id), i)) for i, part in enumerate(plan.parts) if not part.joins
+        TaskCall(part.task, (str(job_id), i), priority=priority)
+        for i, part in enumerate(plan.parts)
+        if not part.joins
     ]
 
 
@@ -205,6 +205,7 @@ def _summary(
     return JobSummary(
         job=job.id,
         kind=job.kind,
+        priority=job.priority,
         state=job.state,
         created=job.created_at,
         seconds=round(((job.finished_at or now) - job.created_at).total_seconds(), 3),

@@ -30,6 +30,10 @@ FAILED = "failed"
 CANCELLED = "cancelled"
 ACCEPTED = "accepted"
 
+# Priorities of a job.
+NORMAL = "normal"
+HIGH = "high"
+
 # Outcomes of an attempt besides done and failed.
 DUPLICATE = "duplicate"
 RETRIED = "retried"
@@ -59,7 +63,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """What a user submitted. `state` is running, done, failed or cancelled."""
+    """What a user submitted. `state` is running, done, failed or cancelled, `priority` normal or high."""
 
     __tablename__ = "job"
 
@@ -67,6 +71,7 @@ class Job(Base):
     kind: Mapped[str]
     state: Mapped[str] = mapped_column(default=RUNNING)
     params: Mapped[dict[str, Any]]
+    priority: Mapped[str] = mapped_column(server_default=NORMAL)
     error: Mapped[str | None]
     created_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime.datetime | None]

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, CursorResult, Select, and_, case, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from mosaic.config import Upkeep
@@ -15,6 +15,7 @@ from mosaic.ledger.jobs import TaskCall
 from mosaic.ledger.models import (
     ACCEPTED,
     DONE,
+    HIGH,
     RUNNING,
     Attempt,
     DrillAttempt,
@@ -48,24 +49,26 @@ def sweep(
         return [], 0
     for job_id in session.scalars(_complete_jobs(rules)).all():
         advance(session, job_id, takes_joins=False)
-    candidates = session.scalars(_stale_parts(rules)).all()
-    empty = {task: queue_is_empty(task) for task in {part.task for part in candidates}}
+    candidates = session.execute(_stale_parts(rules)).all()
+    empty = {task: queue_is_empty(task) for task in {part.task for part, _ in candidates}}
     now = session.execute(select(func.now())).scalar_one()
     patience = now - datetime.timedelta(seconds=PATIENCE_SECONDS)
     lost = [
-        part
-        for part in candidates
+        (part, priority)
+        for part, priority in candidates
         if part.state == RUNNING or empty[part.task] or not patience < part.published_at <= now
     ]
-    hopeless = [part for part in lost if part.attempts >= rules.max_attempts]
+    hopeless = [part for part, _ in lost if part.attempts >= rules.max_attempts]
     # Before any part is updated: an attempt that ends locks first its job, then its part.
     for part in hopeless:
         reason = f"gave up after {part.attempts} attempts that did not end"
         give_up(session, part.job_id, part.index, reason)
-    again = [part for part in lost if part.attempts < rules.max_attempts]
-    for part in again:
-        part.published_at = func.now()
-    return [TaskCall(part.task, (str(part.job_id), part.index)) for part in again], len(hopeless)
+    calls = []
+    for part, priority in lost:
+        if part.attempts < rules.max_attempts:
+            part.published_at = func.now()
+            calls.append(TaskCall(part.task, (str(part.job_id), part.index), priority=priority))
+    return calls, len(hopeless)
 
 
 def _complete_jobs(rules: Upkeep) -> Select[uuid.UUID]:
@@ -75,7 +78,7 @@ def _complete_jobs(rules: Upkeep) -> Select[uuid.UUID]:
     return select(Job.id).where(Job.state == RUNNING, old, ~open_parts.exists())
 
 
-def _stale_parts(rules: Upkeep) -> Select[Part]:
+def _stale_parts(rules: Upkeep) -> Select[Part, str]:
     other = aliased(Part)
     waits_for_others = (
         select(other.index).where(other.job_id == Part.job_id, ~other.joins, other.state != DONE).exists()
@@ -87,7 +90,7 @@ def _stale_parts(rules: Upkeep) -> Select[Part]:
         _is_old(Part.published_at, rules.running_seconds),
     )
     return (
-        select(Part)
+        select(Part, case((Part.joins, HIGH), else_=Job.priority))
         .join(Job)
         .where(Job.state == RUNNING, or_(accepted, running), or_(~Part.joins, ~waits_for_others))
         .order_by(Part.published_at)

@@ -18,7 +18,7 @@ from mosaic.config import load_config
 from mosaic.ledger import periodic, quick, work
 from mosaic.ledger.database import DATABASE_AWAY, transaction
 from mosaic.ledger.jobs import TaskCall
-from mosaic.ledger.models import DONE, FAILED, RETRIED
+from mosaic.ledger.models import DONE, FAILED, HIGH, RETRIED
 from mosaic.ledger.work import REPORT_SECONDS, AttemptOverError, PartWork, Product, Runner
 from mosaic.publish import publish
 from mosaic.settings import LONG_HARD_TIME_LIMIT_SECONDS, LONG_SOFT_TIME_LIMIT_SECONDS
@@ -131,7 +131,7 @@ class PartTask(MosaicTask):
             due = work.advance(session, job_id, self.publishes_join)
         if due:
             # The last task of a job goes ahead of the first tasks of other jobs.
-            publish(self.app, [TaskCall(task, (str(job_id), index), urgent=True) for task, index in due])
+            publish(self.app, [TaskCall(task, (str(job_id), index), priority=HIGH) for task, index in due])
 
 
 class LongPartTask(PartTask):

@@ -21,7 +21,7 @@ from mosaic.kinds import kind_of
 from mosaic.ledger import jobs, progress, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobSummary, JobView
-from mosaic.ledger.models import CANCELLED, DONE, MAX_INDEX
+from mosaic.ledger.models import CANCELLED, DONE, HIGH, MAX_INDEX, RUNNING
 from mosaic.ledger.progress import AttemptView
 
 router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
@@ -64,6 +64,22 @@ class LatestJobs:
         known = self._final | {summary.job: summary for summary in fresh}
         self._final = {job: known[job] for job in ids if job in known and known[job].state in FINAL}
         return [known[job] for job in ids if job in known]
+
+    async def parts_ahead(self, job: JobSummary) -> int:
+        """Return how many parts of other jobs the queue of `job` delivers before its first part.
+
+        These are the open parts of the latest running jobs. Of normal jobs, a high job waits only for the
+        parts that run already; they are not counted. Raises SQLAlchemyError.
+        """
+        return sum(other.total - other.done for other in await self.read() if _is_ahead(other, job))
+
+
+def _is_ahead(other: JobSummary, job: JobSummary) -> bool:
+    if other.state != RUNNING or other.job == job.job or kind_of(other.kind).queue != kind_of(job.kind).queue:
+        return False
+    if other.priority == job.priority:
+        return other.created < job.created
+    return other.priority == HIGH
 
 
 class JobList(BaseModel):
@@ -149,6 +165,7 @@ def show_result(job: str) -> JSONResponse:
 
 @stream_router.get("/{job}/events", response_class=Response)
 async def follow_job(
+    request: Request,
     job: str,
     watch: TheWatch,
     streams: TheStreams,
@@ -157,10 +174,13 @@ async def follow_job(
 ) -> Response:
     """Follow a job: events `parts` with changed parts, `job` with its counts. The stream ends with the job.
 
+    Until its first part starts, the event `ahead` has the number of parts of other jobs that it waits for.
+
     With `tiles`, the pictures of tiles come before their parts: PNG in base64, by index. To resume an
     interrupted stream, send an event's id as `Last-Event-ID` or `after`. Some parts may come twice.
     """
     follower = JobFollower(job_id(job), seen, tiles)
     if not watch.database_is_away:
         await run_in_threadpool(find, job)
-    return streams.answer(follow(follower, lambda: watch.database_is_away))
+    latest: LatestJobs = request.app.state.latest_jobs
+    return streams.answer(follow(follower, lambda: watch.database_is_away, latest.parts_ahead))

@@ -7,7 +7,7 @@ import base64
 import datetime
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -42,6 +42,13 @@ class JobFollower:
         self._after = after
         self._parts: dict[int, PartView] = {}
         self._sent: JobSummary | None = None
+
+    @property
+    def waiting(self) -> JobSummary | None:
+        """The job, if it runs and none of its parts has started."""
+        job = self._sent
+        waits = job is not None and job.state == RUNNING and not any(map(_latest, self._parts.values()))
+        return job if waits else None
 
     def read(self) -> list[Event] | None:
         """Return the events since the last reading; None: the job was deleted. Raises SQLAlchemyError."""
@@ -91,15 +98,19 @@ class JobFollower:
         return events
 
 
-async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGenerator[Event, None]:
+async def follow(
+    follower: JobFollower, is_away: Callable[[], bool], parts_ahead: Callable[[JobSummary], Awaitable[int]]
+) -> AsyncGenerator[Event, None]:
     """Yield events until the job has ended. While the database is unavailable, wait for it."""
     read_at, aged_at = None, float("-inf")
+    ahead = sent_ahead = 0
     while True:
         started = time.monotonic()
         events: list[Event] | None = []
         if not is_away():
             with suppress(SQLAlchemyError):
                 events = await run_in_threadpool(follower.read)
+                ahead = await parts_ahead(follower.waiting) if follower.waiting else 0
                 read_at = started
         if events is None:
             yield Event({}, "gone")
@@ -108,6 +119,9 @@ async def follow(follower: JobFollower, is_away: Callable[[], bool]) -> AsyncGen
             yield event
             if event.kind == "job" and event.data.state != RUNNING:
                 return
+        if ahead != sent_ahead:
+            sent_ahead = ahead
+            yield Event({"parts": ahead}, "ahead")
         if read_at is not None and time.monotonic() - aged_at >= AGE_SECONDS:
             aged_at = time.monotonic()
             yield age_event({"job": aged_at - read_at})

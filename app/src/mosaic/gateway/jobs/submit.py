@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
@@ -31,7 +31,8 @@ PUBLISH_SECONDS = 3.5
 # A larger body needs one of the places for uploads.
 UPLOAD_BYTES = 2**20
 
-Submit = Callable[[JobPlan], "Accepted"]
+Priority = Literal["normal", "high"]
+Submit = Callable[[JobPlan, Priority], "Accepted"]
 Publish = Callable[[Sequence[TaskCall], float], None]  # mosaic.publish.publish of one application
 router = APIRouter(prefix="/api/jobs", dependencies=[Depends(need_database)])
 
@@ -43,8 +44,8 @@ class Accepted(BaseModel):
     parts: int
 
 
-def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
-    """Store the job of `plan` and publish its tasks.
+def submit(publish: Publish, plan: JobPlan, priority: Priority, max_running: int) -> Accepted:
+    """Store the job of `plan` and publish its tasks with `priority`.
 
     Raises ApiError 429 if `max_running` jobs are running, 503 if the broker does not confirm the tasks.
     """
@@ -52,7 +53,7 @@ def submit(publish: Publish, plan: JobPlan, max_running: int) -> Accepted:
         if jobs.running(session) >= max_running:
             sentence = f"{max_running} jobs are running already; wait until one has ended, or cancel one."
             raise ApiError(429, sentence, {"Retry-After": "5"})
-        job_id, calls = jobs.enter(session, plan)
+        job_id, calls = jobs.enter(session, plan, priority)
     try:
         publish(calls, PUBLISH_SECONDS)
     except Unconfirmed as error:
@@ -78,8 +79,12 @@ async def admitted(request: Request) -> AsyncIterator[Submit]:
 def _add_route(kind: Kind) -> None:
     planned = Depends(kind.load("plan").plan)
 
-    def submit_job(submit_plan: Annotated[Submit, Depends(admitted)], plan: JobPlan = planned) -> Accepted:
-        return submit_plan(plan)
+    def submit_job(
+        submit_plan: Annotated[Submit, Depends(admitted)],
+        priority: Priority = "normal",
+        plan: JobPlan = planned,
+    ) -> Accepted:
+        return submit_plan(plan, priority)
 
     router.add_api_route(
         f"/{kind.name}",

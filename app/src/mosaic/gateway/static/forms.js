@@ -17,13 +17,13 @@ export function tooLarge(form, bytes) {
   return true;
 }
 
-// Submits a job of the kind that the form's id names, and opens its page.
+// Submits a job of the kind that the form's id names, with the priority of all forms, and opens its page.
 export async function submit(form, options) {
   const button = form.querySelector("button[type=submit]");
   button.disabled = true;
   problem(form);
   try {
-    const answer = await request(`/api/jobs/${form.id}`, { method: "POST", ...options });
+    const answer = await request(`/api/jobs/${form.id}?priority=${find("priority").value}`, { method: "POST", ...options });
     location.assign(`/jobs/${(await answer.json()).job}`);
   } catch (error) {
     problem(form, error.message);

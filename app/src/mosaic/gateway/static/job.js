@@ -91,6 +91,7 @@ const attempted = new Map();
 function takeParts(parts) {
   result.parts?.(parts);
   showProgress(parts);
+  if (parts.some((part) => part.state !== "accepted")) find("ahead").hidden = true;
   const known = parts.every((part) => attempted.get(part.part) === `${part.state} ${part.attempts}`);
   for (const part of parts) attempted.set(part.part, `${part.state} ${part.attempts}`);
   if (!known) refreshAttempts();
@@ -102,6 +103,7 @@ function takeJob(summary) {
   legend();
   if (job.state === "running") return;
   stream.close();
+  find("ahead").hidden = true;
   refreshAttempts();
   // Pages with a growing picture have no such element.
   if (find("waiting")) find("waiting").hidden = true;
@@ -109,10 +111,16 @@ function takeJob(summary) {
   Promise.resolve(result.done?.(job)).catch(complain);
 }
 
+function takeAhead({ parts }) {
+  find("ahead").textContent = `Waiting behind ${parts} ${parts === 1 ? "part" : "parts"} of other jobs in this queue.`;
+  find("ahead").hidden = parts === 0;
+}
+
 const stream = follow(`/api/jobs/${id}/events${result.tiles ? "?tiles=true" : ""}`, {
   tiles: (tiles) => result.tiles(tiles),
   parts: takeParts,
   job: takeJob,
+  ahead: takeAhead,
   gone: () => { stream.close(); say("this job was deleted."); },
 });
 

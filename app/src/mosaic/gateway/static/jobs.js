@@ -32,7 +32,7 @@ function row(job) {
   const hosts = Object.entries(job.by_host).map(([host, parts]) => h("span", { class: "hostcount" }, swatch(host), `${host} `, h("b", {}, String(parts))));
   const progress = h("progress", { max: 1, value: job.progress, "aria-label": `${job.done} of ${job.total} parts done` });
   return h("tr", {},
-    h("td", {}, h("a", { href: `/jobs/${job.job}` }, job.kind)),
+    h("td", {}, h("a", { href: `/jobs/${job.job}` }, job.kind), job.priority === "high" && h("span", { class: "soft" }, " high")),
     h("td", {}, h("span", { class: `badge ${job.state}`, title: job.error }, job.state)),
     h("td", { class: "meter" }, progress),
     h("td", { class: "number" }, `${job.done} / ${job.total}`),
