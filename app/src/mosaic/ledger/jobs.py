@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -126,6 +126,11 @@ def enter(session: Session, plan: JobPlan) -> tuple[uuid.UUID, list[TaskCall]]:
 def withdraw(session: Session, job_id: uuid.UUID) -> None:
     """Delete a job that could not be published. Its tasks that were published find no part and end."""
     session.execute(delete(Job).where(Job.id == job_id))
+
+
+def confirm(session: Session, job_id: uuid.UUID) -> None:
+    """Store that the broker has confirmed all messages that the gateway published for a job."""
+    session.execute(update(Job).where(Job.id == job_id).values(confirmed_at=func.clock_timestamp()))
 
 
 def running(session: Session) -> int:

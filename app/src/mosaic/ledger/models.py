@@ -59,7 +59,10 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """What a user submitted. `state` is running, done, failed or cancelled."""
+    """What a user submitted. `state` is running, done, failed or cancelled.
+
+    `confirmed_at`: when the broker had confirmed all messages that the gateway published.
+    """
 
     __tablename__ = "job"
 
@@ -69,6 +72,7 @@ class Job(Base):
     params: Mapped[dict[str, Any]]
     error: Mapped[str | None]
     created_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+    confirmed_at: Mapped[datetime.datetime | None]
     finished_at: Mapped[datetime.datetime | None]
 
     __table_args__ = (
@@ -113,7 +117,7 @@ class Attempt(Base):
     """One start of a task in one process. `job_id` is null for a task that does no part.
 
     An attempt that resumes a part from a checkpoint starts at the progress `began`. It computes at most
-    `again` seconds of the work of the attempt before it a second time.
+    `again` seconds of the work of the attempt before it a second time. `message`: see mosaic.worker.message.
     """
 
     __tablename__ = "attempt"
@@ -133,6 +137,7 @@ class Attempt(Base):
     error: Mapped[str | None]
     began: Mapped[float | None]
     again: Mapped[float | None]
+    message: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["job_id", "index"], ["part.job_id", "part.index"], ondelete="CASCADE"),
@@ -140,6 +145,19 @@ class Attempt(Base):
         Index(None, "task_id"),
         Index(None, "started_at"),
     )
+
+
+class Acknowledgement(Base):
+    """Tasks that a worker acknowledged: id -> seconds since 1970 by the clock of `host`. One row a heartbeat."""
+
+    __tablename__ = "acknowledgement"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    host: Mapped[str]
+    stored_at: Mapped[datetime.datetime] = mapped_column(server_default=func.clock_timestamp())
+    tasks: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "stored_at"),)
 
 
 class Blob(Base):

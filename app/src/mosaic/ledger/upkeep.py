@@ -16,6 +16,7 @@ from mosaic.ledger.models import (
     ACCEPTED,
     DONE,
     RUNNING,
+    Acknowledgement,
     Attempt,
     DrillAttempt,
     Heartbeat,
@@ -99,6 +100,7 @@ def purge(session: Session, rules: Upkeep) -> int:
     deletions = (
         delete(Job).where(Job.created_at < limit, Job.state != RUNNING),
         delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
+        delete(Acknowledgement).where(Acknowledgement.stored_at < limit),
         delete(LogRecord).where(LogRecord.logged_at < limit),
         delete(DrillAttempt).where(DrillAttempt.started_at < limit),
         delete(Heartbeat).where(Heartbeat.seen_at < _ago(FORGET_HEARTBEAT_SECONDS)),

@@ -26,10 +26,11 @@ def address(config: Config, vhost: str) -> str:
 class Counts:
     """Counts of the queues of a vhost, on a connection of its own. Use it from one thread at a time."""
 
-    def __init__(self, url: str, heartbeat: int) -> None:
+    def __init__(self, url: str, heartbeat: int, host: str) -> None:
         """Connect at the first reading."""
         self._url = url
         self._heartbeat = heartbeat
+        self._name = f"console-flow@{host}"
         self._connection: pika.BlockingConnection | None = None
         # Queues of another connection only, and queues that were deleted.
         self._refused: set[str] = set()
@@ -41,7 +42,7 @@ class Counts:
         found = {}
         try:
             if self._connection is None:
-                self._connection = connect(self._url, self._heartbeat, "console-flow")
+                self._connection = connect(self._url, self._heartbeat, self._name)
             channel = self._connection.channel()
             for name in sorted(wanted - self._refused):
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +75,7 @@ def node_of(kind: str, name: str) -> str:
 
 
 def draw(
-    answers: Answers, vhost: str, own_vhost: str, hosts: Mapping[str, str], down: Iterable[str]
+    answers: Answers, vhost: str, own_vhost: str, hosts: Mapping[str, str], down: AbstractSet[str]
 ) -> Drawing:
     """Return the drawing of a vhost.
 
@@ -102,7 +103,7 @@ def draw(
         exchanges=exchanges,
         bindings=bindings,
         queues=[
-            _queue(queue, answers, vhost, own_vhost, set(down))
+            _queue(queue, answers, vhost, own_vhost, down)
             for queue in answers.queues
             if fold_of(str(queue["name"])) is None
         ],
@@ -169,7 +170,7 @@ def _key(binding: Document) -> str:
     return str(binding["routing_key"])
 
 
-def _queue(queue: Document, answers: Answers, vhost: str, own_vhost: str, down: set[str]) -> Queue:
+def _queue(queue: Document, answers: Answers, vhost: str, own_vhost: str, down: AbstractSet[str]) -> Queue:
     name = str(queue["name"])
     leader = str(queue.get("leader") or queue.get("node") or "").removeprefix("rabbit@")
     return Queue(
@@ -193,9 +194,7 @@ def _folds(answers: Answers) -> list[Fold]:
         members = [queue for queue in answers.queues if fold_of(str(queue["name"])) == key]
         if members:
             messages = sum(int(queue.get("messages") or 0) for queue in members)
-            folds.append(
-                Fold(id=f"fold:{key}", name=name, queues=len(members), messages=messages, code=code)
-            )
+            folds.append(Fold(id=f"fold:{key}", name=name, queues=len(members), messages=messages, code=code))
     return folds
 
 

@@ -26,6 +26,7 @@ TOPOLOGY_SECONDS = 1.0
 # The brokers count every 5 s.
 RATES_SECONDS = 2.0
 SEND_SECONDS = 0.2
+SHORTEST_PAUSE = 0.2
 PLAIN = "disable_stats=true&columns=name,type"
 QUEUES = "disable_stats=true&enable_queue_totals=true"
 BINDING_COLUMNS = "source,destination,destination_type,routing_key,arguments"
@@ -66,7 +67,9 @@ class FlowWatch:
         """Read through the brokers that `brokers` finds healthy."""
         self._config = config
         self._brokers = brokers
-        self._counts = counts or (lambda vhost: Counts(address(config, vhost), config.broker.heartbeat))
+        self._counts = counts or (
+            lambda vhost: Counts(address(config, vhost), config.broker.heartbeat, config.host)
+        )
         self._readers: dict[str, Reader] = {}
 
     async def follow(self, vhost: str) -> AsyncGenerator[Event, None]:
@@ -94,9 +97,7 @@ class FlowWatch:
 class Reader:
     """Reads one vhost: its topology each second, its rates every two seconds."""
 
-    def __init__(
-        self, config: Config, brokers: BrokerWatch | None, vhost: str, counts: ReadsCounts
-    ) -> None:
+    def __init__(self, config: Config, brokers: BrokerWatch | None, vhost: str, counts: ReadsCounts) -> None:
         """Prepare to read `vhost`."""
         self._config = config
         self._brokers = brokers
@@ -147,7 +148,7 @@ class Reader:
                 logger.exception("the drawing of the vhost %s is not read", self._vhost)
                 self._reason = f"the answer of the brokers is not understood ({type(error).__name__})."
             self._compose()
-            await asyncio.sleep(max(0.2, TOPOLOGY_SECONDS - (loop.time() - started)))
+            await asyncio.sleep(max(SHORTEST_PAUSE, TOPOLOGY_SECONDS - (loop.time() - started)))
 
     async def _ask(self, path: str) -> Any:
         if self._brokers is None:
@@ -219,7 +220,7 @@ class Reader:
             self._vhost,
             self._config.lab.vhost,
             self._hosts,
-            (broker.name for broker in brokers if broker.state == "down"),
+            {broker.name for broker in brokers if broker.state == "down"},
         )
         self._state = FlowState(
             vhost=self._vhost,

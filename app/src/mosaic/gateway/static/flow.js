@@ -231,6 +231,9 @@ const nodeOf = (id) => document.querySelector(`[data-id="${CSS.escape(id)}"]`);
 function choose(id) {
   chosen = id;
   show();
+  const box = nodeOf(id)?.getBoundingClientRect();
+  // It must not hide what was chosen.
+  find("part").classList.toggle("left", Boolean(box) && box.left > innerWidth / 2);
   if (!find("part").open) find("part").show();
   find("part").querySelector("button")?.focus();
 }
