@@ -23,7 +23,6 @@ from mosaic.ledger.work import Product, Runner
 from mosaic.worker import heartbeat, message
 from mosaic.worker.message import FollowedRequest, message_of, take_acknowledged
 
-
 TILE = "mosaic.render.tile"
 STEPS = ["submitted", "confirmed", "queued", "received", "started", "finished", "acknowledged"]
 

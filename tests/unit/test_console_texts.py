@@ -1,4 +1,4 @@
-"""The console explains itself: help texts for all columns and figures, and commands and lessons that exist."""
+"""The console explains itself: help texts for columns and figures, and commands and lessons that exist."""
 
 from __future__ import annotations
 

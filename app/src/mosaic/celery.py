@@ -48,7 +48,7 @@ def _name_worker(sender: str, conf: Any, **_: Any) -> None:
 
 
 def name_connections(conf: Any, name: str) -> None:
-    """Let the brokers show `name` for each connection of this process and its pool processes, as NAME@HOST."""
+    """Let the brokers show `name`, as NAME@HOST, for the connections of this process and its pool."""
     options = dict(conf.broker_transport_options or {})
     options["client_properties"] = {**options.get("client_properties", {}), "connection_name": name}
     conf.broker_transport_options = options

@@ -46,12 +46,10 @@ class Journey:
 
 def journey(session: Session, job_id: uuid.UUID, index: int) -> Journey | None:
     """Return the way of a part's latest message; None: there is no such part."""
-    found = session.execute(
-        select(Job, Part).join(Part, Part.job_id == Job.id).where(Job.id == job_id, Part.index == index)
-    ).first()
-    if found is None:
+    of_part = select(Job).join(Part, Part.job_id == Job.id).where(Job.id == job_id, Part.index == index)
+    job = session.scalars(of_part).first()
+    if job is None:
         return None
-    job, part = found
     attempt = session.scalars(
         select(Attempt)
         .where(Attempt.job_id == job_id, Attempt.index == index)

@@ -148,7 +148,10 @@ class Attempt(Base):
 
 
 class Acknowledgement(Base):
-    """Tasks that a worker acknowledged: id -> seconds since 1970 by the clock of `host`. One row a heartbeat."""
+    """Tasks that a worker acknowledged, one row a heartbeat.
+
+    `tasks`: id -> seconds since 1970 by the clock of `host`.
+    """
 
     __tablename__ = "acknowledgement"
 

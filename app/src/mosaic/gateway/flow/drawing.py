@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,45 +122,43 @@ def _bindings(answers: Answers, vhost: str, own_vhost: str) -> list[Binding]:
     found: dict[tuple[str, str], Binding] = {}
 
     def at(source: str, target: str, name: str) -> Binding:
-        return found.setdefault(
-            (source, target),
-            Binding(
-                id=f"binding:{source}>{target}",
-                source=source,
-                target=target,
-                keys=[],
-                rate=None,
-                code=declared_by(vhost, own_vhost, name),
-            ),
+        code = declared_by(vhost, own_vhost, name)
+        new = Binding(
+            id=f"binding:{source}>{target}", source=source, target=target, keys=[], rate=None, code=code
         )
+        return found.setdefault((source, target), new)
 
     for one in answers.bindings:
-        if one["source"] == "":  # every queue has this one
-            continue
         source = node_of("exchange", str(one["source"]))
         target = node_of(str(one["destination_type"]), str(one["destination"]))
-        if source != target:
-            binding = at(source, target, str(one["source"]))
-            key = _key(one)
-            if key not in binding.keys:
-                binding.keys.append(key)
-    for name, document in answers.exchange_stats.items():
-        for out in document.get("outgoing") or []:
-            queue = str((out.get("queue") or {}).get("name", ""))
-            source, target = node_of("exchange", name), node_of("queue", queue)
-            # Also without a binding: through the default exchange, or one that was deleted a moment ago.
-            rate = _rate(out, "publish")
-            if source != target and ((source, target) in found or (source == DEFAULT and rate)):
-                binding = at(source, target, name)
-                binding.rate = round((binding.rate or 0.0) + rate, 1)
-                if source == DEFAULT and queue not in binding.keys:
-                    binding.keys.append(queue)
+        # Every queue is bound to the default exchange.
+        if source not in (DEFAULT, target):
+            _add_key(at(source, target, str(one["source"])), _key(one))
+    for name, queue, rate in _routed(answers):
+        source, target = node_of("exchange", name), node_of("queue", queue)
+        if source == DEFAULT and rate:
+            _add_key(at(source, target, name), queue)
+        if (source, target) in found:  # not when it was deleted a moment ago
+            binding = found[source, target]
+            binding.rate = round((binding.rate or 0.0) + rate, 1)
     for binding in found.values():
         if binding.rate is None and binding.target.startswith("queue:"):
             binding.rate = 0.0
         # Celery binds each queue a second time for delayed tasks: first the key that a reader expects.
         binding.keys.sort(key=lambda key: (key.startswith("#."), key))
     return sorted(found.values(), key=lambda binding: binding.id)
+
+
+def _routed(answers: Answers) -> Iterator[tuple[str, str, float]]:
+    """Yield exchange, queue and rate of what was routed."""
+    for name, document in answers.exchange_stats.items():
+        for out in document.get("outgoing") or []:
+            yield name, str((out.get("queue") or {}).get("name", "")), _rate(out, "publish")
+
+
+def _add_key(binding: Binding, key: str) -> None:
+    if key not in binding.keys:
+        binding.keys.append(key)
 
 
 def _key(binding: Document) -> str:
@@ -240,13 +238,13 @@ def _consumers(answers: Answers, clients: _Clients) -> list[Consumer]:
             rates[name, channel] = rates.get((name, channel), 0.0) + _rate(delivery, "deliver_get")
     found: dict[str, Consumer] = {}
     for one in answers.consumers:
-        channel = one.get("channel_details") or {}
+        details = one.get("channel_details") or {}
         queue = str((one.get("queue") or {}).get("name"))
-        key = f"consumer:{channel.get('connection_name')}"
-        consumer = found.setdefault(key, Consumer(id=key, links=[], **clients.describe(channel)))
+        key = f"consumer:{details.get('connection_name')}"
+        consumer = found.setdefault(key, Consumer(id=key, links=[], **clients.describe(details)))
         target = node_of("queue", queue)
         # Two consumers of a channel share its rate.
-        rate = rates.pop((queue, str(channel.get("name"))), 0.0)
+        rate = rates.pop((queue, str(details.get("name"))), 0.0)
         prefetch, acknowledges = int(one.get("prefetch_count") or 0), bool(one.get("ack_required"))
         _add(consumer.links, target, rate, Subscription, prefetch=prefetch, acknowledges=acknowledges)
     return _sorted(found.values())

@@ -1,4 +1,4 @@
-"""What each part of the drawing is: two sentences, the lesson that shows it, and the file that declares it."""
+"""What each part of the drawing is: two sentences, the lesson that shows it, and who declares it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Explanation(BaseModel):
 
 EXPLANATIONS = {
     "producer": Explanation(
-        text="A producer publishes messages to an exchange, never to a queue directly. With publisher confirms "
-        "the broker answers each message when it is stored.",
+        text="A producer publishes messages to an exchange, never to a queue directly. With publisher "
+        "confirms the broker answers each message when it is stored.",
         lesson="confirms",
     ),
     "topic": Explanation(
@@ -48,7 +48,8 @@ EXPLANATIONS = {
         lesson="exchanges",
     ),
     "exchange": Explanation(
-        text="An exchange receives messages from producers and sends each one to queues. Its type decides how.",
+        text="An exchange receives messages from producers and sends each one to queues. "
+        "Its type decides how.",
         lesson="exchanges",
     ),
     "binding": Explanation(
@@ -62,18 +63,18 @@ EXPLANATIONS = {
         lesson="quorum",
     ),
     "classic": Explanation(
-        text="A classic queue keeps its messages on one broker. While this broker is down, nobody can use the "
-        "queue.",
+        text="A classic queue keeps its messages on one broker. "
+        "While this broker is down, nobody can use the queue.",
         lesson="quorum",
     ),
     "stream": Explanation(
-        text="A stream keeps its messages after they were delivered. Each consumer reads from the place that it "
-        "chooses, so old messages can be read again.",
+        text="A stream keeps its messages after they were delivered. Each consumer reads from the place that "
+        "it chooses, so old messages can be read again.",
         lesson="streams",
     ),
     "dead": Explanation(
-        text="This queue gets dead letters: messages that no consumer could finish. An operator sends them back "
-        "or drops them on the page Queues.",
+        text="This queue gets dead letters: messages that no consumer could finish. An operator sends them "
+        "back or drops them on the page Queues.",
         lesson="dead-letters",
     ),
     "delays": Explanation(

@@ -20,8 +20,8 @@ from mosaic.gateway.sse import changes
 from mosaic.kinds import kind_of
 from mosaic.ledger import jobs, progress, work
 from mosaic.ledger.database import transaction
-from mosaic.ledger.journey import Journey, journey
 from mosaic.ledger.jobs import JobSummary, JobView
+from mosaic.ledger.journey import Journey, journey
 from mosaic.ledger.models import CANCELLED, DONE, MAX_INDEX
 from mosaic.ledger.progress import AttemptView
 
