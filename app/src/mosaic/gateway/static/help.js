@@ -6,7 +6,7 @@ import texts from "./help-texts.js";
 const [first, second] = location.pathname.split("/").filter(Boolean);
 const page = first === "jobs" && second ? "job" : first ?? "lab";
 const tip = h("div", { id: "help", popover: "auto", role: "tooltip" });
-document.body.append(tip);
+find("main").append(tip);
 let shownFor = null;
 
 export const helpFor = (label) => texts[page]?.[label] ?? texts["*"][label] ?? "";
