@@ -80,7 +80,7 @@ def test_migration_makes_what_the_models_say(owner_engine: Engine) -> None:
 
 
 def test_second_migration_changes_nothing(owner_engine: Engine) -> None:
-    assert migrate(owner_engine) == ("0006", False)
+    assert migrate(owner_engine) == ("0007", False)
 
 
 def test_application_role_may_not_create(config: Config) -> None:

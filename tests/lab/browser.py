@@ -61,6 +61,7 @@ FILLED = {
     "": "#workers .host",
     "jobs": "#jobs tr",
     "workers": "#rows tr",
+    "flow": "#queues .node",
     "queues": "#queues tr",
     "failures": "#failures li, #none:not([hidden])",
     "logs": "#live.up",

@@ -42,6 +42,18 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     configure_logging(loglevel if isinstance(loglevel, int) else logging.INFO)
 
 
+@signals.celeryd_init.connect
+def _name_worker(sender: str, conf: Any, **_: Any) -> None:
+    name_connections(conf, sender)
+
+
+def name_connections(conf: Any, name: str) -> None:
+    """Let the brokers show `name`, as NAME@HOST, for the connections of this process and its pool."""
+    options = dict(conf.broker_transport_options or {})
+    options["client_properties"] = {**options.get("client_properties", {}), "connection_name": name}
+    conf.broker_transport_options = options
+
+
 @signals.celeryd_after_setup.connect
 def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
     # A worker binds every queue that it knows to delayed delivery. The host's own queue exists only after the
@@ -66,5 +78,6 @@ def _forget_parent_connections(**_: Any) -> None:
 def _report_beat_ready(sender: Any, **_: Any) -> None:
     from celery_durable.metrics import measure_publishing
 
+    name_connections(sender.app.conf, f"beat@{load_config().host}")
     report.begin_beat(sender.scheduler)
     measure_publishing("beat")

@@ -80,7 +80,7 @@ def gateway() -> None:
     """Serve the HTTP gateway on its Unix socket."""
     from celery_durable.metrics import measure_publishing
 
-    from mosaic.celery import current_app
+    from mosaic.celery import current_app, name_connections
     from mosaic.gateway.app import serve
     from mosaic.publish import publish
 
@@ -89,7 +89,9 @@ def gateway() -> None:
         raise ConfigError(f"{config_path()}: the table [gateway] is missing.")
     configure_logging()
     measure_publishing("gateway")
-    serve(config, partial(publish, current_app()))
+    app = current_app()
+    name_connections(app.conf, f"gateway@{config.host}")
+    serve(config, partial(publish, app))
 
 
 main.add_command(drill)

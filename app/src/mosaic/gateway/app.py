@@ -18,6 +18,8 @@ from mosaic import __version__
 from mosaic.config import Config, ConfigError
 from mosaic.gateway import charts, dead_letters, errors, logs, pages
 from mosaic.gateway.auth import SESSION_SECONDS, Account, RequireLogin
+from mosaic.gateway.flow import routes as flow
+from mosaic.gateway.flow.watch import FlowWatch
 from mosaic.gateway.jobs import pictures, submit
 from mosaic.gateway.jobs import routes as jobs
 from mosaic.gateway.jobs.routes import LatestJobs
@@ -36,7 +38,7 @@ CONTENT_POLICY = (
 LOGIN_BYTES = 16 * 1024
 # Parsed JSON can need 20 times its size.
 JSON_BYTES = 64 * 1024
-FEATURES = (lab, submit, jobs, pictures, logs, dead_letters, charts, pages)
+FEATURES = (lab, submit, jobs, pictures, logs, dead_letters, charts, pages, flow)
 SECURITY_HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -86,6 +88,7 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     app.state.publish = publish
     app.state.config = config
     app.state.watch = watch
+    app.state.flow = FlowWatch(config, watch.brokers)
     app.state.account = Account(settings)
     app.state.submissions = Admission(8, 64, 1.0, "too many jobs are being submitted at once")
     # Each needs up to five times the size of its body until it is stored.

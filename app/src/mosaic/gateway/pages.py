@@ -20,6 +20,7 @@ MENU = (
     ("/", "Lab"),
     ("/jobs", "Jobs"),
     ("/workers", "Workers"),
+    ("/flow", "Flow"),
     ("/queues", "Queues"),
     ("/failures", "Failures"),
     ("/logs", "Logs"),

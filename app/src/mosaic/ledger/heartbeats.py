@@ -27,6 +27,7 @@ ON CONFLICT (name) DO UPDATE SET
   started_at = CASE WHEN row.pid = excluded.pid AND row.stopped_at IS NULL
                     THEN row.started_at ELSE excluded.started_at END
 """
+ACKNOWLEDGED = "INSERT INTO acknowledgement (host, tasks) VALUES (%(host)s, %(tasks)s)"
 END = "UPDATE heartbeat SET stopped_at = clock_timestamp() WHERE name = %(name)s AND pid = %(pid)s"
 
 
@@ -53,6 +54,11 @@ class Process(Source):
 def renew(connection: psycopg.Connection, source: Source, details: dict[str, Any]) -> None:
     """Store a heartbeat of a running process."""
     connection.execute(RENEW, {**vars(source), "details": Jsonb(details)})
+
+
+def acknowledged(connection: psycopg.Connection, source: Source, tasks: dict[str, float]) -> None:
+    """Store when the process acknowledged tasks, by their ids."""
+    connection.execute(ACKNOWLEDGED, {"host": source.host, "tasks": Jsonb(tasks)})
 
 
 def end(connection: psycopg.Connection, source: Source) -> None:

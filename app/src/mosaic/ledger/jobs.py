@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, delete, func, insert, select
+from sqlalchemy import ColumnElement, LargeBinary, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -127,6 +127,11 @@ def enter(session: Session, plan: JobPlan, priority: str = NORMAL) -> tuple[uuid
 def withdraw(session: Session, job_id: uuid.UUID) -> None:
     """Delete a job that could not be published. Its tasks that were published find no part and end."""
     session.execute(delete(Job).where(Job.id == job_id))
+
+
+def confirm(session: Session, job_id: uuid.UUID) -> None:
+    """Store that the broker has confirmed all messages that the gateway published for a job."""
+    session.execute(update(Job).where(Job.id == job_id).values(confirmed_at=func.clock_timestamp()))
 
 
 def running(session: Session) -> int:

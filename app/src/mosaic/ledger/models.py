@@ -63,7 +63,10 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """What a user submitted. `state` is running, done, failed or cancelled, `priority` normal or high."""
+    """What a user submitted. `state` is running, done, failed or cancelled, `priority` normal or high.
+
+    `confirmed_at`: when the broker had confirmed all messages that the gateway published.
+    """
 
     __tablename__ = "job"
 
@@ -74,6 +77,7 @@ class Job(Base):
     priority: Mapped[str] = mapped_column(server_default=NORMAL)
     error: Mapped[str | None]
     created_at: Mapped[datetime.datetime] = mapped_column(server_default=func.now())
+    confirmed_at: Mapped[datetime.datetime | None]
     finished_at: Mapped[datetime.datetime | None]
 
     __table_args__ = (
@@ -118,7 +122,7 @@ class Attempt(Base):
     """One start of a task in one process. `job_id` is null for a task that does no part.
 
     An attempt that resumes a part from a checkpoint starts at the progress `began`. It computes at most
-    `again` seconds of the work of the attempt before it a second time.
+    `again` seconds of the work of the attempt before it a second time. `message`: see mosaic.worker.message.
     """
 
     __tablename__ = "attempt"
@@ -138,6 +142,7 @@ class Attempt(Base):
     error: Mapped[str | None]
     began: Mapped[float | None]
     again: Mapped[float | None]
+    message: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["job_id", "index"], ["part.job_id", "part.index"], ondelete="CASCADE"),
@@ -145,6 +150,22 @@ class Attempt(Base):
         Index(None, "task_id"),
         Index(None, "started_at"),
     )
+
+
+class Acknowledgement(Base):
+    """Tasks that a worker acknowledged, one row a heartbeat.
+
+    `tasks`: id -> seconds since 1970 by the clock of `host`.
+    """
+
+    __tablename__ = "acknowledgement"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    host: Mapped[str]
+    stored_at: Mapped[datetime.datetime] = mapped_column(server_default=func.clock_timestamp())
+    tasks: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "stored_at"),)
 
 
 class Blob(Base):

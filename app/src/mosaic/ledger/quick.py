@@ -29,9 +29,10 @@ WITH started AS (
     AND attempts = 0
   RETURNING latest_attempt, params
 ), stored AS (
-  INSERT INTO attempt (id, task_id, task, job_id, index, number, redelivered, host, pid, started_at)
+  INSERT INTO attempt (id, task_id, task, job_id, index, number, redelivered, host, pid,
+                       started_at, message)
   SELECT latest_attempt, %(task_id)s, %(task)s, %(job)s, %(index)s, 1, %(redelivered)s, %(host)s, %(pid)s,
-         clock_timestamp()
+         clock_timestamp(), %(message)s
   FROM started
 )
 SELECT started.latest_attempt, started.params, job.params FROM started, job WHERE job.id = %(job)s
@@ -68,7 +69,8 @@ SELECT index FROM part WHERE job_id = %(job)s AND NOT joins AND state <> 'done' 
 
 def begin(runner: Runner, job_id: uuid.UUID, index: int) -> PartWork | None:
     """Store the start of an attempt as mosaic.ledger.work.begin does."""
-    values = {**vars(runner), "job": job_id, "index": index}
+    message = None if runner.message is None else Jsonb(runner.message)
+    values = {**vars(runner), "message": message, "job": job_id, "index": index}
     with connection() as database:
         row = database.execute(BEGIN, values).fetchone()
     if row is not None:

@@ -17,6 +17,7 @@ from mosaic.ledger.models import (
     DONE,
     HIGH,
     RUNNING,
+    Acknowledgement,
     Attempt,
     DrillAttempt,
     Heartbeat,
@@ -113,6 +114,7 @@ def purge(session: Session, rules: Upkeep) -> int:
     deletions = (
         delete(Job).where(Job.created_at < limit, Job.state != RUNNING),
         delete(Attempt).where(Attempt.job_id.is_(None), Attempt.started_at < limit),
+        delete(Acknowledgement).where(Acknowledgement.stored_at < limit),
         delete(LogRecord).where(LogRecord.logged_at < limit),
         delete(LogRecord).where(LogRecord.id <= surplus.scalar_subquery()),
         delete(DrillAttempt).where(DrillAttempt.started_at < limit),

@@ -48,13 +48,14 @@ class AttemptOverError(Exception):
 
 @dataclass(frozen=True)
 class Runner:
-    """The message's task id, and the process that runs the attempt."""
+    """The message's task id, and the process that runs the attempt; `message` as of mosaic.worker.message."""
 
     task_id: str
     task: str
     host: str
     pid: int
     redelivered: bool = False
+    message: dict[str, Any] | None = None
 
 
 @dataclass
@@ -306,7 +307,7 @@ def begin_attempt(
 ) -> int:
     """Store the start of an attempt, which has ended already if it has an outcome; return its id."""
     statement = insert(Attempt).values(
-        **vars(runner),
+        **{**vars(runner), "message": null() if runner.message is None else runner.message},
         job_id=job_id,
         index=index,
         number=number,

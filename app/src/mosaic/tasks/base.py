@@ -22,6 +22,7 @@ from mosaic.ledger.models import DONE, FAILED, HIGH, RETRIED
 from mosaic.ledger.work import REPORT_SECONDS, AttemptOverError, PartWork, Product, Runner
 from mosaic.publish import publish
 from mosaic.settings import LONG_HARD_TIME_LIMIT_SECONDS, LONG_SOFT_TIME_LIMIT_SECONDS
+from mosaic.worker.message import message_of
 
 if TYPE_CHECKING:
     BaseTask = Task[Any, Any]
@@ -44,6 +45,7 @@ def runner_of(task: BaseTask) -> Runner:
         host=load_config().host,
         pid=os.getpid(),
         redelivered=bool(delivery.get("redelivered")),
+        message=message_of(task.request),
     )
 
 
@@ -53,6 +55,7 @@ class MosaicTask(BaseTask):
     abstract = True
     # The message has (job, index), but `run` takes the part that the ledger has for them.
     typing = False
+    Request = "mosaic.worker.message:FollowedRequest"
 
     def try_again(self, error: Exception) -> Exception:
         """Return the exception that retries the task soon after an interruption, e.g. by the database."""

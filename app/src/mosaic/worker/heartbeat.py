@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 
 from mosaic.ledger import heartbeats
 from mosaic.ledger.heartbeats import Source
+from mosaic.worker.message import take_acknowledged
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +65,16 @@ class HeartbeatThread:
         due = time.monotonic()
         while not self._stop.is_set():
             self._execute(lambda connection: heartbeats.renew(connection, self._source, self._details()))
+            self._execute(self._store_acknowledged)
             due = max(due + PERIOD_SECONDS, time.monotonic())
             self._stop.wait(due - time.monotonic())
+        self._execute(self._store_acknowledged)
         self._execute(lambda connection: heartbeats.end(connection, self._source))
         self._drop()
+
+    def _store_acknowledged(self, connection: psycopg.Connection) -> None:
+        if tasks := take_acknowledged():
+            heartbeats.acknowledged(connection, self._source, tasks)
 
     def _execute(self, what: Callable[[psycopg.Connection], None]) -> None:
         try:

@@ -7,13 +7,14 @@ import time
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from mosaic.gateway.deps import LatestSeen, TheStreams, TheWatch, need_database
+from mosaic.gateway.errors import ApiError
 from mosaic.gateway.jobs.lookup import find, job_id, missing, unknown
 from mosaic.gateway.jobs.stream import JobFollower, follow
 from mosaic.gateway.sse import Ages, changes
@@ -21,6 +22,7 @@ from mosaic.kinds import kind_of
 from mosaic.ledger import jobs, progress, work
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobSummary, JobView
+from mosaic.ledger.journey import Journey, journey
 from mosaic.ledger.models import CANCELLED, DONE, HIGH, MAX_INDEX, RUNNING
 from mosaic.ledger.progress import AttemptView
 
@@ -150,6 +152,16 @@ def list_attempts(
     if not rows:
         find(job)
     return AttemptList(attempts=rows)
+
+
+@router.get("/{job}/parts/{part}/journey")
+def show_journey(job: str, part: Annotated[int, Path(ge=0, le=MAX_INDEX)]) -> Journey:
+    """Show the way of a part's latest message: each step with its time, its host, and whose clock it is."""
+    with transaction() as session:
+        found = journey(session, job_id(job), part)
+    if found is None:
+        raise ApiError(404, f"job {find(job).job} has no part {part}.")
+    return found
 
 
 @router.get("/{job}/result")

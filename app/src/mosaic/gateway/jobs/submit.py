@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from celery_durable import Unconfirmed
 from mosaic.gateway.deps import need_database
@@ -62,7 +63,17 @@ def submit(publish: Publish, plan: JobPlan, priority: Priority, max_running: int
             jobs.withdraw(session, job_id)
         sentence = "the broker does not confirm messages; the job was not accepted, try again in a moment."
         raise Unavailable(sentence) from error
+    _confirm(job_id)
     return Accepted(job=job_id, parts=len(plan.parts))
+
+
+def _confirm(job_id: uuid.UUID) -> None:
+    """Store the time of the confirmation. The job is accepted also when the database has just gone."""
+    try:
+        with transaction() as session:
+            jobs.confirm(session, job_id)
+    except SQLAlchemyError as error:
+        logger.warning("the confirmation of job %s was not stored: %s", job_id, error)
 
 
 async def admitted(request: Request) -> AsyncIterator[Submit]:

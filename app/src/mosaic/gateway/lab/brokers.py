@@ -135,8 +135,8 @@ class BrokerWatch:
         while True:
             try:
                 asked_at = time.monotonic()
-                self.nodes = await self._ask(f"/api/nodes?columns={NODE_COLUMNS}")
-                self.queues = await self._ask(f"/api/queues?columns={QUEUE_COLUMNS}")
+                self.nodes = await self.ask(f"/api/nodes?columns={NODE_COLUMNS}")
+                self.queues = await self.ask(f"/api/queues?columns={QUEUE_COLUMNS}")
                 self.cluster_error = ""
                 self.cluster_at = asked_at
             except ConnectionError as error:
@@ -144,7 +144,7 @@ class BrokerWatch:
             self._changed()
             await asyncio.sleep(CLUSTER_SECONDS)
 
-    async def _ask(self, path: str) -> list[Document]:
+    async def ask(self, path: str) -> Any:
         """Return the answer of the first healthy broker that answers. Raises ConnectionError."""
         reason = "no broker is up"
         for check in self.checks.values():
@@ -153,8 +153,7 @@ class BrokerWatch:
                     url = f"https://{check.name}:{self._lab.management_port}{path}"
                     answer = await self._client.get(url)
                     answer.raise_for_status()
-                    documents: list[Document] = answer.json()
-                    return documents
+                    return answer.json()
                 except (httpx.HTTPError, ValueError) as error:
                     reason = f"{check.name}: {error or type(error).__name__}"
         raise ConnectionError(f"the management API does not answer ({reason}).")

@@ -1,5 +1,6 @@
 // One job, live: its picture or result, its hosts, its attempts.
 
+import { followPart } from "./follow.js";
 import { find, h, reconcile, seconds, sentence, swatch, time } from "./dom.js";
 import { follow, getJson, request } from "./net.js";
 import { complain, say } from "./shell.js";
@@ -71,7 +72,7 @@ function attemptRow(one) {
   const outcome = one.outcome ?? "running";
   const state = { done: "done", failed: "failed", running: "running", lost: "late" }[outcome] ?? "";
   return h("tr", {},
-    h("td", { class: "number" }, String(one.part)),
+    h("td", { class: "number" }, h("button", { type: "button", class: "quiet", "data-action": `follow ${one.part}`, "aria-label": `Follow the message of part ${one.part}`, onclick: () => followPart(one.part) }, String(one.part))),
     h("td", { class: "number" }, String(one.number)),
     h("td", {}, h("span", { class: "hostcount" }, swatch(one.host), one.host)),
     h("td", { class: "number mono" }, String(one.pid)),

@@ -1,16 +1,27 @@
 // The lab: brokers, worker hosts and other services, live.
 
 import { count, find, h, moment, reconcile, since, swatch } from "./dom.js";
+import commands from "./commands.js";
+import { copyable } from "./copy.js";
+import { helped } from "./help.js";
 import { onLab } from "./shell.js";
 
 const WORDS = { up: "up", late: "degraded", down: "down", unknown: "unknown" };
 
 const badge = (state) => h("span", { class: `badge ${state}` }, h("span", { class: "dot", "aria-hidden": "true" }), WORDS[state]);
 
-const fact = (name, value, className = "") => h("div", { class: `fact ${className}` }, h("dt", {}, name), h("dd", {}, value));
+const fact = (name, value, className = "") => h("div", { class: `fact ${className}` }, h("dt", {}, helped(name)), h("dd", {}, value));
 
 function head(name, state, mark = null) {
   return h("header", {}, mark, h("h3", {}, name), badge(state));
+}
+
+// The commands that break and mend a host. What was opened stays open when the card is made again.
+const opened = new Set();
+function commandList(kind, host, name = host) {
+  const lines = commands[kind].flatMap(([text, command]) => [h("p", { class: "hint" }, text), copyable(command.replace("{host}", host))]);
+  return h("details", { class: "commands", open: opened.has(name), ontoggle: (event) => (event.target.open ? opened.add(name) : opened.delete(name)) },
+    h("summary", { "data-action": "commands" }, "Break it and mend it"), ...lines);
 }
 
 function brokerCard(broker) {
@@ -23,7 +34,8 @@ function brokerCard(broker) {
   return h("li", { class: `host ${broker.state}` },
     head(broker.name, broker.state),
     broker.reason && h("p", { class: "reason" }, broker.reason),
-    h("dl", { class: "facts" }, ...facts));
+    h("dl", { class: "facts" }, ...facts),
+    commandList("broker", broker.name));
 }
 
 // One square for each pool process, filled while it is busy.
@@ -47,7 +59,7 @@ function proxyLine(servers) {
   if (servers === null) return h("p", { class: "proxy soft" }, "the proxy does not answer");
   const marks = servers.map((server) => h("span", { class: `server ${server.state === "UP" ? "up" : "down"}`, title: `${server.broker}: ${server.state}, ${count(server.sessions, "session")}` },
     h("span", { class: "dot", "aria-hidden": "true" }), server.broker.replace(/^broker-/, "b"), h("span", { class: "hidden" }, ` ${server.state}, `), h("b", {}, String(server.sessions))));
-  return h("p", { class: "proxy" }, h("span", { class: "soft" }, "proxy sessions"), ...marks);
+  return h("p", { class: "proxy" }, h("span", { class: "soft" }, helped("proxy sessions")), ...marks);
 }
 
 function workerCard(worker) {
@@ -55,15 +67,17 @@ function workerCard(worker) {
     head(worker.host, worker.state, swatch(worker.host)),
     worker.reason && h("p", { class: "reason" }, worker.reason),
     h("ul", { class: "instances" }, ...worker.instances.map(instanceRow)),
-    worker.state === "down" ? null : proxyLine(worker.proxy));
+    worker.state === "down" ? null : proxyLine(worker.proxy),
+    commandList("worker", worker.host));
 }
 
-function baseCard({ name, state, reason, facts, extra }) {
+function baseCard({ name, state, reason, facts, extra, kind = name, host = name }) {
   return h("li", { class: `host ${state}` },
     head(name, state),
     reason && h("p", { class: "reason" }, reason),
     facts.length ? h("dl", { class: "facts" }, ...facts.map(([key, value]) => fact(key, value))) : null,
-    extra ? proxyLine(extra) : null);
+    extra ? proxyLine(extra) : null,
+    commandList(kind, host, name));
 }
 
 function bases(lab) {
@@ -73,11 +87,11 @@ function bases(lab) {
       ["answers in", database.answer_ms === null ? "–" : `${database.answer_ms} ms`],
       ["connections", database.connections === null ? "–" : String(database.connections)],
     ] },
-    { name: "Beat", state: beat.state, reason: beat.reason, facts: [
+    { name: "Beat", state: beat.state, reason: beat.reason, tick: beat.tick, facts: [
       ["on", beat.host ?? "–"],
       ["last tick", beat.tick ? h("span", {}, since(beat.tick), `, by ${beat.tick_host}`) : "–"],
     ] },
-    { name: `Proxy of ${gateway.host}`, state: gateway.state, reason: gateway.reason, facts: [], extra: gateway.proxy },
+    { name: `Proxy of ${gateway.host}`, state: gateway.state, reason: gateway.reason, facts: [], extra: gateway.proxy, kind: "Proxy", host: gateway.host },
   ];
 }
 
@@ -96,10 +110,10 @@ function figures(lab) {
 }
 
 function show(lab) {
-  reconcile(find("figures"), figures(lab), ([name]) => name, ([name, value]) => h("div", { class: "figure" }, h("dt", {}, name), h("dd", {}, value)));
+  reconcile(find("figures"), figures(lab), ([name]) => name, ([name, value]) => h("div", { class: "figure" }, h("dt", {}, helped(name)), h("dd", {}, value)));
   reconcile(find("brokers"), lab.brokers, (broker) => broker.name, brokerCard);
   reconcile(find("workers"), lab.workers, (worker) => worker.host, workerCard);
-  find("bases").replaceChildren(...bases(lab).map(baseCard));
+  reconcile(find("bases"), bases(lab), (one) => one.name, baseCard);
   find("no-brokers").hidden = lab.brokers.length > 0;
   find("no-workers").hidden = lab.workers.length > 0;
   find("cluster").textContent = lab.cluster_reason;
