@@ -16,7 +16,6 @@ from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
 from mosaic.config import Config, Upkeep
 from mosaic.gateway.jobs.routes import LatestJobs
-from mosaic.kinds.scale.plan import job_plan
 from mosaic.ledger import jobs, upkeep
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, PlannedPart, TaskCall
@@ -96,21 +95,6 @@ def test_another_priority_is_refused(client: TestClient, publisher: RecordingPub
     assert answer.status_code == 422
     assert answer.json() == {"error": "priority: input should be 'normal' or 'high'."}
     assert publisher.calls == []
-
-
-def test_tasks_of_a_chord_have_the_priority_of_their_job(
-    app: Celery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[tuple[list[Any], Any]] = []
-    monkeypatch.setattr(
-        "mosaic.kinds.scale.task.chord", lambda header: lambda body: made.append((header, body))
-    )
-    for priority in (NORMAL, HIGH):
-        _, [call] = enter(job_plan(b"x", "image/png", (64, 128)), priority)
-        assert call.priority == priority
-        app.tasks[call.task].apply(args=call.args).get()
-    assert [[task.options["priority"] for task in header] for header, _ in made] == [[0, 0], [5, 5]]
-    assert [body.options["priority"] for _, body in made] == [5, 5]
 
 
 def test_the_sweep_keeps_the_priority(config: Config) -> None:

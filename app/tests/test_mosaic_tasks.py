@@ -17,7 +17,7 @@ from mosaic.kinds.scale.plan import job_plan as plan_scale
 from mosaic.ledger import jobs, periodic
 from mosaic.ledger.database import transaction
 from mosaic.ledger.jobs import JobPlan, JobView, TaskCall
-from mosaic.ledger.models import Attempt
+from mosaic.ledger.models import HIGH, Attempt
 from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
@@ -97,7 +97,7 @@ def test_scale_publishes_its_sheet_after_the_last_size(app: Celery, republished:
     run(app, calls[1])
     assert republished == []
     run(app, calls[0])
-    assert republished == [TaskCall("mosaic.scale.sheet", (str(job_id), 2), urgent=True)]
+    assert republished == [TaskCall("mosaic.scale.sheet", (str(job_id), 2), priority=HIGH)]
     run(app, republished[0])
     assert show(job_id).state == "done"
     with transaction() as session:

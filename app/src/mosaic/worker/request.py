@@ -9,10 +9,10 @@ from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from billiard.exceptions import WorkerLostError
-from celery.worker.request import Request
 
 from mosaic.ledger import work
 from mosaic.ledger.database import DATABASE_AWAY, engine, transaction
+from mosaic.worker.message import FollowedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 DEADLY = re.compile(r"signal \d+ \(SIG(KILL|SEGV|BUS|ABRT|FPE|ILL|SYS)\)")
 
 
-class PartRequest(Request):
+class PartRequest(FollowedRequest):
     """The worker's side of a part's task: mosaic.tasks.base.PartTask."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:

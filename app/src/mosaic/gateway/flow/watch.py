@@ -179,7 +179,9 @@ class Reader:
         await self._read_counts()
 
     async def _read_counts(self) -> None:
-        names = [name for queue in self._answers.queues if fold_of(name := str(queue["name"])) is None]
+        # Only its own connection may ask an exclusive queue.
+        shared = [queue for queue in self._answers.queues if not queue.get("exclusive")]
+        names = [name for queue in shared if fold_of(name := str(queue["name"])) is None]
         try:
             self._answers.ready = await asyncio.to_thread(self._counts.read, names)
             self._stamp("counts")

@@ -1,5 +1,6 @@
 // The way of a part's message: each step with its time, its host and its clock.
 
+import { now } from "./ages.js";
 import { find, h, reconcile, seconds, sentence } from "./dom.js";
 import { helped } from "./help.js";
 import { getJson } from "./net.js";
@@ -54,7 +55,7 @@ async function refresh() {
     show(way);
     // The acknowledgement comes with the next heartbeat of its worker.
     const ended = way.steps.find((step) => step.name === "finished").at;
-    const complete = way.steps.at(-1).at || (ended && Date.now() - new Date(ended) > 60 * AGAIN_MS);
+    const complete = way.steps.at(-1).at || (ended && now() - new Date(ended) > 60 * AGAIN_MS);
     if (!complete) timer = setTimeout(refresh, AGAIN_MS);
   } catch (error) {
     find("steps").replaceChildren();
