@@ -24,6 +24,14 @@ from labctl.substrates.base import Substrate
 
 # The second Python of the unit tests has no Celery.
 PYTHON = Path(sys.executable) if find_spec("celery") else ROOT / ".venv" / "bin" / "python"
+SHOP = """
+from celery import Celery
+app = Celery("shop")
+
+@app.task
+def sell():
+    return 1
+"""
 ENTRY: dict[str, Any] = {
     "name": "shop",
     "source": "/srv/shop",
@@ -81,7 +89,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "requirements.txt").write_text("celery\n")
-    (folder / "shop.py").write_text("from celery import Celery\napp = Celery('shop')\n")
+    (folder / "shop.py").write_text(SHOP)
     made = Lab(context, substrate, folder)
 
     def site(_context: Context, *, applications: list[dict[str, Any]] | None = None) -> None:
