@@ -53,7 +53,7 @@ EXPLANATIONS = {
         lesson="exchanges",
     ),
     "binding": Explanation(
-        text="A binding tells an exchange which messages a queue gets. "
+        text="A binding is a rule of an exchange: it says which messages a queue gets. "
         "It acts on messages that are published while it exists, and not on older ones.",
         lesson="bindings",
     ),

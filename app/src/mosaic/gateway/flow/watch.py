@@ -1,4 +1,4 @@
-"""Reading a vhost while somebody looks at its drawing, and only then."""
+"""Reads a vhost while a page with its drawing is open, and only then."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def host_names(file: Path = HOSTS) -> dict[str, str]:
 
 
 class FlowWatch:
-    """The readers of the vhosts that somebody looks at."""
+    """The readers of the vhosts whose drawing is open."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ export default {
     "Process": "The number (pid) of the pool process that ran the part.",
     "Start": "When the process began with the part, by the database's clock.",
     "Took": "The time from the start to the stored result.",
-    "Outcome": "done, failed, lost (its process ended), retried (the database was away), duplicate (another attempt was faster), or discarded (the job was cancelled).",
+    "Outcome": "done, failed, lost (its process ended), retried (the database was unavailable), duplicate (another attempt was faster), or discarded (the job was cancelled).",
     "Step": "What happened to the message of the part, in the order of its way.",
     "Time": "When it happened, by the clock of the column Clock. Clocks of two hosts can differ by some milliseconds.",
     "After the step before": "The time since the step before. Between two clocks it is not exact, and can be negative.",
