@@ -189,7 +189,7 @@ def test_unsuitable_hosts_are_reported_before_any_change(spare_lab: UserLab) -> 
         assert_refused(
             spare_lab,
             "worker-1 runs Alpine, which the roles do not support; install Debian 12 or 13.",
-            "On worker-2 the name worker-2 resolves to 127.0.1.1",
+            "On worker-2 the file /etc/hosts gives the name worker-2 the address 127.0.1.1",
         )
     finally:
         on(spare_lab, "worker-1", "mv /root/kept /etc/os-release")
