@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,12 @@ NO_ANSWER_S = 5.0
 COUNT_IS_OLD_S = 12.0
 HOLD_S = 30.0
 POLL_S = 0.1
+_NODE = re.compile(r"<(rabbit@[\w-]+)\.")
+# There is no command of RabbitMQ that moves one leader.
+_LEAD = """
+{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r({vhost}, queue, {queue})),
+rabbit_quorum_queue:transfer_leadership(Queue, '{node}').
+"""
 AGAIN = ("RETRY", "REJECTED")  # the task has not ended: the broker has its message again
 
 Event = dict[str, Any]
@@ -99,6 +106,23 @@ class ApplicationLoad(ProcessLoad):
         self._release()
         return at
 
+    def lead_at_publisher(self) -> str:
+        """Let the broker that the publisher is connected to lead the queue, and return its name.
+
+        Messages that have not left this broker are lost with it, so a drill that breaks the leader shows the
+        worst case each time. Raises LabError.
+        """
+        broker, gateway = self._groups["brokers"][0], self._groups["gateways"][0]
+        address = output(self._substrate, broker, ["getent", "hosts", gateway]).split()[0]
+        words = ["rabbitmqctl", "--quiet", "list_connections", "pid", "vhost", "peer_host"]
+        rows = [line.split("\t") for line in output(self._substrate, broker, words).splitlines()]
+        pids = [row[0] for row in rows if row[1:] == [VHOST, address]]
+        found = _NODE.match(pids[0]) if pids else None
+        if found is None:
+            raise LabError(f"The publisher on {gateway} has no connection; ./lab status shows its proxy.")
+        output(self._substrate, broker, ["rabbitmqctl", "eval", _lead(self.queue, found[1])])
+        return found[1].partition("@")[2]
+
     def left(self) -> int:
         """Messages in the queue, also those that a worker has not acknowledged. Raises LabError."""
         words = ["rabbitmqctl", "--quiet", "list_queues", "--vhost", VHOST, "name", "messages"]
@@ -169,6 +193,12 @@ class ApplicationLoad(ProcessLoad):
             for line in lines.splitlines():
                 with contextlib.suppress(ValueError):  # torn by a power cut
                     self._events_of[host].append(json.loads(line))
+
+
+def _lead(queue: str, node: str) -> str:
+    """Erlang that makes a node lead a queue; a name as bytes cannot end the expression."""
+    vhost, name = (f"<<{','.join(map(str, text.encode()))}>>" for text in (VHOST, queue))
+    return _LEAD.format(vhost=vhost, queue=name, node=node)
 
 
 def is_end(event: Event) -> bool:

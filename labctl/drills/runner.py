@@ -191,6 +191,8 @@ class _Execution:
             self._queues = nodes.read(self._context)["queues"]  # the queue is younger than the latest look
         if not found.get("leader"):
             raise LabError(f"Queue {load.queue} has no leader; ./lab status shows the brokers.")
+        if isinstance(load, ApplicationLoad) and found["type"] == "quorum":
+            return load.lead_at_publisher()
         return str(found["leader"])
 
     def _problems_after(self, seconds: float, doing: str, load: Load | None = None) -> tuple[str, ...]:
