@@ -12,7 +12,7 @@ OWN = ("--app", "first_steps", "--task", "tasks.add", "--args", "[1, 2]")
 # By drill: settings without which it loses tasks. With all settings it loses none.
 EVIDENCE = {
     "kill-pool-child": ("task_acks_late", "task_reject_on_worker_lost"),
-    # A broker that only freezes may read what its kernel had received when it continues: then nothing is lost.
+    # A broker that only freezes may still read what its host had received, when it continues.
     "power-off-broker-leader": ("broker_transport_options",),
 }
 
