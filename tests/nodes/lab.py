@@ -18,6 +18,7 @@ from typing import Any
 
 import testinfra
 import yaml
+from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
@@ -93,6 +94,11 @@ class Node:
         )
         answer: Facts = json.loads(done.stdout)
         return {**answer, "asked_at": time.time()}
+
+
+# testinfra asks a host for its encoding by the command that it could not encode, which never ends if the path
+# of a key is not ASCII. All nodes use UTF-8.
+BaseBackend.get_encoding = lambda _: "UTF-8"
 
 
 class Lab:
