@@ -30,6 +30,7 @@ USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
 NEED_APPLICATIONS = (
     "app_command",
     "app_declaration",
+    "console_texts",
     "drill_application",
     "examples",
     "lab_celery",
