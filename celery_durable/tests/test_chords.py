@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import VERSION, Celery
 
 from celery_durable import make_durable
 
@@ -49,4 +49,5 @@ def test_chord_fails_after_the_last_poll() -> None:
             unlock.run("group", dict(body), result=[[["never", None], None]])
     finally:
         unlock.pop_request()
-    assert "could not be retried" in str(app.AsyncResult("body").result)
+    if (VERSION.major, VERSION.minor) >= (5, 7):  # an older Celery only stops to poll
+        assert "could not be retried" in str(app.AsyncResult("body").result)
