@@ -79,8 +79,7 @@ def clock(expected: dict[str, Any]) -> Iterator[str]:
 
 
 def own_name(expected: dict[str, Any]) -> Iterator[str]:
-    """RabbitMQ's short node names allow no dots, and every tool of the lab compares names letter by"
-    " letter."""
+    """RabbitMQ's short node names allow no dots, and every tool of the lab compares names letter by letter."""
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", expected["host"]):
         yield (
             f"{expected['host']} cannot be the name of a host; use 1 to 63 lower-case letters, digits and"
@@ -132,22 +131,23 @@ def names(expected: dict[str, Any]) -> Iterator[str]:
             if name in (word.lower() for word in found) and address != expected["names"][name]:
                 yield (
                     f"On {host} the file /etc/hosts gives the name {name} the address {address}, not its"
-                    " lab_address"
-                    f" {expected['names'][name]}; remove the name from that line, or correct the inventory."
+                    f" lab_address {expected['names'][name]}; remove the name from that line, or correct the"
+                    " inventory."
                 )
     for line in _lines("/etc/nsswitch.conf"):
         database, *sources = line.split()
         if database == "hosts:" and sources and sources[0] != "files":
             yield (
                 f"{host} asks {sources[0]} for a name before it reads /etc/hosts; put files first in the"
-                " line hosts: of"
-                " /etc/nsswitch.conf there."
+                " line hosts: of /etc/nsswitch.conf there."
             )
 
 
 def cloud_init(expected: dict[str, Any]) -> Iterator[str]:
-    """cloud-init must not write the host's name at 127.0.1.1. With the value true it uses a file that the"
-    " role base changes."""
+    """cloud-init must not write the host's name at 127.0.1.1.
+
+    With the value true it uses a file that the role base changes.
+    """
     user_data = "/var/lib/cloud/instance/cloud-config.txt"
     files = [
         "/etc/cloud/cloud.cfg",
@@ -160,8 +160,7 @@ def cloud_init(expected: dict[str, Any]) -> Iterator[str]:
         where = "the user data" if found[-1][1] == user_data else found[-1][1]
         yield (
             f"cloud-init of {expected['host']} writes its name at 127.0.1.1 into /etc/hosts at each boot, so"
-            " that a broker is"
-            f" not found any more; set manage_etc_hosts to false in {where}."
+            f" that a broker is not found any more; set manage_etc_hosts to false in {where}."
         )
 
 
@@ -174,14 +173,12 @@ def cpu(expected: dict[str, Any]) -> Iterator[str]:
     if missing:
         yield (
             f"The CPU of {expected['host']} lacks {', '.join(missing)} of x86-64-v2, without which numpy"
-            " does not start; give"
-            " the VM another CPU model (host, or x86-64-v2), or use another host."
+            " does not start; give the VM another CPU model (host, or x86-64-v2), or use another host."
         )
 
 
 def brokers(expected: dict[str, Any]) -> Iterator[str]:
-    """The cluster may have no member that the inventory lacks: a removed member would still count for the"
-    " majority."""
+    """The cluster may have no member that the inventory lacks: it would still count for the majority."""
     pattern = re.compile(r"cluster_formation\.classic_config\.nodes\.\d+\s*=\s*rabbit@(\S+)")
     found = [match[1] for match in map(pattern.match, _lines("/etc/rabbitmq/rabbitmq.conf")) if match]
     gone = [name for name in found if name not in expected["brokers"]]
