@@ -79,7 +79,7 @@ def clock(expected: dict[str, Any]) -> Iterator[str]:
 
 
 def own_name(expected: dict[str, Any]) -> Iterator[str]:
-    """RabbitMQ's short node names allow no dots, and every tool of the lab compares names letter by letter."""
+    """RabbitMQ's short node names allow no dots, and each tool of the lab compares names letter by letter."""
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", expected["host"]):
         yield (
             f"{expected['host']} cannot be the name of a host; use 1 to 63 lower-case letters, digits and"
