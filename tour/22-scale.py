@@ -1,6 +1,6 @@
 """More workers, more throughput
 
-Every worker host consumes one queue whose tasks wait 200 ms: first one host works, then all of them, and you
+Every worker host consumes one queue whose tasks wait 500 ms: first one host works, then all of them, and you
 see the throughput of both.
 Then one host is taken away while tasks run: its worker stops to consume, and no task is lost.
 A program on a node cannot make nodes, so here only workers start and stop to consume; ./lab scale workers=5
@@ -24,15 +24,15 @@ app.conf.update(worker_enable_remote_control=True, task_acks_late=True, worker_p
 
 @app.task
 def wait():
-    time.sleep(0.2)
+    time.sleep(0.5)
     return app.current_worker_task.request.hostname
 
 
-def names():
-    return sorted(app.control.inspect(timeout=1).ping() or {})
+def all_answer():
+    return len(app.control.inspect(timeout=3, limit=len(LAB["workers"])).ping() or {}) == len(LAB["workers"])
 
 
-def rate(label, count=30, during=lambda: None):
+def rate(label, count=20, during=lambda: None):
     started = time.monotonic()
     results = [wait.delay() for _ in range(count)]
     during()
@@ -43,22 +43,22 @@ def rate(label, count=30, during=lambda: None):
 
 
 def client():
-    wait_until(lambda: len(names()) == len(LAB["workers"]))
-    first, *others = names()
+    check("the workers answer", wait_until(all_answer), "Do they use the same broker, and remote control?")
+    first, *others = (f"celery@{host}" for host in LAB["workers"])
     app.control.cancel_consumer("tour", destination=others, reply=True, timeout=5)
     before, hosts = rate("one host")
     check("one host did all the work", set(hosts) == {first}, "Do the others still consume?")
     app.control.add_consumer("tour", destination=others, reply=True, timeout=5)
-    after, hosts = rate(f"{len(LAB['workers'])} hosts", 30 * len(LAB["workers"]))
+    after, hosts = rate(f"{len(LAB['workers'])} hosts", 20 * len(LAB["workers"]))
     check("all hosts worked", len(set(hosts)) == len(LAB["workers"]), "Does each one consume the queue?")
     check(
         "they were faster than one",
-        after > 0.6 * len(LAB["workers"]) * before,
+        after > 0.5 * len(LAB["workers"]) * before,
         "Tasks must wait, not compute.",
     )
     leave = {"destination": others[-1:], "reply": True, "timeout": 5}
-    _, hosts = rate("while one leaves", 60, lambda: app.control.cancel_consumer("tour", **leave))
-    check("every task ran", len(hosts) == 60, "Was a task acknowledged before it ran?")
+    _, hosts = rate("while one leaves", 30, lambda: app.control.cancel_consumer("tour", **leave))
+    check("every task ran", len(hosts) == 30, "Was a task acknowledged before it ran?")
 
 
 def worker():

@@ -41,7 +41,7 @@ def test_lessons_pass(report: dict[str, Any], quiet: list[str]) -> None:
     passed = report["lessons"][: len(quiet)]
     assert [lesson["name"] for lesson in passed] == quiet
     for lesson in passed:
-        assert lesson["ok"], lesson
+        assert lesson["ok"], f"{lesson['name']}: {' · '.join(lesson['output'][-3:])}"
         assert lesson["left_out"] or sum("✓" in line for line in lesson["output"]) >= 2, lesson
 
 
