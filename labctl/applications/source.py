@@ -45,20 +45,39 @@ def unpacked(packed: dict[str, str]) -> Iterator[Path]:
 
 
 def check_python(folder: Path) -> None:
-    """Raise UsageError when the project's requires-python excludes the Python of the nodes."""
-    wanted = str(_project(folder).get("requires-python", ""))
+    """Raise UsageError when the project's pyproject.toml excludes the Python of the nodes."""
+    document = _document(folder)
+    wanted = str(document.get("project", {}).get("requires-python", ""))
+    poetry = document.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python", "")
     with suppress(InvalidSpecifier):
-        if not SpecifierSet(wanted).contains(f"{NODE_PYTHON}.5"):
+        if not SpecifierSet(wanted or _specifier(str(poetry))).contains(f"{NODE_PYTHON}.5"):
             raise UsageError(
-                f"{folder / 'pyproject.toml'} requires Python {wanted}, and the nodes have Python"
-                f" {NODE_PYTHON}:"
-                " change requires-python, after you have tried the application with this version."
+                f"{folder / 'pyproject.toml'} requires Python {wanted or poetry}, and the nodes have Python"
+                f" {NODE_PYTHON}: change this requirement, after you have tried the application with this"
+                " version."
             )
+
+
+def _specifier(poetry: str) -> str:
+    """A requirement of Poetry, such as `^3.11` or `3.11.2`, as a specifier of pip; "" for alternatives."""
+
+    def converted(part: str) -> str:
+        found = re.fullmatch(r"([~^]?)((\d+)(?:\.(\d+))?[\d.]*(?:\.\*)?)", part.strip())
+        if not found:
+            return part
+        sign, version, major, minor = found.groups()
+        if not sign:
+            return f"=={version}"
+        below = f"{major}.{int(minor) + 1}" if sign == "~" and minor else int(major) + 1
+        return f">={version},<{below}"
+
+    return "" if "|" in poetry else ",".join(map(converted, poetry.split(",")))
 
 
 def name_of(folder: Path, chosen: str) -> str:
     """The name of the application: `chosen`, else of the project, else of the folder. Raises UsageError."""
-    name = chosen or re.sub(r"\W+", "_", str(_project(folder).get("name") or folder.name)).strip("_").lower()
+    project = str(_document(folder).get("project", {}).get("name") or folder.name)
+    name = chosen or re.sub(r"\W+", "_", project).strip("_").lower()
     file = ROOT / "playbooks" / "group_vars" / "all.yml"
     taken = yaml.safe_load(file.read_text(encoding="utf-8"))["lab_requirements"]["taken_names"]
     if not _NAME.fullmatch(name) or name in (*taken, "mosaic"):
@@ -84,12 +103,11 @@ def mentions(folder: Path, word: str) -> bool:
     return any(word in file.read_text(encoding="utf-8", errors="replace") for file in folder.rglob("*.py"))
 
 
-def _project(folder: Path) -> dict[str, Any]:
+def _document(folder: Path) -> dict[str, Any]:
     file = folder / "pyproject.toml"
     try:
-        project: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise UsageError(f"{file} is not valid TOML, {error}: correct it, then try again.") from None
-    return project

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,26 @@ def test_another_python_is_refused(folder: Path, wanted: str) -> None:
         source.check_python(folder)
     write(folder, {"pyproject.toml": text.replace(wanted, ">=3.9")})
     source.check_python(folder)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        ("3.12.1", False),
+        ("^3.9", True),
+        ("~3.12", False),
+        ("~3.13.1", True),
+        ("^2.7", False),
+        (">=3.9,<3.13", False),
+        ("3.13.*", True),
+        ("*", True),
+        ("^2.7 || ^3.13", True),
+    ],
+)
+def test_the_python_of_a_poetry_project_is_checked(folder: Path, wanted: str, fits: bool) -> None:
+    write(folder, {"pyproject.toml": f'[tool.poetry.dependencies]\npython = "{wanted}"\n'})
+    with nullcontext() if fits else pytest.raises(UsageError, match=r"requires Python .* Python 3\.13"):
+        source.check_python(folder)
 
 
 def test_a_project_file_that_cannot_be_read_is_refused(folder: Path) -> None:

@@ -245,6 +245,9 @@ def test_an_environment_is_built_again_only_when_the_requirements_changed(
 def test_requirements_that_depend_on_the_source_belong_to_one_release(
     source: Path, tmp_path: Path, file: str
 ) -> None:
+    if file != "requirements.txt":
+        (source / "requirements.txt").unlink()
+        (source / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\n')
     (source / file).write_text(
         {
             "setup.py": "",
@@ -296,6 +299,19 @@ def test_requirements_that_do_not_install_leave_what_runs(node: Path, index: Pat
     assert [path.name for path in (node / "installed").iterdir()] == [good]
     (source / "requirements.txt").write_text("sqlalchemy\n")
     assert "The requirements of shop do not install celery" in install(node, index, source)[1]
+
+
+@pytest.mark.parametrize("root", [".", "src"])
+def test_a_project_file_beside_requirements_builds_nothing(
+    node: Path, index: Path, source: Path, root: str
+) -> None:
+    (source / "pyproject.toml").write_text('[tool.poetry]\nname = "no-such-package"\n')
+    (source / "src").mkdir()
+    if root == "src":
+        (source / "shop").rename(source / "src" / "shop")
+    (source / root / "shop" / "celery.py").write_text("word = 'found'\n")
+    assert install(node, index, source)[1] == ""
+    assert word(node) == "found"
 
 
 def test_an_interrupted_installation_is_repeated(node: Path, index: Path, source: Path) -> None:

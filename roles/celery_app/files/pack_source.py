@@ -90,8 +90,12 @@ def key_of(source: Path, chosen: list[Path]) -> str:
 
 def requirements_of(source: Path, chosen: list[Path], key: str) -> str:
     """Digest of what the application requires; `key` where that may depend on any file of the source."""
-    files = {Path(name) for name in ("pyproject.toml", "setup.cfg")} & set(chosen)
     wanted = [Path("requirements.txt")]
+    files: set[Path] = set()
+    if wanted[0] not in chosen:
+        if Path("setup.py") in chosen or _is_dynamic(source / "pyproject.toml"):
+            return key
+        files = {Path(name) for name in ("pyproject.toml", "setup.cfg")} & set(chosen)
     while wanted:
         file = wanted.pop()
         if file not in chosen or file in files:
@@ -103,8 +107,6 @@ def requirements_of(source: Path, chosen: list[Path], key: str) -> str:
                 wanted.append(Path(os.path.normpath(file.parent / other[1])))
             elif re.match(r"\s*(-e|--editable|\.|/|file:)|[^#]*@\s*(file:|\.)", line):
                 return key
-    if Path("setup.py") in chosen or _is_dynamic(source / "pyproject.toml"):
-        return key
     digest = hashlib.sha256()
     for file in sorted(files):
         content = (source / file).read_bytes()
