@@ -51,6 +51,7 @@ def add(paths: LabPaths, entry: dict[str, Any]) -> None:
     if text and not text.endswith("\n"):
         text += "\n"
     _write(file, text + shown(entry), [*entries, entry])
+    _remember(paths, {**_remembered(paths), entry["name"]: ""})
 
 
 def remove(paths: LabPaths, name: str) -> None:
@@ -89,9 +90,16 @@ def is_deployed(paths: LabPaths, entry: dict[str, Any]) -> bool:
     return _remembered(paths).get(entry["name"]) == _digest(entry)
 
 
-def remember_deployed(paths: LabPaths, entry: dict[str, Any]) -> None:
-    """Note that the nodes are configured for this declaration."""
-    _remember(paths, {**_remembered(paths), entry["name"]: _digest(entry)})
+def remember_deployed(paths: LabPaths, deployed: list[dict[str, Any]]) -> None:
+    """Note that the nodes are configured for these declarations."""
+    if deployed:
+        _remember(paths, {**_remembered(paths), **{entry["name"]: _digest(entry) for entry in deployed}})
+
+
+def without_undeployed(paths: LabPaths, name: str) -> list[dict[str, Any]]:
+    """The declarations without those whose first deployment failed, except the one with this name."""
+    undeployed = {other for other, digest in _remembered(paths).items() if not digest} - {name}
+    return [entry for entry in read(paths) if entry["name"] not in undeployed]
 
 
 def _write(file: Path, text: str, wanted: list[dict[str, Any]]) -> None:

@@ -155,8 +155,9 @@ def _deploy(context: Context, entry: dict[str, Any]) -> None:
         if entries.is_deployed(context.paths, entry) and context.substrate.is_installed():
             deploy.release(context, name)
         else:
-            deploy.site(context)
-            entries.remember_deployed(context.paths, entry)
+            # An application that could not be deployed must not prevent that of another.
+            deploy.site(context, applications=entries.without_undeployed(context.paths, name))
+            entries.remember_deployed(context.paths, [entry])
     except UsageError:
         raise
     except LabError as error:
@@ -270,7 +271,7 @@ def remove(context: Context, name: str, *, confirmed: bool) -> int:
     with exclusive(paths, "app"):
         _disconnect(context)
         # The declaration is the last to go, so that an interrupted removal is finished by the same command.
-        rest = [entry for entry in entries.read(paths) if entry["name"] != name]
+        rest = [entry for entry in entries.without_undeployed(paths, name) if entry["name"] != name]
         deploy.site(context, applications=rest)
         deploy.delete(context, name)
         entries.remove(paths, name)

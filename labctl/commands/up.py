@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from labctl.ansible import playbooks
+from labctl.applications import entries
 from labctl.commands import demo, verify
 from labctl.console_api import USER
 from labctl.context import Context
@@ -84,4 +85,5 @@ def configure(context: Context, hosts: int) -> int:
         )
         step.result = run.summary()
     substrate.remember_installed()
+    entries.remember_deployed(context.paths, entries.read(context.paths))
     return run.changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -145,6 +146,21 @@ def test_an_interrupted_first_deployment_is_finished_by_the_next(
     assert lab.add() == 0
     assert lab.did == ["site shop"]
     assert [entry["name"] for entry in entries.read(lab.context.paths)] == ["shop"]
+
+
+def test_an_application_that_could_not_be_deployed_does_not_prevent_another(lab: Lab) -> None:
+    lab.add()
+    paths = lab.context.paths
+    entries.add(paths, {**entries.read(paths)[0], "name": "broken", "source": "/absent"})
+    other = lab.folder.with_name("other")
+    shutil.copytree(lab.folder, other)
+    lab.did.clear()
+    assert app.add(lab.context, other, Wanted(python=PYTHON), confirmed=True) == 0
+    app.remove(lab.context, "other", confirmed=True)
+    assert lab.did == ["site shop other", "site shop", "delete other"]
+    entries.remember_deployed(paths, entries.read(paths))  # by a later ./lab up
+    app.remove(lab.context, "shop", confirmed=True)
+    assert lab.did[3:] == ["site broken", "delete shop"]
 
 
 def test_a_failed_deployment_names_the_error_of_the_application(
