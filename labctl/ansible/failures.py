@@ -15,6 +15,7 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _SHOWN_HOSTS = 3
+_SHOWN_LINES = 12
 _KEPT_LINES = 40
 # How Ansible, Molecule and pytest begin the line that shows what failed.
 _FAILED = ("fatal:", "failed:", "[ERROR]", "FAILED", "E ")
@@ -87,11 +88,16 @@ def explain(playbook: str, status: int, failures: Sequence[Failure], noise: Sequ
     lines = [f"playbooks/{playbook} failed:"]
     for failure in failures[:_SHOWN_HOSTS]:
         lines.append(f"  {failure.host}: task “{failure.task}”")
-        lines += [f"    {line}" for line in failure.message.splitlines()[:12]]
+        lines += [f"    {line}" for line in _shortened(failure.message.splitlines())]
     more = len(failures) - _SHOWN_HOSTS
     if more > 0:
         lines.append(f"  and {more} more failures")
     return "\n".join([*lines, f"  log: {log}"])
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """The first and the last lines: a traceback ends with the cause."""
+    return lines if len(lines) <= _SHOWN_LINES else [*lines[:4], "...", *lines[-_SHOWN_LINES + 5 :]]
 
 
 def _first_line(message: str) -> str:

@@ -30,8 +30,8 @@ def read(
     configuration: setting -> effective value, without passwords. settings: celery_durable's table, with the
     result for each setting. tasks, queues, beat: one document for each. consumed: names of queues that a
     worker must consume. custom_backend, own_tls: whether the application chooses its result backend by class,
-    and TLS for its broker. `variables` of the environment: those of a lab, if they set the broker. Raises
-    UsageError.
+    and TLS for its broker. sqlite: the file of Django's database, or "". `variables` of the environment:
+    those of a lab, if they set the broker. Raises UsageError.
     """
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "application.json"

@@ -89,8 +89,17 @@ def describe(name: str, app: Any, table: Path) -> dict[str, Any]:
         "consumed": consumed(app),
         "custom_backend": app.backend_cls is not None,
         "own_tls": bool(conf.broker_use_ssl),
+        "sqlite": sqlite(),
         "beat": [periodic(key, entry) for key, entry in (conf.beat_schedule or {}).items()],
     }
+
+
+def sqlite() -> str:
+    """The file of Django's SQLite database, "" when it uses none."""
+    django = sys.modules.get("django.conf")
+    databases = django.settings.DATABASES if django and django.settings.configured else {}
+    engines = (each for each in databases.values() if each.get("ENGINE", "").endswith("sqlite3"))
+    return next((str(each["NAME"]) for each in engines), "").replace(":memory:", "")
 
 
 def configuration(conf: Any) -> dict[str, Any]:

@@ -121,6 +121,14 @@ def test_many_failures_are_cut_short() -> None:
     assert "and 4 more failures" in explain("site.yml", 2, failures, [], "log")
 
 
+def test_the_last_line_of_a_long_message_is_shown() -> None:
+    traceback = ["The command failed.", *(f'  File "f{n}.py"' for n in range(30)), "OSError: read-only"]
+    said = explain("site.yml", 2, [Failure("worker-1", "Deploy", "\n".join(traceback))], [], "log")
+    assert "The command failed." in said
+    assert "OSError: read-only" in said
+    assert len(said.splitlines()) < 16
+
+
 FIRST = failures._PREFLIGHT
 
 

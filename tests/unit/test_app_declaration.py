@@ -101,6 +101,20 @@ def test_django_gets_its_settings_and_its_migrations(declared: Add) -> None:
     assert entry["deploy"] == ["python manage.py migrate --noinput"]
 
 
+@pytest.mark.parametrize(("name", "fits"), [("/code/db.sqlite3", False), (":memory:", True)])
+def test_an_sqlite_file_of_django_is_refused(declared: Add, name: str, fits: bool) -> None:
+    manage = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings_of_shop")\n'
+    databases = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": name}}
+    files = {
+        "manage.py": manage,
+        "settings_of_shop.py": f"DATABASES = {databases}\n",
+        "shop.py": "from django.conf import settings\nassert settings.DATABASES\n" + SHOP,
+    }
+    refused = pytest.raises(UsageError, match=r"the SQLite file db\.sqlite3.*let the settings read")
+    with nullcontext() if fits else refused:
+        declared(**files)
+
+
 def test_an_import_that_writes_files_does_not_change_the_source(declared: Add, folder: Path) -> None:
     declared(**{"shop.py": "open('written.txt', 'w').write('x')\n" + SHOP})
     assert not (folder / "written.txt").exists()
@@ -144,7 +158,7 @@ def test_an_application_that_cannot_run_is_refused(declared: Add, files: dict[st
 
 
 def test_an_old_celery_is_refused(folder: Path) -> None:
-    found = {"name": "shop:app", "celery": "4.4.7", "custom_backend": False, "own_tls": False}
+    found = {"name": "shop:app", "celery": "4.4.7", "custom_backend": False, "own_tls": False, "sqlite": ""}
     with pytest.raises(UsageError, match=r"has Celery 4\.4\.7, and the lab runs Celery 5\.3 and newer"):
         declaration._check(found, [])
 
