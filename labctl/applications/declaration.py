@@ -163,8 +163,9 @@ def _check(found: Mapping[str, Any], queues: list[str]) -> None:
     if found["sqlite"]:
         raise UsageError(
             f"Django's database is the SQLite file {Path(found['sqlite']).name}, in a folder that the hosts"
-            " cannot write: let the settings read the database from the environment, and set PostgreSQL, for example with --env 'DB_HOST={database_host}' and"
-            " {database_port}, {database_name}, {database_user} and {database_password}."
+            " cannot write: let the settings read the database from the environment, and set PostgreSQL, for"
+            " example with --env 'DB_HOST={database_host}', and {database_port}, {database_name},"
+            " {database_user} and {database_password}."
         )
     unfit = [name for name in queues if _UNFIT_QUEUE.search(name) or name != name.strip() or not name]
     if unfit:
