@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sqlite3
 from contextlib import suppress
@@ -72,6 +73,18 @@ if BEFORE_57:
     def test_a_celery_that_pickles_every_result_is_refused(app: Celery) -> None:
         with pytest.raises(ImproperlyConfigured, match=r"use Celery 5.7, or another result backend\."):
             _ = app.backend
+
+    def test_an_application_that_is_wrapped_keeps_its_results(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        code = f"from celery import Celery\napp = Celery('old', backend='db+sqlite:///{tmp_path}/r.db')\n"
+        (tmp_path / "old_shop.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("CELERY_DURABLE_APP", "old_shop:app")
+        wrapped = importlib.import_module("celery_durable.wrap").app
+        wrapped.backend.store_result("1", 3, "SUCCESS")
+        assert wrapped.AsyncResult("1").get(timeout=1) == 3
+        assert wrapped.conf.task_acks_late
 
 else:
 

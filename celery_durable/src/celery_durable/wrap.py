@@ -6,6 +6,9 @@ The variable has the name of the application, in the form of `celery -A`. Set it
 `celery -A celery_durable.wrap call`, and `app` imported from this module, have the same settings. If the
 variable is wrong, the program ends with one sentence. An error in the application's own code is raised.
 
+With Celery before 5.7, results in a database stay as Celery stores them, pickled; `make_durable` alone
+refuses this.
+
 To show what a setting prevents, CELERY_DURABLE_WITHOUT=task_acks_late leaves it out; with commas, several.
 """
 
@@ -15,7 +18,7 @@ import os
 import re
 from typing import NoReturn
 
-from celery import Celery
+from celery import VERSION, Celery
 from celery.app.utils import find_app
 from celery.utils.imports import import_from_cwd
 
@@ -47,7 +50,11 @@ def load(name: str) -> Celery:
         _refuse(f"names {name}, where there is no Celery application ({error})")
     if not isinstance(found, Celery):
         _refuse(f"names {name}, which is not a Celery application")
-    return make_durable(found, without=_left_out(os.environ.get(WITHOUT, "")))
+    backends = found.loader.override_backends
+    durable = make_durable(found, without=_left_out(os.environ.get(WITHOUT, "")))
+    if VERSION < (5, 7):
+        durable.loader.override_backends = backends
+    return durable
 
 
 def _left_out(names: str) -> list[str]:
