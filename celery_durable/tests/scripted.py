@@ -6,10 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from struct import unpack_from
 from typing import Any
 
+from amqp import Message
 from amqp.exceptions import RecoverableConnectionError
+from amqp.serialization import loads
+from amqp.spec import Basic
 from celery import Celery
 
 Answer = Callable[["Connection", int, str], None]
@@ -29,11 +32,11 @@ class Broker:
 
     def __init__(self) -> None:
         self.answer: Answer = confirm
-        self.unencodable: dict[str, Exception] = {}  # by task id: what py-amqp raises before it sends
         self.refuse: Exception | None = None
         self.connections: list[Connection] = []
         self.received: list[tuple[int, str]] = []  # number of the connection, id of the task
         self.messages: dict[str, list[Any]] = {}  # what came for each id
+        self.written = bytearray()  # all frames with messages
         self.taken: set[str] = set()  # ids whose confirm the client has read
         self.most_unconfirmed = 0
 
@@ -59,9 +62,12 @@ class Connection:
         self.broker = broker
         self.options = options
         self.alt: list[str] = []
-        self.client = self.connection = self.sock = self
+        self.client = self.connection = self.sock = self.transport = self
+        self.frame_max = 4096
+        self.bytes_sent = 0
         self.declared_entities: set[Any] = set()
         self.unconfirmed: dict[int, str] = {}
+        self._tag = 0
         self.connected = False
         self.closed = ""
         self.beats = 0
@@ -124,6 +130,23 @@ class Connection:
             event = self._inbox.popleft()
         event()
 
+    def write(self, data: bytes) -> None:
+        if not self.connected:
+            raise RecoverableConnectionError("connection already closed")
+        self.broker.written += data
+        for message, options in parse(data, self.frame_max):
+            self._receive(message, options)
+
+    def _receive(self, message: Message, options: dict[str, Any]) -> None:
+        broker = self.broker
+        task_id = message.properties["application_headers"]["id"]
+        self._tag += 1
+        self.unconfirmed[self._tag] = task_id
+        broker.most_unconfirmed = max(broker.most_unconfirmed, len(self.unconfirmed))
+        broker.received.append((self.number, task_id))
+        broker.messages.setdefault(task_id, []).append((message, options))
+        broker.answer(self, self._tag, task_id)
+
     def heartbeat_tick(self) -> None:
         self.beats += 1
 
@@ -144,7 +167,6 @@ class Channel:
         self.events: dict[str, set[Any]] = {"basic_ack": set(), "basic_nack": set()}
         self.channel_id = 1
         self.declared: dict[str, Any] = {}  # queue -> arguments
-        self._tag = 0
 
     def confirm_select(self) -> None:
         pass
@@ -162,21 +184,28 @@ class Channel:
     def queue_bind(self, **_: Any) -> None:
         pass
 
-    def basic_publish(self, message: Any, **options: Any) -> None:
-        connection, broker = self.connection, self.connection.broker
-        if not connection.connected:
-            raise RecoverableConnectionError("connection already closed")
-        task_id = message.properties["application_headers"]["id"]
-        with suppress(TimeoutError):
-            connection.drain_events(timeout=0)  # as py-amqp does
-        if task_id in broker.unencodable:
-            raise broker.unencodable[task_id]
-        self._tag += 1
-        connection.unconfirmed[self._tag] = task_id
-        broker.most_unconfirmed = max(broker.most_unconfirmed, len(connection.unconfirmed))
-        broker.received.append((connection.number, task_id))
-        broker.messages.setdefault(task_id, []).append((message, options))
-        broker.answer(connection, self._tag, task_id)
+
+def parse(data: bytes, frame_max: int) -> list[tuple[Message, dict[str, Any]]]:
+    """Return the messages in frames, with the arguments of basic.publish."""
+    found: list[tuple[Message, dict[str, Any]]] = []
+    offset = 0
+    while offset < len(data):
+        kind, channel, size = unpack_from(">BHI", data, offset)
+        payload = data[offset + 7 : offset + 7 + size]
+        offset += 8 + size
+        assert (channel, data[offset - 1]) == (1, 0xCE)
+        assert size <= frame_max - 8
+        if kind == 1:
+            assert unpack_from(">HH", payload) == Basic.Publish
+            values, _ = loads("Bssbb", payload, 4)
+            names = ("ticket", "exchange", "routing_key", "mandatory", "immediate")
+            found.append((Message(), dict(zip(names, values, strict=True))))
+        elif kind == 2:
+            found[-1][0].inbound_header(payload)
+        else:
+            found[-1][0].inbound_body(payload)
+    assert all(message.ready for message, _ in found)
+    return found
 
 
 def until(check: Callable[[], Any], seconds: float = 5.0) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from amqp.exceptions import FrameSyntaxError, MessageNacked, PreconditionFailed
+from amqp.exceptions import MessageNacked, PreconditionFailed
 from celery import Celery
 from celery.utils.dispatch import Signal
 
@@ -51,6 +51,11 @@ class Confirms:
         with self._lock:
             self._count(prepared, 1)
             self._waiting.append(prepared)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._waiting)
 
     def is_sent(self) -> bool:
         """Whether every message has been sent."""
@@ -120,20 +125,22 @@ class Confirms:
             raise TimeoutError(f"no confirm for {self._patience} s")
 
     def _send(self, link: Link) -> bool:
-        """Send the next message. False: it was given up, and the connection was dropped."""
-        prepared = self._waiting.popleft()
+        """Send the next messages that need the same queue. False: one was given up and the link dropped."""
+        link.read(0)
+        first = self._waiting[0]
         try:
-            link.send(prepared)
+            link.declare(first)
         except Exception as error:
-            was_sent = link.forget(prepared)
-            in_the_way = isinstance(error, PreconditionFailed) and not was_sent
-            if isinstance(error, LINK_ERRORS) and not in_the_way and not isinstance(error, FrameSyntaxError):
-                self._waiting.appendleft(prepared)
+            if isinstance(error, LINK_ERRORS) and not isinstance(error, PreconditionFailed):
                 raise
-            # The message causes this error: a conflicting queue, or a header that AMQP cannot encode.
-            self._fail(prepared, error)
+            self._fail(self._waiting.popleft(), error)  # a conflicting queue
             self._drop_link()
             return False
+        messages: list[Prepared] = []
+        room = self._size - self._on_their_way
+        while self._waiting and len(messages) < room and self._waiting[0].declare is first.declare:
+            messages.append(self._waiting.popleft())
+        link.send(messages)
         return True
 
     def _settle(self, link: Link) -> None:

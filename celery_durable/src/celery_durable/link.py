@@ -6,9 +6,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,8 @@ from celery import Celery
 from kombu import Connection
 from kombu.common import maybe_declare
 from kombu.exceptions import KombuError
+
+from celery_durable.message import Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +38,12 @@ class Caller:
     open: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Prepared:
     """A message that can be sent repeatedly: Celery's signals have run, and its id is final."""
 
-    message: Any
-    options: Mapping[str, Any]
-    declare: Iterable[Any]
+    encoded: Encoded
+    declare: Sequence[Any]
     task_id: str
     caller: Caller
     since: float = field(default_factory=time.monotonic)
@@ -85,16 +87,24 @@ class Link:
             raise RecoverableConnectionError("connection closed")
         self._amqp.sock.settimeout(seconds)
 
-    def send(self, prepared: Prepared) -> None:
-        """Declare what a message needs, and send it. Raises LINK_ERRORS, even if it may be sent."""
+    def declare(self, prepared: Prepared) -> None:
+        """Declare what a message needs. Raises LINK_ERRORS."""
         for entity in prepared.declare:
             maybe_declare(entity, self.channel)
-        prepared.sent_at = time.monotonic()
+
+    def send(self, messages: Iterable[Prepared]) -> None:
+        """Send messages in one write. Raises LINK_ERRORS, even if they may be sent."""
+        now = time.monotonic()
         if not self.unconfirmed:
-            self.heard_at = prepared.sent_at
-        self._sent += 1
-        self.unconfirmed[self._sent] = prepared
-        self.channel.basic_publish(prepared.message, **prepared.options)
+            self.heard_at = now
+        frames: list[bytes] = []
+        for prepared in messages:
+            prepared.sent_at = now
+            self._sent += 1
+            self.unconfirmed[self._sent] = prepared
+            frames.append(prepared.encoded.frames(self.channel.channel_id, self._amqp.frame_max))
+        self._amqp.transport.write(b"".join(frames))
+        self._amqp.bytes_sent += len(frames)  # py-amqp's heartbeats count frames
 
     def forget(self, prepared: Prepared) -> bool:
         """Ignore later confirms of this message; return whether it was sent."""
@@ -105,9 +115,15 @@ class Link:
 
     def take_confirms(self, seconds: float) -> None:
         """Wait at most `seconds` for confirms, and send a heartbeat if it is due. Raises LINK_ERRORS."""
+        self.read(seconds)
+        self._amqp.heartbeat_tick()
+
+    def read(self, seconds: float) -> None:
+        """Wait at most `seconds`, and read all that the broker has sent. Raises LINK_ERRORS."""
         with suppress(TimeoutError):
             self._amqp.drain_events(timeout=seconds)
-        self._amqp.heartbeat_tick()
+            while True:
+                self._amqp.drain_events(timeout=0)
 
     def close(self) -> None:
         """Close the connection with a handshake."""
@@ -128,7 +144,8 @@ class Link:
 
     def _settle(self, delivery_tag: int, multiple: bool) -> list[Prepared]:
         self.heard_at = time.monotonic()
-        tags = [tag for tag in self.unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]
+        earlier = takewhile(lambda tag: tag <= delivery_tag, self.unconfirmed)
+        tags = list(earlier) if multiple else [delivery_tag]
         return [self.unconfirmed.pop(tag) for tag in tags if tag in self.unconfirmed]
 
 

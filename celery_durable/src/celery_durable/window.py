@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
+from itertools import islice
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from amqp.exceptions import PreconditionFailed
 from celery import Celery
 from celery.result import AsyncResult
-from kombu import Connection, Producer
+from celery.utils import uuid
+from kombu import Connection
 from kombu.exceptions import OperationalError
-from kombu.transport.pyamqp import Channel
 
 from celery_durable.confirms import Confirms
 from celery_durable.link import Caller, Prepared
+from celery_durable.message import Published, Template, are_alike, template_of
+
+BATCH = 32  # messages of send_many that are sent in one write
 
 
 class Unconfirmed(Exception):  # noqa: N818 - the state of the tasks
@@ -107,14 +111,54 @@ class ConfirmWindow:
         `options` are those of `apply_async`. Returns the results in order. Raises as `apply_async` does. For
         chains and chords this is the only way to use the window: `send_many(chain, [()])`. Celery ignores
         their `producer`, and then publishes their tasks with one confirm each.
+
+        Usual messages of a task are sent in batches of 32, five times as fast as with `apply_async`. Options
+        that depend on the time (`countdown`, `eta`, `expires`), `link`, `compression`, receivers of Celery's
+        signals, events for sent tasks and routers that are functions make messages unusual.
         """
-        options["producer"] = self
-        send = partial(self.app.send_task, task) if isinstance(task, str) else task.apply_async
+        send: Any = partial(self.app.send_task, task) if isinstance(task, str) else task.apply_async
+        send = partial(send, producer=self, **options)
+        alike = are_alike(self.app, task, options)
+        rest = iter(arguments)
+        published: list[Published] = []
+        results: list[AsyncResult[Any]] = []
         token = CURRENT.set(self)
         try:
-            return [send(args, **options) for args in arguments]
+            for args in islice(rest, 2):
+                results.append(send(args))
+                if alike:
+                    published.append(self._local.latest)
+            template = template_of(self.app, published)
+            results += map(send, rest) if template is None else self._send_alike(task, template, rest)
+            return results
         finally:
             CURRENT.reset(token)
+
+    def _send_alike(
+        self, task: Any, template: Template, arguments: Iterable[Any]
+    ) -> Iterator[AsyncResult[Any]]:
+        """Publish as Celery's apply_async and send_task do, in batches."""
+        caller = self._caller()
+        backend, parent = self.app.backend, self.app.current_worker_task
+        named = isinstance(task, str)
+        check = None if named or not task.typing else getattr(task, "__header__", None)
+        new_result = self.app.AsyncResult if named else task.AsyncResult
+        for args in arguments:
+            if check is not None:
+                check(*(args or ()), **template.kwargs)
+            task_id = uuid()
+            encoded = template.encode(task_id, args)
+            if not template.ignore_result:
+                backend.on_task_call(self, task_id)
+            self._confirms.put(Prepared(encoded, template.declare, task_id, caller))
+            if self._confirms.waiting >= BATCH:
+                self._send_waiting(caller)
+            result = new_result(task_id)
+            result.ignored = template.ignore_result
+            if parent is not None:
+                parent.add_trail(result)
+            yield result
+        self._send_waiting(caller)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait for the confirms of all messages of this thread.
@@ -138,7 +182,12 @@ class ConfirmWindow:
         options.pop("retry", None)
         options.pop("retry_policy", None)
         caller = self._caller()
-        self._confirms.put(_prepare(caller, body, declare or (), options))
+        message = Published(body, list(declare or ()), options)
+        self._local.latest = message
+        self._confirms.put(Prepared(message.encoded, message.declare, message.task_id, caller))
+        self._send_waiting(caller)
+
+    def _send_waiting(self, caller: Caller) -> None:
         self._confirms.run(self._confirms.is_sent, self._timeout)
         self._raise_failed(caller)
 
@@ -189,24 +238,6 @@ class ConfirmWindow:
 
 # The window of the running `send_many`.
 CURRENT: ContextVar[ConfirmWindow | None] = ContextVar("CURRENT", default=None)
-
-
-class _Recorder:
-    """Replaces a channel: returns the message of kombu's Producer instead of sending it."""
-
-    prepare_message = Channel.prepare_message
-
-    def basic_publish(self, message: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
-        return message, options
-
-
-_producer: Any = Producer(cast(Any, _Recorder()), auto_declare=False)
-
-
-def _prepare(caller: Caller, body: Any, declare: Iterable[Any], options: dict[str, Any]) -> Prepared:
-    message, sent_with = _producer.publish(body, **options)
-    task_id = (options.get("headers") or {}).get("id") or options.get("correlation_id") or "(no task)"
-    return Prepared(message, sent_with, list(declare), task_id, caller)
 
 
 def conflict(error: PreconditionFailed) -> PreconditionFailed:
