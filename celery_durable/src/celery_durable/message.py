@@ -117,7 +117,7 @@ def are_alike(app: Any, task: Any, options: dict[str, Any]) -> bool:
         ALIKE_OPTIONS.issuperset(options)
         and all(_is_of(method, module) for method, module in methods)
         and type(router) is Router
-        and all(type(route) is MapRoute for route in router.routes)
+        and all(type(route) is MapRoute for route in vars(router)["routes"])
         and not any(signal.receivers for signal in SIGNALS)
         and not app.conf.task_send_sent_event
         and not app.conf.task_always_eager
