@@ -92,15 +92,28 @@ def raw(app: Celery, count: int) -> None:
     """Publish the messages of such tasks by py-amqp alone, with the same number of unconfirmed messages."""
     info = app.connection_for_write().info()
     headers = {
-        **{"lang": "py", "task": TASK, "shadow": None, "eta": None, "expires": None, "group": None},
-        **{"group_index": None, "retries": 0, "timelimit": [None, None], "parent_id": None},
-        **{"kwargsrepr": "{}", "origin": "gen1@host", "ignore_result": True, "replaced_task_nesting": 0},
-        **{"stamped_headers": None, "stamps": {}, **HEADERS},
+        "lang": "py",
+        "task": TASK,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "group": None,
+        "group_index": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "parent_id": None,
+        "kwargsrepr": "{}",
+        "origin": "gen1@host",
+        "ignore_result": True,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        **HEADERS,
     }
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     confirmed = 0
 
-    def on_ack(tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp calls it so
+    def on_ack(tag: int, multiple: bool) -> None:
         nonlocal confirmed
         confirmed = tag if multiple else confirmed + 1
 
@@ -184,8 +197,8 @@ def main() -> None:
         rates = [rate for rate, _ in figures]
         ratios = [rate / base for rate, (base, _) in zip(rates, found.get("raw", figures), strict=True)]
         spread = f"{min(rates):.0f} to {max(rates):.0f}"
-        cpu = statistics.median(spent for _, spent in figures)
-        print(f"{arm:16} {statistics.median(rates):10.0f}   {spread:14} {cpu:8.0f}   {statistics.median(ratios):8.2f}")
+        cpu, ratio = statistics.median(spent for _, spent in figures), statistics.median(ratios)
+        print(f"{arm:16} {statistics.median(rates):10.0f}   {spread:14} {cpu:8.0f}   {ratio:8.2f}")
 
 
 if __name__ == "__main__":

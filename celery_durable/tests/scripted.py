@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -74,6 +75,7 @@ class Connection:
         self.number = 0
         self._inbox: deque[Callable[[], None]] = deque()
         self._news = threading.Condition()
+        self._readable, self._bell = socket.socketpair()
 
     # Said by the test.
 
@@ -96,6 +98,7 @@ class Connection:
     def _send(self, event: Callable[[], None]) -> None:
         with self._news:
             self._inbox.append(event)
+            self._bell.send(b"x")
             self._news.notify_all()
 
     def _settle(self, event: str, tag: int, multiple: bool) -> None:
@@ -119,6 +122,9 @@ class Connection:
         self._channel = Channel(self)
         return self._channel
 
+    def fileno(self) -> int:
+        return self._readable.fileno()
+
     def settimeout(self, seconds: float) -> None:
         self.timeout = seconds
 
@@ -128,6 +134,7 @@ class Connection:
             if not self._inbox and not self._news.wait_for(lambda: self._inbox, timeout):
                 raise TimeoutError
             event = self._inbox.popleft()
+            self._readable.recv(1)
         event()
 
     def write(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ import signal
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -582,7 +583,7 @@ def test_a_forked_process_leaves_messages_and_connection_to_its_parent(app: Cele
     broker.answer = say_nothing
     with ConfirmWindow(app, timeout=5) as window:
         publish(app, window, IDS[:2])
-        window._confirms._lock.acquire()  # as another thread may have had it
+        window._confirms._changed.acquire()  # as another thread may have had it
         pid = os.fork()
         if pid == 0:
             signal.alarm(20)  # a deadlock is a failure, not the end of all tests
@@ -594,8 +595,53 @@ def test_a_forked_process_leaves_messages_and_connection_to_its_parent(app: Cele
                 os._exit(0 if new == IDS[2:] and not broker.connections[0].closed else 1)
             finally:
                 os._exit(2)
-        window._confirms._lock.release()
+        window._confirms._changed.release()
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         for tag in (1, 2):
             broker.connections[0].ack(tag)
     assert broker.ids == IDS[:2]
+
+
+def test_a_thread_publishes_while_another_one_waits(
+    app: Celery, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirms, "PATIENCE_SECONDS", 5)
+    monkeypatch.setattr(confirms, "SLICE_SECONDS", 5)
+    broker.answer = say_nothing
+    with ConfirmWindow(app, timeout=10) as window, ThreadPoolExecutor(1) as pool:
+
+        def wait() -> None:
+            publish(app, window, IDS[:1])
+            window.flush()
+
+        waits = pool.submit(wait)
+        until(lambda: broker.ids == IDS[:1])
+        time.sleep(0.05)
+        broker.answer = confirm
+        begun = time.monotonic()
+        publish(app, window, IDS[1:2])
+        window.flush()
+        assert time.monotonic() - begun < 1
+        broker.connections[0].ack(1)
+        waits.result(timeout=2)
+
+
+def test_a_thread_that_waits_is_woken_by_a_lost_connection(app: Celery, broker: Broker) -> None:
+    def answer(connection: Connection, tag: int, task_id: str) -> None:
+        if connection.number == 0 and task_id == IDS[1]:
+            raise BrokenPipeError
+        if connection.number > 0:
+            connection.ack(tag)
+
+    broker.answer = answer
+    with ConfirmWindow(app, timeout=5) as window, ThreadPoolExecutor(1) as pool:
+
+        def wait() -> None:
+            publish(app, window, IDS[:1])
+            window.flush()
+
+        waits = pool.submit(wait)
+        until(lambda: window._confirms._listening)
+        publish(app, window, IDS[1:2])
+        waits.result(timeout=2)
+    assert broker.taken == set(IDS[:2])

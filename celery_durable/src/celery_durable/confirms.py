@@ -17,7 +17,8 @@ from celery_durable.link import LINK_ERRORS, Link, Links, Prepared
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.2
-SLICE_SECONDS = 1.0  # the longest wait without sending a heartbeat
+# The longest wait for the broker. Another thread may have read the confirm, while it declared a queue.
+SLICE_SECONDS = 0.1
 # How long a broker may take to answer at first. This doubles after each timeout, so that a slow broker, or
 # one that blocks publishers by an alarm, does not get the same messages again and again.
 PATIENCE_SECONDS = 1.5
@@ -29,7 +30,7 @@ message_unconfirmed = Signal(name="message_unconfirmed")
 class Confirms:
     """Sends messages over one connection at a time, with at most `size` unconfirmed messages.
 
-    Threads share it: the thread that waits sends and confirms for all.
+    Threads share it. One of those that wait for confirms listens to the broker, without the lock.
     """
 
     def __init__(self, app: Celery, timeout: float, size: int) -> None:
@@ -39,7 +40,8 @@ class Confirms:
         self._app = app
         self._timeout = timeout
         self._size = size
-        self._lock = threading.RLock()
+        self._changed = threading.Condition()
+        self._listening = False  # whether a thread waits for the broker, without the lock
         self._waiting: deque[Prepared] = deque()
         self._failed: list[Prepared] = []
         self._open = 0  # messages that are neither confirmed nor given up
@@ -48,7 +50,7 @@ class Confirms:
 
     def put(self, prepared: Prepared) -> None:
         """Add a message; `run` sends it."""
-        with self._lock:
+        with self._changed:
             self._count(prepared, 1)
             self._waiting.append(prepared)
 
@@ -71,7 +73,7 @@ class Confirms:
         """Send messages and read confirms until `enough`; after `seconds` give up `mine`."""
         end = time.monotonic() + seconds
         while True:
-            with self._lock:
+            with self._changed:
                 if enough() or self._give_up(end, mine):
                     return
                 try:
@@ -86,14 +88,14 @@ class Confirms:
 
     def take_failed(self, mine: Callable[[Prepared], bool]) -> list[Prepared]:
         """Remove and return the given-up messages that are `mine`."""
-        with self._lock:
+        with self._changed:
             found = [prepared for prepared in self._failed if mine(prepared)]
             self._failed = [prepared for prepared in self._failed if not mine(prepared)]
         return found
 
     def release(self) -> None:
         """Release the connection for the next window."""
-        with self._lock:
+        with self._changed:
             link, self.link = self.link, None
             if link is not None and not self._open:
                 Links.of(self._app).give_back(link)
@@ -108,25 +110,40 @@ class Confirms:
         patience = max(0.3, min(self._patience, end - time.monotonic()))
         link = self.link = self.link or Links.of(self._app).take(self._app, patience)
         link.limit(patience)
+        if not self._listening:
+            link.take_confirms()
+            self._settle(link)
+            if link.unconfirmed and time.monotonic() - link.heard_at >= self._patience:
+                raise TimeoutError(f"no confirm for {self._patience} s")
         while self._waiting and self._on_their_way < self._size and time.monotonic() >= self._resume_at:
             if not self._send(link):
                 return
-        self._settle(link)  # sending has read confirms too
         if enough():
             return
         now = time.monotonic()
         if link.unconfirmed:
             silence = link.heard_at + self._patience - now
-            link.take_confirms(max(0.0, min(silence, end - now, self._next_check - now, SLICE_SECONDS)))
+            seconds = max(0.0, min(silence, end - now, self._next_check - now, SLICE_SECONDS))
         else:
-            time.sleep(max(0.0, min(self._resume_at, end) - now))
-        self._settle(link)
-        if link.unconfirmed and time.monotonic() - link.heard_at >= self._patience:
-            raise TimeoutError(f"no confirm for {self._patience} s")
+            seconds = max(0.0, min(self._resume_at, end) - now)
+        if link.unconfirmed and not self._listening:
+            self._listen(link, seconds)
+        else:
+            self._changed.wait(seconds)
+
+    def _listen(self, link: Link, seconds: float) -> None:
+        """Wait until the broker sends something. Meanwhile other threads may send messages."""
+        self._listening = True
+        self._changed.release()
+        try:
+            link.listen(seconds)
+        finally:
+            self._changed.acquire()
+            self._listening = False
+            self._changed.notify_all()
 
     def _send(self, link: Link) -> bool:
         """Send the next messages that need the same queue. False: one was given up and the link dropped."""
-        link.read(0)
         first = self._waiting[0]
         try:
             link.declare(first)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -113,17 +114,18 @@ class Link:
             del self.unconfirmed[tag]
         return bool(tags)
 
-    def take_confirms(self, seconds: float) -> None:
-        """Wait at most `seconds` for confirms, and send a heartbeat if it is due. Raises LINK_ERRORS."""
-        self.read(seconds)
-        self._amqp.heartbeat_tick()
+    def listen(self, seconds: float) -> None:
+        """Wait at most `seconds` until there is something to read; other threads may send meanwhile."""
+        with suppress(*LINK_ERRORS, ValueError), DefaultSelector() as selector:  # it may be closed meanwhile
+            selector.register(self._amqp.sock, EVENT_READ)
+            selector.select(seconds)
 
-    def read(self, seconds: float) -> None:
-        """Wait at most `seconds`, and read all that the broker has sent. Raises LINK_ERRORS."""
+    def take_confirms(self) -> None:
+        """Read what the broker has sent, and send a heartbeat if it is due. Raises LINK_ERRORS."""
         with suppress(TimeoutError):
-            self._amqp.drain_events(timeout=seconds)
             while True:
                 self._amqp.drain_events(timeout=0)
+        self._amqp.heartbeat_tick()
 
     def close(self) -> None:
         """Close the connection with a handshake."""
@@ -208,7 +210,7 @@ class Links:
     @staticmethod
     def _is_alive(link: Link) -> bool:
         try:
-            link.take_confirms(0)
+            link.take_confirms()
         except LINK_ERRORS as error:
             logger.info("dropped the idle connection: %r", error)
             return False
