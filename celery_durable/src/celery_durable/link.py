@@ -90,8 +90,11 @@ class Link:
 
     def declare(self, prepared: Prepared) -> None:
         """Declare what a message needs. Raises LINK_ERRORS."""
+        declared = self.channel.connection.client.declared_entities
         for entity in prepared.declare:
-            maybe_declare(entity, self.channel)
+            # kombu checks the same, after it has copied the queue and its exchange.
+            if not (entity.can_cache_declaration and hash(entity) in declared):
+                maybe_declare(entity, self.channel)
 
     def send(self, messages: Iterable[Prepared]) -> None:
         """Send messages in one write. Raises LINK_ERRORS, even if they may be sent."""
