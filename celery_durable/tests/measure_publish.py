@@ -1,6 +1,6 @@
 """Rate and CPU time of publishing, each arm beside the others on one broker.
 
-    python -m celery_durable.tests.measure_publish amqp://user:password@host:5672/vhost
+    python celery_durable/tests/measure_publish.py amqp://user:password@host:5672/vhost
 
 Every arm publishes the same tasks, of the same size and with a tracing header, to a quorum queue, and waits
 for all publisher confirms. The arms take turns in one process. `raw again` shows how much two equal arms

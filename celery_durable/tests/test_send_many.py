@@ -284,7 +284,8 @@ def test_messages_that_differ_in_more_than_ids_and_arguments_are_left_to_celery(
     assert all_by_celery(published)
 
 
-def test_messages_are_sent_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "batches"), [(1, [window.BATCH] * 3), (40_000, [2] * 48)])
+def test_messages_are_sent_in_batches(monkeypatch: pytest.MonkeyPatch, size: int, batches: list[int]) -> None:
     writes: list[int] = []
     real = Connection.write
 
@@ -297,9 +298,9 @@ def test_messages_are_sent_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     with patch.object(APP, "connection_for_write", APP.connection_for_write):
         broker.serve(APP)
         with ConfirmWindow(APP, timeout=5) as confirms:
-            confirms.send_many(free, [(number,) for number in range(2 + 3 * window.BATCH)])
+            confirms.send_many(free, [("x" * size,)] * (2 + 3 * window.BATCH))
     Links._of.pop(APP, None)
-    assert writes == [1, 1, *[window.BATCH] * 3]
+    assert writes == [1, 1, *batches]
 
 
 def test_arguments_that_raise_in_the_middle_leave_earlier_messages_published() -> None:

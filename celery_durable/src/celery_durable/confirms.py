@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.2
 # The longest wait for the broker. Another thread may have read the confirm, while it declared a queue.
 SLICE_SECONDS = 0.1
+WRITE_BYTES = 65536  # a write has the timeout of one message, so large messages are written one by one
 # How long a broker may take to answer at first. This doubles after each timeout, so that a slow broker, or
 # one that blocks publishers by an alarm, does not get the same messages again and again.
 PATIENCE_SECONDS = 1.5
@@ -154,9 +155,12 @@ class Confirms:
             self._drop_link()
             return False
         messages: list[Prepared] = []
-        room = self._size - self._on_their_way
-        while self._waiting and len(messages) < room and self._waiting[0].declare is first.declare:
+        room, size = self._size - self._on_their_way, 0
+        while self._waiting and self._waiting[0].declare is first.declare:
+            if len(messages) >= room or size >= WRITE_BYTES:
+                break
             messages.append(self._waiting.popleft())
+            size += len(messages[-1].encoded.body)
         link.send(messages)
         return True
 
