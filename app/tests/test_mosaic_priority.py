@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from amqp import Message
 from celery import Celery
 from celery.app.task import Context
 from conftest import RecordingPublisher
@@ -39,7 +40,9 @@ class Confirmed:
 
     def put(self, prepared: Any) -> None:
         """Keep a message."""
-        self.messages.append(prepared.message)
+        message = Message()
+        message._load_properties(Message.CLASS_ID, prepared.encoded.properties, 0)
+        self.messages.append(message)
 
     def run(self, *_: Any) -> None:
         """Wait for nothing."""

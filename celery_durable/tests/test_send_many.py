@@ -97,9 +97,16 @@ def plainly(task: Any, arguments: list[Any], options: dict[str, Any], **where: b
     """Publish with apply_async or send_task and py-amqp."""
     wire = Wire()
     producer = PlainProducer(wire, auto_declare=False)
+    options = dict(options)
+    ids = options.pop("task_ids", None) or itertools.repeat(None)
     with circumstances(**where):
         send: Any = task.apply_async if task in (free, routed) else lambda a, **o: APP.send_task(task, a, **o)
-        results = [send(args, producer=producer, retry=False, **options) for args in arguments]
+        publish = functools.partial(send, producer=producer, retry=False, **options)
+        # The option task_id gives each message the same one.
+        results = [
+            publish(args) if task_id is None else publish(args, task_id=task_id)
+            for args, task_id in zip(arguments, ids, strict=False)
+        ]
     return bytes(wire.written), [(result.id, result.ignored) for result in results]
 
 
@@ -120,9 +127,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-HEADERS = st.dictionaries(
-    st.text(max_size=9), st.none() | st.booleans() | st.integers(0, 2**40) | st.text(max_size=9)
-)
+NAMES = st.text(max_size=9) | st.sampled_from(("id", "root_id", "argsrepr", "parent_id"))
+HEADERS = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(0, 2**40) | st.text(max_size=9))
 USUAL = {
     "kwargs": st.dictionaries(st.sampled_from(("second", "other")), VALUES, max_size=2),
     "queue": st.sampled_from(("celery", "orders")),
@@ -163,16 +169,21 @@ UNUSUAL = {
         st.lists(VALUES, min_size=1, max_size=1).flatmap(lambda v: st.sampled_from((v, tuple(v)))), max_size=8
     ),
     options=st.fixed_dictionaries({}, optional=USUAL) | st.fixed_dictionaries({}, optional=USUAL | UNUSUAL),
+    given_ids=st.booleans(),
     traced=st.booleans(),
     inside=st.booleans(),
 )
-@example(free, [("x" * size,) for size in (1, 2, 4000, 9000)], {}, False, False)
-@example(routed, [(1,), (2,), (3, 4, 5)], {}, False, False)
-@example(free, [(1,), (2,), (object(),)], {}, False, False)
-@example("free", [(1,), (2,), "three"], {}, False, False)
+@example(free, [("x" * size,) for size in (1, 2, 4000, 9000)], {}, False, False, False)
+@example(free, [(1,), (1,), (2,)], {"headers": {"argsrepr": "(1,)"}}, False, False, False)
+@example(free, [(1,), (2,), (3,)], {"headers": {"id": "mine"}}, False, False, False)
+@example(routed, [(1,), (2,), (3, 4, 5)], {}, False, False, False)
+@example(free, [(1,), (2,), (object(),)], {}, False, False, False)
+@example("free", [(1,), (2,), "three"], {}, False, False, False)
 def test_send_many_publishes_what_apply_async_publishes(
-    task: Any, arguments: list[Any], options: dict[str, Any], traced: bool, inside: bool
+    task: Any, arguments: list[Any], options: dict[str, Any], given_ids: bool, traced: bool, inside: bool
 ) -> None:
+    if given_ids and "task_id" not in options:
+        options = {**options, "task_ids": [f"mine-{number}" for number, _ in enumerate(arguments)]}
     where = {"traced": traced, "inside": inside}
     try:
         expected = plainly(task, arguments, options, **where)
@@ -316,3 +327,9 @@ def test_arguments_that_raise_in_the_middle_leave_earlier_messages_published() -
             confirms.send_many(free, arguments())
     Links._of.pop(APP, None)
     assert len(broker.taken) == 5
+
+
+@pytest.mark.parametrize("count", [1, 5, 7])
+def test_as_many_ids_as_arguments(count: int) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        by_window(free, [(number,) for number in range(6)], {"task_ids": ["mine"] * count})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
 
 from celery import Celery
 
@@ -20,6 +20,7 @@ PRIORITIES = {NORMAL: 0, HIGH: 5}
 def publish(app: Celery, calls: Sequence[TaskCall], seconds: float = PUBLISH_SECONDS) -> None:
     """Publish all calls. Raises Unconfirmed after `seconds`; some calls may be published nevertheless."""
     with ConfirmWindow(app, timeout=seconds) as window:
-        for call in calls:
-            options: dict[str, Any] = {"task_id": call.task_id, "producer": window}
-            app.send_task(call.task, args=call.args, priority=PRIORITIES[call.priority], **options)
+        for (task, priority), alike in groupby(calls, key=lambda call: (call.task, call.priority)):
+            group = list(alike)
+            ids = [call.task_id for call in group]
+            window.send_many(task, [call.args for call in group], task_ids=ids, priority=PRIORITIES[priority])

@@ -29,6 +29,7 @@ ALIKE_OPTIONS = frozenset(
         *("mandatory", "ignore_result", "shadow", "time_limit", "soft_time_limit", "retry", "retry_policy"),
     ]
 )
+VARYING = frozenset(("id", "root_id", "argsrepr"))  # headers of a message
 SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
 
 
@@ -115,6 +116,7 @@ def are_alike(app: Any, task: Any, options: dict[str, Any]) -> bool:
     router: Any = app.amqp.router
     return (
         ALIKE_OPTIONS.issuperset(options)
+        and VARYING.isdisjoint(options.get("headers") or ())
         and all(_is_of(method, module) for method, module in methods)
         and type(router) is Router
         and all(type(route) is MapRoute for route in vars(router)["routes"])
@@ -149,7 +151,7 @@ class Template:
         self._before = message.encoded.properties[:2] + self._part(0, table)  # begins with the flags
         self._between = self._part(table + 1, correlation)
         self._after = self._part(correlation + 1, len(names))
-        varying = {"argsrepr", *(name for name in ("id", "root_id") if headers[name] == message.task_id)}
+        varying = {name for name in VARYING if name == "argsrepr" or headers[name] == message.task_id}
         # The header table without the values of headers that vary.
         self._varying: list[str] = []
         self._table = [b""]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from types import TracebackType
 from typing import Any, Self
 
@@ -104,38 +104,48 @@ class ConfirmWindow:
             error.add_note(str(failed))
 
     def send_many(
-        self, task: Any, arguments: Iterable[Sequence[Any]], **options: Any
+        self,
+        task: Any,
+        arguments: Iterable[Sequence[Any]],
+        *,
+        task_ids: Iterable[str | None] | None = None,
+        **options: Any,
     ) -> list[AsyncResult[Any]]:
         """Publish `task` (a task, a signature, or a name) once for each tuple of positional arguments.
 
-        `options` are those of `apply_async`. Returns the results in order. Raises as `apply_async` does. For
-        chains and chords this is the only way to use the window: `send_many(chain, [()])`. Celery ignores
-        their `producer`, and then publishes their tasks with one confirm each.
+        `options` are those of `apply_async`. `task_ids` has an id for each tuple; None: Celery makes it.
+        Returns the results in order. Raises as `apply_async` does. For chains and chords this is the only way
+        to use the window: `send_many(chain, [()])`. Celery ignores their `producer`, and then publishes their
+        tasks with one confirm each.
 
-        Usual messages of a task are sent in batches of 32, five times as fast as with `apply_async`. Options
-        that depend on the time (`countdown`, `eta`, `expires`), `link`, `compression`, receivers of Celery's
-        signals, events for sent tasks and routers that are functions make messages unusual.
+        Messages that differ only in ids and arguments are sent in batches of 32, and cost a seventh of the
+        CPU time. Not with options that depend on the time (`countdown`, `eta`, `expires`), `link`,
+        `compression`, receivers of Celery's signals, events for sent tasks, or routers that are functions.
         """
         send: Any = partial(self.app.send_task, task) if isinstance(task, str) else task.apply_async
-        send = partial(send, producer=self, **options)
         alike = are_alike(self.app, task, options)
-        rest = iter(arguments)
+        options["producer"] = self
+        ids = repeat(None) if task_ids is None else task_ids
+        rest = zip(arguments, ids, strict=task_ids is not None)
         published: list[Published] = []
         results: list[AsyncResult[Any]] = []
         token = CURRENT.set(self)
         try:
-            for args in islice(rest, 2):
-                results.append(send(args))
+            for args, task_id in islice(rest, 2):
+                results.append(send(args, **options, **_named(task_id)))
                 if alike:
                     published.append(self._local.latest)
             template = template_of(self.app, published)
-            results += map(send, rest) if template is None else self._send_alike(task, template, rest)
+            if template is None:
+                results += (send(args, **options, **_named(task_id)) for args, task_id in rest)
+            else:
+                results += self._send_alike(task, template, rest)
             return results
         finally:
             CURRENT.reset(token)
 
     def _send_alike(
-        self, task: Any, template: Template, arguments: Iterable[Any]
+        self, task: Any, template: Template, rest: Iterable[tuple[Any, str | None]]
     ) -> Iterator[AsyncResult[Any]]:
         """Publish as Celery's apply_async and send_task do, in batches."""
         caller = self._caller()
@@ -143,10 +153,10 @@ class ConfirmWindow:
         named = isinstance(task, str)
         check = None if named or not task.typing else getattr(task, "__header__", None)
         new_result = self.app.AsyncResult if named else task.AsyncResult
-        for args in arguments:
+        for args, wanted_id in rest:
             if check is not None:
                 check(*(args or ()), **template.kwargs)
-            task_id = uuid()
+            task_id = wanted_id or uuid()
             encoded = template.encode(task_id, args)
             if not template.ignore_result:
                 backend.on_task_call(self, task_id)
@@ -176,8 +186,8 @@ class ConfirmWindow:
     def publish(self, body: Any, *, declare: Iterable[Any] | None = None, **options: Any) -> None:
         """Send a message as kombu.Producer.publish does. Waits for confirms only if the window is full.
 
-        Raises as `flush` does; Unconfirmed if the window stays full for its `timeout`. The options `retry`
-        and `retry_policy` have no effect.
+        Raises as `flush` does; Unconfirmed if the window stays full for its `timeout`. The options `retry`,
+        `retry_policy` and `timeout` have no effect.
         """
         options.pop("retry", None)
         options.pop("retry_policy", None)
@@ -238,6 +248,10 @@ class ConfirmWindow:
 
 # The window of the running `send_many`.
 CURRENT: ContextVar[ConfirmWindow | None] = ContextVar("CURRENT", default=None)
+
+
+def _named(task_id: str | None) -> dict[str, str]:
+    return {"task_id": task_id} if task_id else {}
 
 
 def conflict(error: PreconditionFailed) -> PreconditionFailed:
