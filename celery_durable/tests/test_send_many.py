@@ -17,7 +17,9 @@ from amqp.serialization import dumps
 from amqp.spec import Basic
 from celery import Celery, Task, signals
 from celery._state import _task_stack
+from celery.utils.saferepr import saferepr
 from celery_durable.link import Links
+from celery_durable.message import Template
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kombu import Producer
@@ -333,3 +335,16 @@ def test_arguments_that_raise_in_the_middle_leave_earlier_messages_published() -
 def test_as_many_ids_as_arguments(count: int) -> None:
     with pytest.raises(ValueError, match="zip"):
         by_window(free, [(number,) for number in range(6)], {"task_ids": ["mine"] * count})
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(st.lists(VALUES, max_size=4).map(tuple), st.sampled_from((5, 30, 1024)))
+@example(("it's", 1), 1024)
+@example(("\\", "\n", "é", "\u200b", "\ud800"), 1024)
+@example((True, None, -0.0, 1e300, 10**30), 1024)
+@example(("x" * 1020,), 1024)
+@example(("x" * 1019,), 1024)
+def test_the_representation_of_arguments_is_celerys(args: tuple[Any, ...], size: int) -> None:
+    template = object.__new__(Template)
+    template._repr_size, template._repr_levels = size, 3
+    assert template._repr(args) == saferepr(args, size, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, NoneType
 from typing import Any, cast
 
 import celery.app.amqp
@@ -172,13 +172,21 @@ class Template:
                 values.append(self._properties[name])
         return dumps("".join(kinds), tuple(values))
 
+    def _repr(self, args: Any) -> str:
+        """Return Celery's saferepr. For plain values repr is the same, and much faster."""
+        if type(args) is tuple and all(map(_is_plain, args)):
+            text = repr(args)
+            if len(text) < self._repr_size:
+                return text
+        return saferepr(args, self._repr_size, self._repr_levels)
+
     def encode(self, task_id: str, args: Any) -> Encoded:
         """Return the message with this id and these arguments. Raises TypeError and EncodeError."""
         args = args or ()
         if not isinstance(args, (list, tuple)):
             raise TypeError("task args must be a list or tuple")
         ident = task_id.encode()
-        text = saferepr(args, self._repr_size, self._repr_levels).encode("utf-8", "surrogatepass")
+        text = self._repr(args).encode("utf-8", "surrogatepass")
         long_ident = pack(">cI", b"S", len(ident)) + ident
         values = {"argsrepr": pack(">cI", b"S", len(text)) + text}
         pieces = [self._table[0]]
@@ -199,6 +207,12 @@ class Template:
         task_body = (args, self.kwargs, self._embed)
         _, _, body = serialization.dumps(task_body, serializer=self._serializer)
         return Encoded(self._method, properties, _body(body, self._properties))
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is str:
+        return value.isprintable() and "'" not in value and "\\" not in value
+    return type(value) in (int, float, bool, NoneType)
 
 
 def template_of(app: Any, published: Sequence[Published]) -> Template | None:
