@@ -64,7 +64,7 @@ class ConfirmWindow:
     those of all others.
 
     Prevents that an accepted task is lost with its broker (no confirms), that a producer hangs on a frozen
-    broker, and a quarter of the speed (Celery's confirms). The drill `freeze-broker-leader` shows it.
+    broker, and a fifteenth of the speed (Celery's confirms). The drill `freeze-broker-leader` shows it.
     """
 
     serializer = None  # Celery reads it with task_always_eager
@@ -118,7 +118,7 @@ class ConfirmWindow:
         to use the window: `send_many(chain, [()])`. Celery ignores their `producer`, and then publishes their
         tasks with one confirm each.
 
-        Messages that differ only in ids and arguments are sent in batches of 32, and cost a seventh of the
+        Messages that differ only in ids and arguments are sent in batches of 32, and cost a tenth of the
         CPU time. Not with options that depend on the time (`countdown`, `eta`, `expires`), `link`,
         `compression`, receivers of Celery's signals, events for sent tasks, or routers that are functions.
         """
