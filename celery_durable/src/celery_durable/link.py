@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import selectors
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from selectors import EVENT_READ, DefaultSelector
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -119,8 +119,11 @@ class Link:
 
     def listen(self, seconds: float) -> None:
         """Wait at most `seconds` until there is something to read; other threads may send meanwhile."""
-        with suppress(*LINK_ERRORS, ValueError), DefaultSelector() as selector:  # it may be closed meanwhile
-            selector.register(self._amqp.sock, EVENT_READ)
+        with (
+            suppress(*LINK_ERRORS, ValueError),
+            selectors.DefaultSelector() as selector,
+        ):  # it may be closed meanwhile
+            selector.register(self._amqp.sock, selectors.EVENT_READ)
             selector.select(seconds)
 
     def take_confirms(self) -> None:
