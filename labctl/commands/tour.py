@@ -12,8 +12,9 @@ from rich.syntax import Syntax
 from labctl.context import Context, states
 from labctl.lab.files import shown
 from labctl.lab.lock import exclusive
+from labctl.programs.vhost import vhost
 from labctl.screen import Screen
-from labctl.tour import broker, lessons, runner
+from labctl.tour import lessons, runner
 from labctl.tour.lessons import Lesson
 from labctl.tour.runner import Outcome
 
@@ -48,7 +49,7 @@ def command(context: Context, names: tuple[str, ...], *, everything: bool) -> in
     keys = not everything and not context.screen.json and sys.stdin.isatty() and sys.stdout.isatty()
     wait = _wait_for_key if keys else lambda _what: None
     started = time.monotonic()
-    with exclusive(context.paths, "tour"), broker.vhost(context.substrate) as password:
+    with exclusive(context.paths, "tour"), vhost(context.substrate, "tour") as password:
         outcomes = [_one(context, lesson, password, wait) for lesson in chosen]
     seconds = time.monotonic() - started
     failed = [outcome.lesson.name for outcome in outcomes if outcome.failure]

@@ -11,10 +11,10 @@ from labctl.context import Context
 from labctl.drills.faults import BROKER
 from labctl.drills.injection import play
 from labctl.errors import LabError
+from labctl.programs.on_node import Event, Process, copy
 from labctl.programs.remote import output
 from labctl.screen import Step
 from labctl.tour.lessons import SHARED, Lesson
-from labctl.tour.process import Event, Process, copy
 
 LIMIT_S = 120.0
 _STARTED = """for try in 1 2 3 4 5; do rabbitmqctl --quiet await_startup --timeout 60 && break; sleep 1; done

@@ -17,8 +17,9 @@ from labctl.commands import tour
 from labctl.context import Context
 from labctl.errors import LabError, UsageError
 from labctl.paths import ROOT, LabPaths
+from labctl.programs import on_node, vhost
 from labctl.screen import Screen
-from labctl.tour import broker, lessons, process, runner
+from labctl.tour import lessons, runner
 from labctl.tour.lessons import Lesson
 
 LESSONS = lessons.every()
@@ -59,7 +60,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
             return [sys.executable, *command[-1:]]
         return command if command[0] == "sh" and "rabbitmqctl" not in command[-1] else ["cat"]
 
-    monkeypatch.setattr(process, "FOLDER", str(tmp_path / "host"))
+    monkeypatch.setattr(on_node, "FOLDER", str(tmp_path / "host"))
     substrate = SimpleNamespace(
         groups=lambda: GROUPS, patience=lambda: 1.0, states=lambda: {"broker-1": "running"}, shell=shell
     )
@@ -280,9 +281,9 @@ def test_the_vhost_is_deleted_after_an_error(monkeypatch: pytest.MonkeyPatch) ->
             raise LabError("It is down.")
         return ""
 
-    monkeypatch.setattr(broker, "output", output)
+    monkeypatch.setattr(vhost, "output", output)
     substrate = SimpleNamespace(groups=lambda: {"brokers": ["broker-1", "broker-2"]})
-    with pytest.raises(LabError, match="within"), broker.vhost(substrate) as password:
+    with pytest.raises(LabError, match="within"), vhost.vhost(substrate, "tour") as password:
         raise LabError("within")
     created = json.loads(calls[0][1])
     assert created["users"] == [{"name": "tour", "password": password, "tags": "management"}]

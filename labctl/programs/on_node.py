@@ -1,4 +1,4 @@
-"""A process of a lesson on a host: it ends when its standard input is closed."""
+"""A program of ./lab that runs on a node: it ends when its standard input is closed."""
 
 import base64
 import contextlib
@@ -17,7 +17,7 @@ from labctl.programs.remote import output
 from labctl.substrates.base import Substrate
 
 PYTHON = "/opt/mosaic/venv/bin/python"  # has pika and Celery
-FOLDER = "/run/lab-tour"
+FOLDER = "/run/lab-programs"
 LIMIT_S = 180  # after which systemd ends a process that ./lab could not end
 END_S = 10.0
 # Celery warns of a user that is in no list of users, as this one.
@@ -50,23 +50,29 @@ class Process:
         program: str,
         settings: dict[str, Any],
         events: "queue.Queue[Event]",
+        *,
+        python: str = PYTHON,
+        limit: int = LIMIT_S,
     ) -> None:
-        """Start it. `settings`: the first line of its standard input."""
+        """Start it. `settings`: the first line of its standard input, `part` is in the name of its unit.
+
+        `limit`: seconds.
+        """
         self.host = host
         self._substrate = substrate
-        self._unit = f"lab-tour-{settings['part']}-{secrets.token_hex(4)}"
+        self._unit = f"lab-program-{settings['part']}-{secrets.token_hex(4)}"
         words = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={self._unit}"]
         words += ["--property=DynamicUser=yes", "--property=PrivateTmp=yes", "--working-directory=/tmp"]
-        words += [f"--property=RuntimeMaxSec={LIMIT_S}", "--property=TimeoutStopSec=2"]
+        words += [f"--property=RuntimeMaxSec={limit}", "--property=TimeoutStopSec=2"]
         words += [f"--setenv={variable}" for variable in ENVIRONMENT]
         self._process = subprocess.Popen(
-            substrate.shell(host, [*words, PYTHON, f"{FOLDER}/{program}"]),
+            substrate.shell(host, [*words, python, f"{FOLDER}/{program}"]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C is for ./lab, which then ends the lesson
+            start_new_session=True,  # Ctrl-C is for ./lab, which then ends it
         )
         self._stdin = cast("IO[str]", self._process.stdin)
         self.send(settings)
