@@ -278,6 +278,27 @@ def drill(show_list: bool, as_json: bool, **choice: Any) -> int:
 
 
 @cli.command()
+@click.argument("names", nargs=-1, metavar="[SUITE]...")
+@click.option("--quick", is_flag=True, help="Measure a short series, to see that it works.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    metavar="NUMBER",
+    help="How often to run each arm (default: 5; with --quick 2).",
+)
+@_JSON
+def bench(names: tuple[str, ...], quick: bool, repeats: int | None, as_json: bool) -> int:
+    """Measure rates, latency, and CPU time per task of each kind of node.
+
+    SUITE is publish, drain, parts, latency or scale; without one, all are measured. The arms of a suite run
+    in turn, and one of them twice, which shows the noise of the machine.
+    """
+    from labctl.commands import bench as module
+
+    return module.command(_context(json=as_json), names, quick=quick, repeats=repeats)
+
+
+@cli.command()
 @click.argument("names", nargs=-1, metavar="[LESSON]...")
 @click.option("--list", "show_list", is_flag=True, help="Show every lesson.")
 @click.option("--all", "everything", is_flag=True, help="Run without waiting for keys.")

@@ -1,7 +1,9 @@
 """Client of the console's HTTP API: HTTP Basic over TLS, with the certificate checked by the lab's CA."""
 
+import json
 import ssl
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -77,6 +79,17 @@ class Console(AbstractContextManager["Console"]):
     def get(self, path: str, **parameters: object) -> httpx.Response:
         """The answer to GET."""
         return self._call("GET", path, params=parameters)
+
+    def follow(self, path: str, **parameters: str | float | bool) -> Iterator[tuple[str, Any]]:
+        """The events of a stream until it ends: kind and data. Raises httpx.HTTPError when it breaks."""
+        with self._client.stream("GET", path, params=parameters) as answer:
+            kind = ""
+            for line in answer.raise_for_status().iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    yield kind, json.loads(value)
 
     def ask_once(self, method: str, path: str, seconds: float, **arguments: Any) -> httpx.Response:
         """The first answer, also an error; raises httpx.HTTPError when none comes, as after a timeout."""

@@ -1,0 +1,95 @@
+"""What was measured: the runs of each arm, their medians and ranges, and the noise guard."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+AGAIN = ", again"  # after the name of an arm that is measured twice, as a noise guard
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Values of one kind, one for each run."""
+
+    runs: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.runs)
+
+    def document(self) -> dict[str, Any]:
+        """For --json."""
+        return {"median": self.median, "low": min(self.runs), "high": max(self.runs), "runs": list(self.runs)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an arm: its values by name, and how many tasks it had (0: CPU per task has no meaning)."""
+
+    values: Mapping[str, float]
+    tasks: int = 0
+
+
+@dataclass
+class ArmResult:
+    """The runs of one arm: values by name, and CPU milliseconds per task by kind of node."""
+
+    name: str
+    values: dict[str, list[float]] = field(default_factory=dict)
+    cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, run: Run, cpu: Mapping[str, float]) -> None:
+        """Add a run. `cpu`: seconds by kind of node."""
+        for name, value in run.values.items():
+            self.values.setdefault(name, []).append(value)
+        for kind, seconds in cpu.items() if run.tasks else ():
+            self.cpu_ms.setdefault(kind, []).append(1000 * seconds / run.tasks)
+
+    def document(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "name": self.name,
+            "values": {name: Figure(runs).document() for name, runs in self.values.items()},
+            "cpu_ms_per_task": {kind: Figure(runs).document() for kind, runs in self.cpu_ms.items()},
+        }
+
+
+@dataclass
+class SuiteResult:
+    """The arms of a suite. `idle`: cores in use before the first run, by kind of node."""
+
+    name: str
+    about: str
+    idle: Mapping[str, float]
+    load_average: float
+    arms: list[ArmResult]
+    seconds: float = 0.0
+
+    def ratio(self, arm: ArmResult, other: str) -> float | None:
+        """The median of the arm's first value as a multiple of that of another arm; None without one."""
+        found = next((found for found in self.arms if found.name == other and found.values), None)
+        if found is None or not arm.values:
+            return None
+        name = next(iter(arm.values))
+        below = Figure(found.values[name]).median
+        return Figure(arm.values[name]).median / below if below else None
+
+    def guard(self) -> tuple[str, float]:
+        """The arm that was measured twice, and the ratio of its two figures: 1 without noise."""
+        again = next(arm for arm in self.arms if arm.name.endswith(AGAIN))
+        first = again.name.removesuffix(AGAIN)
+        return first, self.ratio(again, first) or 0.0
+
+    def document(self) -> dict[str, Any]:
+        """For --json."""
+        first, ratio = self.guard()
+        return {
+            "name": self.name,
+            "about": self.about,
+            "seconds": round(self.seconds, 1),
+            "load_average": round(self.load_average, 2),
+            "idle_cores": dict(self.idle),
+            "arms": [arm.document() for arm in self.arms],
+            "noise_guard": {"arm": first, "ratio": ratio},
+        }
