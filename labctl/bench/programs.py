@@ -77,7 +77,8 @@ class Program:
             if line.startswith("{"):
                 found: dict[str, Any] = json.loads(line)
                 return found
-            self._printed.append(line)
+            if line.strip():
+                self._printed.append(line)
 
 
 @contextmanager

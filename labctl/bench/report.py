@@ -17,8 +17,8 @@ PURPOSE = (
 )
 NOTES = {
     "CPU": (
-        "milliseconds of CPU time per task, of all processes on all nodes of a kind, without those of the idle"
-        " lab. On a machine that others use too, it varies less than a rate"
+        "milliseconds of CPU time per task, of all processes on all nodes of a kind, without those of the"
+        " idle lab. On a machine that others use too, it varies less than a rate"
     ),
     "noise guard": "one arm is measured twice. Differences smaller than between these two mean nothing",
 }

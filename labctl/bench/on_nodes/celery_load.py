@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import amqp
 from celery import Celery, signals
@@ -153,7 +153,7 @@ class _Window:
         self.sent = 0
         self._connection = connection
         self._open: dict[int, None] = {}
-        self._channel: Any = connection.channel()  # the stubs lack its events
+        self._channel = cast("Any", connection.channel())  # the stubs lack its events
         self._channel.confirm_select()
         self._channel.events["basic_ack"].add(self._confirmed)
         self._channel.events["basic_nack"].add(self._refused)

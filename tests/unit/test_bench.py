@@ -1,0 +1,374 @@
+"""./lab bench: the order of its runs, its figures, its sentences, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from labctl import cli
+from labctl.bench import arms, programs, suites, tasks
+from labctl.bench.arms import Arm, Suite
+from labctl.bench.cpu import Meter, Reading, kinds
+from labctl.bench.figures import AGAIN, ArmResult, Figure, Run, SuiteResult
+from labctl.bench.jobs import Jobs
+from labctl.bench.programs import ON_NODES, Program
+from labctl.bench.report import Series, number, rows
+from labctl.commands import bench
+from labctl.console_api import Console
+from labctl.context import Context
+from labctl.errors import LabError
+from labctl.paths import LabPaths
+from labctl.programs import on_node
+from labctl.screen import Screen, Step
+
+GROUPS = {
+    "brokers": ["broker-1", "broker-2"],
+    "workers": ["worker-1"],
+    "gateways": ["gateway-1"],
+    "databases": ["gateway-1"],
+    "monitors": [],
+}
+
+
+def a_suite(names: str = "ABC") -> Suite:
+    made = [Arm(name, lambda: Run({"tasks/s": 10.0}, 5)) for name in names]
+    return Suite("about it", made, guard=made[1])
+
+
+class FakeMeter(Meter):
+    """Every node uses one core, and one second passes between two readings."""
+
+    def __init__(self) -> None:
+        super().__init__([], {"brokers": ["broker-1"], "workers": ["worker-1"]})
+        self.readings = 0
+
+    def read(self) -> Reading:
+        self.readings += 1
+        return Reading({host: (float(self.readings),) * 2 for host in ("broker-1", "worker-1")})
+
+
+# The order of the arms.
+
+
+def test_arms_are_interleaved_and_one_runs_twice_in_each_round() -> None:
+    ran = [arm.name for arm in arms.order(a_suite(), 2)]
+    assert ran == ["A", "B", "C", f"B{AGAIN}"] * 2
+
+
+def test_each_run_has_its_cpu_time_without_that_of_the_idle_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    prepared = []
+    arm = Arm("A", lambda: Run({"tasks/s": 10.0}, 5), lambda: prepared.append(1))
+    result = arms.measure("s", Suite("x", [arm], arm), FakeMeter(), Step("x"), repeats=3, idle_s=1)
+    assert result.idle == {"brokers": 1.0, "workers": 1.0}
+    assert [(found.name, len(found.values["tasks/s"])) for found in result.arms] == [
+        ("A", 3),
+        (f"A{AGAIN}", 3),
+    ]
+    assert result.arms[0].cpu_ms == {"brokers": [0.0] * 3, "workers": [0.0] * 3}
+    assert len(prepared) == 6
+
+
+# CPU time.
+
+
+def test_cpu_time_is_summed_by_kind_of_node() -> None:
+    meter = Meter([], GROUPS)
+    before = Reading(dict.fromkeys(kinds(GROUPS), (100.0, 5.0)))
+    used = {"broker-1": 3.0, "broker-2": 1.0, "worker-1": 2.0, "gateway-1": 0.5}
+    after = Reading({host: (110.0, 5.0 + cpu) for host, cpu in used.items()})
+    assert meter.used(before, after, {}) == {"brokers": 4.0, "workers": 2.0, "gateways+databases": 0.5}
+    assert meter.used(before, after, {"brokers": 0.1})["brokers"] == pytest.approx(3.0)
+    assert meter.cores(before, after)["brokers"] == pytest.approx(0.4)
+
+
+def test_the_program_of_a_node_counts_processes_that_have_ended() -> None:
+    program = subprocess.Popen(
+        [sys.executable, str(ON_NODES / "cpu.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdin
+    assert program.stdout
+    program.stdin.write("{}\n")
+
+    def ask() -> dict[str, float]:
+        program.stdin.write("{}\n")
+        program.stdin.flush()
+        found: dict[str, float] = json.loads(program.stdout.readline())
+        return found
+
+    before = ask()
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    after = ask()
+    assert after["cpu"] - before["cpu"] >= 0.4
+    assert after["at"] > before["at"]
+    program.stdin.close()
+    assert program.wait(10) == 0
+
+
+# Statistics.
+
+
+def test_the_median_and_the_range_of_the_runs() -> None:
+    assert Figure([5.0, 1.0, 3.0]).document() == {
+        "median": 3.0,
+        "low": 1.0,
+        "high": 5.0,
+        "runs": [5.0, 1.0, 3.0],
+    }
+
+
+def test_cpu_per_task_is_in_milliseconds() -> None:
+    arm = ArmResult("A")
+    arm.add(Run({"tasks/s": 100.0}, 200), {"brokers": 1.0})
+    arm.add(Run({"s": 0.1}), {"brokers": 1.0})  # without tasks it has no meaning
+    assert arm.cpu_ms == {"brokers": [5.0]}
+
+
+def a_result() -> SuiteResult:
+    values = {"A": [10.0, 30.0, 20.0], "B": [40.0] * 3, f"B{AGAIN}": [44.0] * 3}
+    results = [ArmResult(name, {"tasks/s": runs}, {"brokers": [1.5]}) for name, runs in values.items()]
+    return SuiteResult("drain", "about it", {"brokers": 0.25}, 1.0, results)
+
+
+def test_the_guard_is_the_ratio_of_an_arm_to_itself() -> None:
+    assert a_result().guard() == ("B", pytest.approx(1.1))
+
+
+def test_the_table_has_medians_ranges_ratios_and_cpu() -> None:
+    first, second, _ = rows(a_result())
+    assert first == {
+        "arm": "A",
+        "tasks/s": "20.0 (10.0 to 30.0)",
+        "of the first arm": "1.00",
+        "CPU ms, brokers": "1.50 (1.50 to 1.50)",
+    }
+    assert second["of the first arm"] == "2.00"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.5, "1234"), (56.78, "56.8"), (0.1234, "0.12"), (-0.04, "-0.04"), (0, "0.00")]
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_the_page_and_the_picture(tmp_path: Path) -> None:
+    from labctl.bench import plot
+
+    series = Series("./lab bench drain", 3, {"brokers": 3, "monitors": 0}, [a_result()])
+    page = series.page()
+    assert "| repeat | `./lab bench drain` |" in page
+    assert "| hosts | 3 brokers |" in page
+    assert "Noise guard: 'B' measured again is 1.10 of itself." in page
+    assert "CPU of the idle lab, of one core: brokers 25%." in page
+    assert json.loads(json.dumps(series.document()))["suites"][0]["noise_guard"]["arm"] == "B"
+    plot.draw([a_result()], tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+# Draining a queue.
+
+
+class FakeProgram:
+    """A worker of the measuring program that answers so."""
+
+    def __init__(self, host: str, *answers: dict[str, object]) -> None:
+        self.host = host
+        self.sent: list[dict[str, object]] = []
+        self._answers = list(answers)
+
+    def send(self, **command: object) -> None:
+        self.sent.append(command)
+
+    def poll(self, _seconds: float) -> dict[str, object] | None:
+        return self._answers.pop(0) if self._answers else None
+
+    def read(self, _seconds: float) -> dict[str, object]:
+        return {"consuming": False}
+
+
+def test_the_rate_is_from_the_first_start_to_the_last_end_on_any_host() -> None:
+    pool = [
+        FakeProgram(
+            "a",
+            {"consuming": True},
+            {"done": 4, "first": 10.0, "last": 11.0},
+            {"done": 6, "first": 10.0, "last": 12.0},
+        ),
+        FakeProgram("b", {"done": 4, "first": 10.5, "last": 15.0}),
+    ]
+    run = tasks.drained(pool, 10, stall=5)
+    assert (run.tasks, run.values) == (10, {"tasks/s": 2.0})
+    assert [program.sent for program in pool] == [[{"consume": True}, {"consume": False}]] * 2
+
+
+def test_workers_that_stop_are_an_error() -> None:
+    pool = [FakeProgram("a", {"done": 4, "first": 10.0, "last": 11.0})]
+    with pytest.raises(LabError, match="have done 4 of 10 tasks, and none for 0 s"):
+        tasks.drained(pool, 10, stall=0.0)
+
+
+# The sentences.
+
+
+def refusal(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What ./lab prints when it refuses, with exit status 2."""
+    monkeypatch.setattr(sys, "argv", ["lab", "bench", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert not captured.out
+    return " ".join(captured.err.split())
+
+
+@contextmanager
+def a_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **changes: object):
+    found = {
+        "groups": lambda: GROUPS,
+        "states": lambda: {"broker-1": "running"},
+        "patience": lambda: 1.0,
+        "url": lambda: "https://127.0.0.1:8443",
+        **changes,
+    }
+    context = Context(LabPaths("lab", tmp_path), SimpleNamespace(**found), Screen(json=True))
+    monkeypatch.setattr(cli, "_context", lambda **_: context)
+    yield context
+    assert not (tmp_path / ".lab" / "lab").exists(), "a command that is refused writes nothing"
+
+
+def test_an_unknown_suite(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with a_lab(monkeypatch, tmp_path):
+        text = refusal(["drain", "speed"], monkeypatch, capsys)
+    assert text == "There is no suite 'speed'; there are publish, drain, parts, latency, scale."
+
+
+def test_a_lab_that_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    states = {"broker-1": "running", "worker-1": "stopped"}
+    with a_lab(monkeypatch, tmp_path, states=lambda: states):
+        text = refusal([], monkeypatch, capsys)
+    assert text == "worker-1 must run before the lab is measured; ./lab up starts the lab."
+
+
+def test_a_lab_without_a_gateway(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with a_lab(monkeypatch, tmp_path, groups=lambda: {**GROUPS, "gateways": []}):
+        text = refusal(["publish"], monkeypatch, capsys)
+    assert text.startswith("The suite publish needs a host in gateways, and the lab has none;")
+
+
+def test_a_gateway_that_is_not_published(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with a_lab(monkeypatch, tmp_path, url=lambda: ""):
+        assert "No gateway is published" in refusal(["parts"], monkeypatch, capsys)
+
+
+# The end.
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What was closed, in order, of a command whose suite is interrupted."""
+    closed: list[str] = []
+
+    @contextmanager
+    def block(name: str, value: object = None):
+        try:
+            yield value
+        finally:
+            closed.append(name)
+
+    monkeypatch.setattr(bench, "vhost", lambda _substrate, name: block(f"vhost {name}", "secret"))
+    monkeypatch.setattr(bench, "meter", lambda _substrate: block("meter"))
+    entry = suites.Entry(lambda _bench: block("suite", a_suite()), (), vhost=True)
+    monkeypatch.setattr(suites, "SUITES", {"publish": entry})
+    return closed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, LabError("It is down.")])
+def test_an_interrupted_suite_leaves_nothing(
+    error: BaseException, ended: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(arms, "measure", fail)
+    kind = type(error) if isinstance(error, LabError) else error
+    with a_lab(monkeypatch, tmp_path) as context, pytest.raises(kind):
+        bench.command(context, ("publish",), quick=True, repeats=None)
+    assert ended == ["suite", "meter", "vhost bench"]
+
+
+def test_jobs_that_still_run_are_cancelled() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        known = [
+            {
+                "job": "j1",
+                "state": "done",
+                "done": 4,
+                "total": 4,
+                "created": "2026-11-30T12:00:00+00:00",
+                "seconds": 2.0,
+            }
+        ]
+        body = {"job": f"j{len(asked)}"} if request.url.path.endswith("render") else {"jobs": known}
+        return httpx.Response(200, json=body)
+
+    console = Console.__new__(Console)
+    console._client = httpx.Client(base_url="https://127.0.0.1:8443", transport=httpx.MockTransport(answer))
+    with Jobs(console, 1.0) as jobs:
+        first, _ = jobs.submit({}), jobs.submit({})
+        assert jobs.rate([first]) == (2.0, 4)
+    assert asked[-1] == "POST /api/jobs/j2/cancel"
+    assert "POST /api/jobs/j1/cancel" not in asked
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A host that is this machine; on it runs a program that answers once and then ends at a `fail`."""
+    (tmp_path / "echo.py").write_text(
+        "import sys\nprint('a warning')\nprint(sys.stdin.readline(), flush=True)\n"
+        "for line in sys.stdin:\n    sys.exit('no memory') if 'fail' in line else print(line, flush=True)\n"
+    )
+    monkeypatch.setattr(programs, "ON_NODES", tmp_path)
+    monkeypatch.setattr(on_node, "FOLDER", str(tmp_path / "host"))
+
+    def shell(_host: str, command: list[str]) -> list[str]:
+        return [sys.executable, command[-1]] if command[0] == "systemd-run" else command
+
+    return SimpleNamespace(shell=shell, patience=lambda: 1.0)
+
+
+def test_a_program_answers_and_ends_with_the_block(here: SimpleNamespace) -> None:
+    with programs.started(here, ["worker-1", "worker-2"], "echo.py", {"part": "p"}) as found:
+        assert [program.read(10) for program in found] == [
+            {"part": "p", "host": host} for host in ("worker-1", "worker-2")
+        ]
+        assert programs.ask_all(found, count=3) == [{"count": 3}] * 2
+        processes = [program._process._process for program in found]
+    assert [process.returncode for process in processes] == [0, 0]
+
+
+def test_a_program_that_fails_is_an_error_with_its_last_lines(here: SimpleNamespace) -> None:
+    with Program(here, "worker-1", "echo.py", {"part": "p"}) as program:
+        program.read(10)
+        with pytest.raises(LabError, match="on worker-1 ended by itself: a warning; no memory"):
+            program.ask(fail=True)
