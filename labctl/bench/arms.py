@@ -1,12 +1,12 @@
-"""Running the arms of a suite: interleaved, one of them twice, with the CPU time of each run."""
+"""Running the arms of a suite: interleaved, one of them twice, with what the nodes use in each run."""
 
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from labctl.bench.cpu import Meter
 from labctl.bench.figures import AGAIN, ArmResult, Run, SuiteResult
+from labctl.bench.usage import Meter
 from labctl.screen import Step
 
 
@@ -16,7 +16,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things that a suite compares. CPU time is measured during `run`, not during `prepare`."""
+    """One of the things that a suite compares. What the nodes use during `prepare` does not count."""
 
     name: str
     run: Callable[[], Run]
@@ -45,7 +45,7 @@ def measure(name: str, suite: Suite, meter: Meter, step: Step, *, repeats: int, 
     step.update("the idle lab")
     before = meter.read()
     time.sleep(idle_s)
-    idle = meter.cores(before, meter.read())
+    idle = meter.a_second(before, meter.read())
     results: dict[str, ArmResult] = {}
     runs = list(order(suite, repeats))
     load_average = os.getloadavg()[0]
@@ -54,7 +54,7 @@ def measure(name: str, suite: Suite, meter: Meter, step: Step, *, repeats: int, 
         arm.prepare()
         before = meter.read()
         run = arm.run()
-        cpu = meter.used(before, meter.read(), idle)
-        results.setdefault(arm.name, ArmResult(arm.name)).add(run, cpu)
+        used = meter.used(before, meter.read(), idle)
+        results.setdefault(arm.name, ArmResult(arm.name)).add(run, used)
     seconds = time.monotonic() - started
     return SuiteResult(name, suite.about, idle, load_average, list(results.values()), seconds)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from labctl.bench.usage import Use
+
 AGAIN = ", again"  # after the name of an arm that is measured twice, as a noise guard
 
 
@@ -25,7 +27,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an arm: its values by name, and how many tasks it had (0: CPU per task has no meaning)."""
+    """One run of an arm: its values by name, and how many tasks it had (0: nothing is per task)."""
 
     values: Mapping[str, float]
     tasks: int = 0
@@ -33,35 +35,42 @@ class Run:
 
 @dataclass
 class ArmResult:
-    """The runs of one arm: values by name, and CPU milliseconds per task by kind of node."""
+    """The runs of one arm: values by name; by kind of node, CPU milliseconds and kB sent per task."""
 
     name: str
     values: dict[str, list[float]] = field(default_factory=dict)
     cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    sent_kb: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, run: Run, cpu: Mapping[str, float]) -> None:
-        """Add a run. `cpu`: seconds by kind of node."""
+    def add(self, run: Run, used: Mapping[str, Use]) -> None:
+        """Add a run. `used`: by kind of node."""
         for name, value in run.values.items():
             self.values.setdefault(name, []).append(value)
-        for kind, seconds in cpu.items() if run.tasks else ():
-            self.cpu_ms.setdefault(kind, []).append(1000 * seconds / run.tasks)
+        for kind, use in used.items() if run.tasks else ():
+            self.cpu_ms.setdefault(kind, []).append(1000 * use.cpu / run.tasks)
+            self.sent_kb.setdefault(kind, []).append(use.sent / 1000 / run.tasks)
 
     def document(self) -> dict[str, Any]:
         """For --json."""
         return {
             "name": self.name,
-            "values": {name: Figure(runs).document() for name, runs in self.values.items()},
-            "cpu_ms_per_task": {kind: Figure(runs).document() for kind, runs in self.cpu_ms.items()},
+            "values": _documents(self.values),
+            "cpu_ms_per_task": _documents(self.cpu_ms),
+            "kb_sent_per_task": _documents(self.sent_kb),
         }
+
+
+def _documents(figures: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    return {name: Figure(runs).document() for name, runs in figures.items()}
 
 
 @dataclass
 class SuiteResult:
-    """The arms of a suite. `idle`: cores in use before the first run, by kind of node."""
+    """The arms of a suite. `idle`: use a second before the first run, by kind of node."""
 
     name: str
     about: str
-    idle: Mapping[str, float]
+    idle: Mapping[str, Use]
     load_average: float
     arms: list[ArmResult]
     seconds: float = 0.0
@@ -89,7 +98,7 @@ class SuiteResult:
             "about": self.about,
             "seconds": round(self.seconds, 1),
             "load_average": round(self.load_average, 2),
-            "idle_cores": dict(self.idle),
+            "idle_cores": {kind: use.cpu for kind, use in self.idle.items()},
             "arms": [arm.document() for arm in self.arms],
             "noise_guard": {"arm": first, "ratio": ratio},
         }

@@ -69,6 +69,8 @@ class Series:
         for suite in self.suites:
             lines += ["", f"## {suite.name}", "", f"{suite.about[0].upper()}{suite.about[1:]}.", ""]
             lines += _markdown(rows(suite))
+            if suite.arms[0].sent_kb:
+                lines += ["", "Sent to other hosts:", "", *_markdown(sent(suite))]
             lines += ["", f"{guard_line(suite)} {_conditions(suite)}"]
         return "\n".join(lines) + "\n"
 
@@ -93,6 +95,14 @@ def rows(suite: SuiteResult) -> list[dict[str, str]]:
     return table
 
 
+def sent(suite: SuiteResult) -> list[dict[str, str]]:
+    """A table of the kB that each kind of node sends per task."""
+    return [
+        {"arm": arm.name} | {f"kB, {kind}": _cell(runs) for kind, runs in arm.sent_kb.items()}
+        for arm in suite.arms
+    ]
+
+
 def guard_line(suite: SuiteResult) -> str:
     """What the noise guard shows."""
     arm, ratio = suite.guard()
@@ -100,7 +110,7 @@ def guard_line(suite: SuiteResult) -> str:
 
 
 def _conditions(suite: SuiteResult) -> str:
-    idle = ", ".join(f"{kind} {cores:.0%}" for kind, cores in suite.idle.items())
+    idle = ", ".join(f"{kind} {use.cpu:.0%}" for kind, use in suite.idle.items())
     return (
         f"CPU of the idle lab, of one core: {idle}. Load average of the machine before the first run:"
         f" {suite.load_average:.1f}. Duration: {suite.seconds:.0f} s."

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from labctl import console_api
 from labctl.bench import arms, suites
-from labctl.bench.cpu import Meter, meter
 from labctl.bench.figures import SuiteResult
 from labctl.bench.report import PICTURE, Series, guard_line, rows
 from labctl.bench.suite import USER, Bench
+from labctl.bench.usage import Meter, meter
 from labctl.context import Context, states
 from labctl.errors import UsageError
 from labctl.lab.files import make_private, shown, write_private
@@ -31,10 +31,10 @@ def command(context: Context, names: tuple[str, ...], *, quick: bool, repeats: i
     with (
         exclusive(context.paths, "bench"),
         vhost(substrate, USER) if needs_vhost else nullcontext("") as password,
-        meter(substrate) as cpu,
+        meter(substrate) as usage,
     ):
         bench = Bench(context, password, quick)
-        results = [_one(bench, name, cpu, repeats) for name in wanted]
+        results = [_one(bench, name, usage, repeats) for name in wanted]
     given = [*wanted] if names else []
     words = ["./lab", "bench", *given, *(["--quick"] if quick else []), f"--repeats {repeats}"]
     hosts = {group: len(found) for group, found in substrate.groups().items()}
@@ -61,12 +61,12 @@ def _require(context: Context, wanted: list[str]) -> None:
         console_api.published(context.substrate.url())
 
 
-def _one(bench: Bench, name: str, cpu: Meter, repeats: int) -> SuiteResult:
+def _one(bench: Bench, name: str, usage: Meter, repeats: int) -> SuiteResult:
     idle_s = QUICK_IDLE_S if bench.quick else IDLE_S
     with bench.context.screen.step(f"measure {name}") as step:
         step.update("start the programs")
         with suites.SUITES[name].open(bench) as suite:
-            result = arms.measure(name, suite, cpu, step, repeats=repeats, idle_s=idle_s)
+            result = arms.measure(name, suite, usage, step, repeats=repeats, idle_s=idle_s)
         step.result = guard_line(result)
     return result
 

@@ -16,11 +16,11 @@ import pytest
 from labctl import cli
 from labctl.bench import arms, programs, suites, tasks
 from labctl.bench.arms import Arm, Suite
-from labctl.bench.cpu import Meter, Reading, kinds
 from labctl.bench.figures import AGAIN, ArmResult, Figure, Run, SuiteResult
 from labctl.bench.jobs import Jobs
 from labctl.bench.programs import ON_NODES, Program
 from labctl.bench.report import Series, number, rows
+from labctl.bench.usage import Meter, Reading, Use, kinds
 from labctl.commands import bench
 from labctl.console_api import Console
 from labctl.context import Context
@@ -52,7 +52,8 @@ class FakeMeter(Meter):
 
     def read(self) -> Reading:
         self.readings += 1
-        return Reading({host: (float(self.readings),) * 2 for host in ("broker-1", "worker-1")})
+        now = float(self.readings)
+        return Reading({host: (now, Use(now, 1000 * now)) for host in ("broker-1", "worker-1")})
 
 
 # The order of the arms.
@@ -68,7 +69,7 @@ def test_each_run_has_its_cpu_time_without_that_of_the_idle_lab(monkeypatch: pyt
     prepared = []
     arm = Arm("A", lambda: Run({"tasks/s": 10.0}, 5), lambda: prepared.append(1))
     result = arms.measure("s", Suite("x", [arm], arm), FakeMeter(), Step("x"), repeats=3, idle_s=1)
-    assert result.idle == {"brokers": 1.0, "workers": 1.0}
+    assert result.idle == {"brokers": Use(1.0, 1000.0), "workers": Use(1.0, 1000.0)}
     assert [(found.name, len(found.values["tasks/s"])) for found in result.arms] == [
         ("A", 3),
         (f"A{AGAIN}", 3),
@@ -82,17 +83,21 @@ def test_each_run_has_its_cpu_time_without_that_of_the_idle_lab(monkeypatch: pyt
 
 def test_cpu_time_is_summed_by_kind_of_node() -> None:
     meter = Meter([], GROUPS)
-    before = Reading(dict.fromkeys(kinds(GROUPS), (100.0, 5.0)))
+    before = Reading(dict.fromkeys(kinds(GROUPS), (100.0, Use(5.0, 1e6))))
     used = {"broker-1": 3.0, "broker-2": 1.0, "worker-1": 2.0, "gateway-1": 0.5}
-    after = Reading({host: (110.0, 5.0 + cpu) for host, cpu in used.items()})
-    assert meter.used(before, after, {}) == {"brokers": 4.0, "workers": 2.0, "gateways+databases": 0.5}
-    assert meter.used(before, after, {"brokers": 0.1})["brokers"] == pytest.approx(3.0)
-    assert meter.cores(before, after)["brokers"] == pytest.approx(0.4)
+    after = Reading({host: (110.0, Use(5.0 + cpu, 2e6)) for host, cpu in used.items()})
+    assert meter.used(before, after, {}) == {
+        "brokers": Use(4.0, 2e6),
+        "workers": Use(2.0, 1e6),
+        "gateways+databases": Use(0.5, 1e6),
+    }
+    assert meter.used(before, after, {"brokers": Use(0.1, 0.0)})["brokers"].cpu == pytest.approx(3.0)
+    assert meter.a_second(before, after)["brokers"].cpu == pytest.approx(0.4)
 
 
 def test_the_program_of_a_node_counts_processes_that_have_ended() -> None:
     program = subprocess.Popen(
-        [sys.executable, str(ON_NODES / "cpu.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(ON_NODES / "usage.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert program.stdin
     assert program.stdout
@@ -110,6 +115,7 @@ def test_the_program_of_a_node_counts_processes_that_have_ended() -> None:
     after = ask()
     assert after["cpu"] - before["cpu"] >= 0.4
     assert after["at"] > before["at"]
+    assert after["sent"] >= before["sent"] >= 0
     program.stdin.close()
     assert program.wait(10) == 0
 
@@ -126,17 +132,20 @@ def test_the_median_and_the_range_of_the_runs() -> None:
     }
 
 
-def test_cpu_per_task_is_in_milliseconds() -> None:
+def test_cpu_per_task_is_in_milliseconds_and_what_is_sent_in_kb() -> None:
     arm = ArmResult("A")
-    arm.add(Run({"tasks/s": 100.0}, 200), {"brokers": 1.0})
-    arm.add(Run({"s": 0.1}), {"brokers": 1.0})  # without tasks it has no meaning
-    assert arm.cpu_ms == {"brokers": [5.0]}
+    arm.add(Run({"tasks/s": 100.0}, 200), {"brokers": Use(1.0, 8e5)})
+    arm.add(Run({"s": 0.1}), {"brokers": Use(1.0, 8e5)})  # without tasks it has no meaning
+    assert (arm.cpu_ms, arm.sent_kb) == ({"brokers": [5.0]}, {"brokers": [4.0]})
 
 
 def a_result() -> SuiteResult:
     values = {"A": [10.0, 30.0, 20.0], "B": [40.0] * 3, f"B{AGAIN}": [44.0] * 3}
-    results = [ArmResult(name, {"tasks/s": runs}, {"brokers": [1.5]}) for name, runs in values.items()]
-    return SuiteResult("drain", "about it", {"brokers": 0.25}, 1.0, results)
+    results = [
+        ArmResult(name, {"tasks/s": runs}, {"brokers": [1.5]}, {"brokers": [0.4]})
+        for name, runs in values.items()
+    ]
+    return SuiteResult("drain", "about it", {"brokers": Use(0.25, 0.0)}, 1.0, results)
 
 
 def test_the_guard_is_the_ratio_of_an_arm_to_itself() -> None:
@@ -169,6 +178,7 @@ def test_the_page_and_the_picture(tmp_path: Path) -> None:
     assert "| repeat | `./lab bench drain` |" in page
     assert "| hosts | 3 brokers |" in page
     assert "Noise guard: 'B' measured again is 1.10 of itself." in page
+    assert "| A | 0.40 (0.40 to 0.40) |" in page
     assert "CPU of the idle lab, of one core: brokers 25%." in page
     assert json.loads(json.dumps(series.document()))["suites"][0]["noise_guard"]["arm"] == "B"
     plot.draw([a_result()], tmp_path / "bench.png")
