@@ -8,11 +8,12 @@ from labctl.bench.figures import Run
 from labctl.bench.programs import started
 from labctl.bench.suite import Bench
 
-ARGUMENT_BYTES = 100
+# How, and the bytes of the task's argument.
 WAYS = {
-    "py-amqp, window of 200": "raw",
-    "Celery, confirm_publish": "confirm_publish",
-    "celery_durable, send_many": "send_many",
+    "py-amqp, window of 200": ("raw", 100),
+    "Celery, confirm_publish": ("confirm_publish", 100),
+    "celery_durable, send_many": ("send_many", 100),
+    "celery_durable, send_many, 10 kB": ("send_many", 10_000),
 }
 
 
@@ -23,16 +24,16 @@ def publish(bench: Bench) -> Iterator[Suite]:
     settings = {"part": "publisher", "password": bench.password}
     with started(substrate, bench.hosts["gateways"][:1], "celery_load.py", settings) as (program,):
 
-        def arm(name: str, how: str) -> Arm:
+        def arm(name: str, how: str, size: int) -> Arm:
             def run() -> Run:
-                found = program.ask(publish=how, seconds=seconds, bytes=ARGUMENT_BYTES)
+                found = program.ask(publish=how, seconds=seconds, bytes=size)
                 return Run({"messages/s": found["count"] / found["seconds"]}, found["count"])
 
             return Arm(name, run)
 
-        arms = [arm(name, how) for name, how in WAYS.items()]
+        arms = [arm(name, *way) for name, way in WAYS.items()]
         yield Suite(
             f"{seconds} s for each run, the same message of a task, one thread, confirms of a quorum queue",
             arms,
-            guard=arms[-1],
+            guard=arms[2],
         )
