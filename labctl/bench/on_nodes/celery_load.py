@@ -199,7 +199,7 @@ class Worker:
     def __init__(self, password: str, profile: str, host: str, concurrency: int) -> None:
         """Connect on `serve`."""
         self._queue = profile
-        self._app = application(password, profile, profile, worker_hijack_root_logger=False)
+        self._app = application(password, profile, profile, worker_redirect_stdouts=False)
         self._app.task(name=TASK)(task)
         self._options = [f"--hostname={profile}@{host}", f"--concurrency={concurrency}"]
         self._commands: list[bool] = []
