@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from labctl.bench.figures import AGAIN, ArmResult, Run, SuiteResult
-from labctl.bench.usage import Meter
+from labctl.bench.usage import Meter, Reading, Use, median
 from labctl.screen import Step
 
 
@@ -16,11 +16,15 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things that a suite compares. What the nodes use during `prepare` does not count."""
+    """One of the things that a suite compares. What the nodes use during `prepare` does not count.
+
+    `base`: the name of the arm that it is compared with, "" for none.
+    """
 
     name: str
     run: Callable[[], Run]
     prepare: Callable[[], None] = _nothing
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,30 +35,36 @@ class Suite:
     arms: Sequence[Arm]
     guard: Arm
 
-
-def order(suite: Suite, repeats: int) -> Iterator[Arm]:
-    """The runs in order: ABC A BC A ..., so that a change of the machine meets all arms alike."""
-    for _ in range(repeats):
-        yield from suite.arms
-        yield replace(suite.guard, name=suite.guard.name + AGAIN)
+    def one_round(self) -> Iterator[Arm]:
+        """The arms in turn, so that a change of the machine affects all alike; one of them again."""
+        yield from self.arms
+        yield replace(self.guard, name=self.guard.name + AGAIN, base=self.guard.name)
 
 
 def measure(name: str, suite: Suite, meter: Meter, step: Step, *, repeats: int, idle_s: float) -> SuiteResult:
-    """Run all arms `repeats` times. `idle_s`: seconds for which the idle lab is measured. Raises LabError."""
-    started = time.monotonic()
-    step.update("the idle lab")
-    before = meter.read()
-    time.sleep(idle_s)
-    idle = meter.a_second(before, meter.read())
-    results: dict[str, ArmResult] = {}
-    runs = list(order(suite, repeats))
-    load_average = os.getloadavg()[0]
-    for number, arm in enumerate(runs, start=1):
-        step.update(f"run {number} of {len(runs)}: {arm.name}")
-        arm.prepare()
+    """Run all arms `repeats` times. Raises LabError.
+
+    `idle_s`: seconds for which the idle lab is measured in each round. The median of the rounds is subtracted
+    from the use of each run.
+    """
+    started, load_average = time.monotonic(), os.getloadavg()[0]
+    idle: list[dict[str, Use]] = []
+    readings: list[tuple[Arm, Run, Reading, Reading]] = []
+    for number in range(1, repeats + 1):
+        step.update(f"round {number} of {repeats}: the idle lab")
         before = meter.read()
-        run = arm.run()
-        used = meter.used(before, meter.read(), idle)
-        results.setdefault(arm.name, ArmResult(arm.name)).add(run, used)
+        time.sleep(idle_s)
+        idle.append(meter.a_second(before, meter.read()))
+        for arm in suite.one_round():
+            step.update(f"round {number} of {repeats}: {arm.name}")
+            arm.prepare()
+            before = meter.read()
+            run = arm.run()
+            readings.append((arm, run, before, meter.read()))
+    results: dict[str, ArmResult] = {}
+    usual = median(idle)
+    for arm, run, before, after in readings:
+        result = results.setdefault(arm.name, ArmResult(arm.name, arm.base))
+        result.add(run, meter.used(before, after, usual))
     seconds = time.monotonic() - started
-    return SuiteResult(name, suite.about, idle, load_average, list(results.values()), seconds)
+    return SuiteResult(name, suite.about, usual, load_average, list(results.values()), seconds)

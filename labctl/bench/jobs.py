@@ -102,17 +102,15 @@ def parts(bench: Bench) -> Iterator[Suite]:
     one, four = ((40, 28), (20, 14)) if not bench.quick else ((14, 10), (7, 5))
     with _jobs(bench) as jobs:
 
-        def arm(name: str, grids: Sequence[tuple[int, int]]) -> Arm:
+        def arm(name: str, grids: Sequence[tuple[int, int]], base: str = "") -> Arm:
             def run() -> Run:
                 rate, count = jobs.rate([jobs.submit(view(*grid)) for grid in grids])
                 return Run({"parts/s": rate}, count)
 
-            return Arm(name, run)
+            return Arm(name, run, base=base)
 
-        arms = [
-            arm(f"1 job of {one[0] * one[1]} parts", [one]),
-            arm(f"4 jobs of {four[0] * four[1]} parts", [four] * 4),
-        ]
+        large = f"1 job of {one[0] * one[1]} parts"
+        arms = [arm(large, [one]), arm(f"4 jobs of {four[0] * four[1]} parts", [four] * 4, large)]
         yield Suite(
             f"renders of the whole set through the API: tiles of {TILE} x {TILE} pixels, {ITERATIONS}"
             " iterations",
@@ -141,7 +139,7 @@ def latency(bench: Bench) -> Iterator[Suite]:
                     }
                 )
 
-            return Arm(f"{share:.0%} load", run)
+            return Arm(f"{share:.0%} load", run, base="0% load" if share else "")
 
         arms = [arm(share) for share in LOADS]
         yield Suite(

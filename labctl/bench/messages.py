@@ -29,7 +29,7 @@ def publish(bench: Bench) -> Iterator[Suite]:
                 found = program.ask(publish=how, seconds=seconds, bytes=size)
                 return Run({"messages/s": found["count"] / found["seconds"]}, found["count"])
 
-            return Arm(name, run)
+            return Arm(name, run, base="" if how == "raw" else next(iter(WAYS)))
 
         arms = [arm(name, *way) for name, way in WAYS.items()]
         yield Suite(

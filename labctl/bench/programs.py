@@ -28,7 +28,7 @@ class Program:
         """Copy `on_nodes`/`file` to a host and start it there. Raises LabError."""
         copy(substrate, host, [ON_NODES / file])
         self.host = host
-        self._patience = substrate.patience()
+        self.patience = substrate.patience()
         self._events: queue.Queue[Event] = queue.Queue()
         own = {**settings, "host": host}
         self._process = Process(substrate, host, file, own, self._events, python=python, limit=LIMIT_S)
@@ -55,11 +55,11 @@ class Program:
 
     def read(self, seconds: float) -> dict[str, Any]:
         """Its next answer. Raises LabError when it has ended, or gives none within seconds * patience."""
-        found = self.poll(seconds * self._patience)
+        found = self.poll(seconds * self.patience)
         if found is None:
             raise LabError(
                 f"The measuring program on {self.host} did not answer within"
-                f" {seconds * self._patience:.0f} s; ./lab status shows the state of the lab."
+                f" {seconds * self.patience:.0f} s ({self._last()}); ./lab status shows the state of the lab."
             )
         return found
 
@@ -72,13 +72,15 @@ class Program:
             except queue.Empty:
                 return None
             if line is None:
-                last = "; ".join(self._printed[-LAST_LINES:]) or "it printed nothing"
-                raise LabError(f"The measuring program on {self.host} ended by itself: {last}")
+                raise LabError(f"The measuring program on {self.host} ended by itself: {self._last()}")
             if line.startswith("{"):
                 found: dict[str, Any] = json.loads(line)
                 return found
             if line.strip():
                 self._printed.append(line)
+
+    def _last(self) -> str:
+        return "; ".join(self._printed[-LAST_LINES:]) or "it printed nothing"
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Series:
             lines += _markdown(rows(suite))
             if suite.arms[0].sent_kb:
                 lines += ["", "Sent to other hosts:", "", *_markdown(sent(suite))]
-            lines += ["", f"{guard_line(suite)} {_conditions(suite)}"]
+            lines += ["", f"{suite.guard()} {_conditions(suite)}"]
         return "\n".join(lines) + "\n"
 
 
@@ -81,15 +81,15 @@ def memory_gb() -> int:
 
 
 def rows(suite: SuiteResult) -> list[dict[str, str]]:
-    """A table: one row for each arm, with its values, their ratio to the first arm, and CPU per task."""
+    """A table: one row for each arm, with its values, a comparison, and CPU per task."""
     values = list(dict.fromkeys(name for arm in suite.arms for name in arm.values))
     kinds = list(dict.fromkeys(kind for arm in suite.arms for kind in arm.cpu_ms))
     table = []
     for arm in suite.arms:
         row = {"arm": arm.name}
         row |= {name: _cell(arm.values.get(name)) for name in values}
-        ratio = suite.ratio(arm, suite.arms[0].name)
-        row["of the first arm"] = "" if ratio is None else f"{ratio:.2f}"
+        ratio = suite.compared(arm)
+        row["compared"] = "" if ratio is None else f"{ratio:.2f} of {arm.base}"
         row |= {f"CPU ms, {kind}": _cell(arm.cpu_ms.get(kind)) for kind in kinds}
         table.append(row)
     return table
@@ -101,12 +101,6 @@ def sent(suite: SuiteResult) -> list[dict[str, str]]:
         {"arm": arm.name} | {f"kB, {kind}": _cell(runs) for kind, runs in arm.sent_kb.items()}
         for arm in suite.arms
     ]
-
-
-def guard_line(suite: SuiteResult) -> str:
-    """What the noise guard shows."""
-    arm, ratio = suite.guard()
-    return f"Noise guard: {arm!r} measured again is {ratio:.2f} of itself."
 
 
 def _conditions(suite: SuiteResult) -> str:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from labctl.bench.arms import Arm, Suite
 from labctl.bench.figures import Run
@@ -29,6 +30,15 @@ SCALE_TASK = ("io", 0.1)
 HOSTS = (1, 3, 6)
 
 
+@dataclass(frozen=True)
+class Filling:
+    """What a queue is filled with: tasks of a kind and a duration in seconds."""
+
+    queue: str
+    task: tuple[str, float]
+    count: int
+
+
 @contextmanager
 def drain(bench: Bench) -> Iterator[Suite]:
     """Plain Celery and durable workers on all worker hosts."""
@@ -42,13 +52,11 @@ def drain(bench: Bench) -> Iterator[Suite]:
             _wait_until_ready(pool)
         arms = [
             _arm(
-                bench,
                 f"{name}, {profile}",
                 publisher,
                 pools[profile],
-                profile,
-                (kind, seconds),
-                bench.size(*counts),
+                Filling(profile, (kind, seconds), bench.size(*counts)),
+                base=f"{name}, {PLAIN}" if profile == DURABLE else "",
             )
             for name, kind, seconds, *counts in WORK
             for profile in pools
@@ -70,17 +78,16 @@ def scale(bench: Bench) -> Iterator[Suite]:
     with _publisher(bench) as publisher, _workers(bench, DURABLE, SCALE_PROCESSES) as pool:
         _wait_until_ready(pool)
         each = bench.size(200, 60)
+        names = {count: f"{count} worker host{'s' if count > 1 else ''}" for count in counts}
         arms = [
             _arm(
-                bench,
-                f"{count} worker host{'s' if count > 1 else ''}",
+                name,
                 publisher,
                 pool[:count],
-                DURABLE,
-                SCALE_TASK,
-                each * count,
+                Filling(DURABLE, SCALE_TASK, each * count),
+                base=names[1] if count > 1 else "",
             )
-            for count in counts
+            for count, name in names.items()
         ]
         yield Suite(
             f"tasks that wait for {SCALE_TASK[1] * 1000:.0f} ms, {each} for each host, {SCALE_PROCESSES} pool"
@@ -109,29 +116,15 @@ def _wait_until_ready(programs: Sequence[Program]) -> None:
         program.read(READY_S)
 
 
-def _arm(
-    bench: Bench,
-    name: str,
-    publisher: Program,
-    pool: Sequence[Program],
-    queue: str,
-    task: tuple[str, float],
-    count: int,
-) -> Arm:
-    stall = STALL_S * bench.context.substrate.patience()
-    return Arm(
-        name,
-        run=lambda: drained(pool, count, stall),
-        prepare=lambda: _fill(publisher, queue, task, count),
-    )
+def _arm(name: str, publisher: Program, pool: Sequence[Program], filling: Filling, base: str) -> Arm:
+    def fill() -> None:
+        publisher.ask(fill=filling.queue, task=filling.task, count=filling.count, bytes=ARGUMENT_BYTES)
+
+    return Arm(name, lambda: drained(pool, filling.count), fill, base)
 
 
-def _fill(publisher: Program, queue: str, task: tuple[str, float], count: int) -> None:
-    publisher.ask(fill=queue, task=task, count=count, bytes=ARGUMENT_BYTES)
-
-
-def drained(pool: Sequence[Program], count: int, stall: float) -> Run:
-    """Let the workers consume until they have done `count` tasks; LabError after `stall` s without one more.
+def drained(pool: Sequence[Program], count: int) -> Run:
+    """Let the workers consume until they have done `count` tasks. Raises LabError when they do no more.
 
     The time is from the first start of a task to the last end, by the clocks of the hosts.
     """
@@ -147,10 +140,10 @@ def drained(pool: Sequence[Program], count: int, stall: float) -> Run:
         total = sum(report["done"] for report in reports.values())
         if total > done:
             done, moved = total, time.monotonic()
-        elif time.monotonic() - moved > stall:
+        elif time.monotonic() - moved > STALL_S * pool[0].patience:
             raise LabError(
-                f"The workers have done {done:.0f} of {count} tasks, and none for {stall:.0f} s;"
-                " ./lab status shows the state of the lab."
+                f"The workers have done {done:.0f} of {count} tasks, and none for"
+                f" {time.monotonic() - moved:.0f} s; ./lab status shows the state of the lab."
             )
     for program in pool:
         program.send(consume=False)

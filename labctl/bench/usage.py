@@ -1,6 +1,7 @@
 """What each kind of node uses: CPU time of all its processes, also those that have ended, and bytes sent."""
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -59,6 +60,17 @@ class Meter:
         """Use a second between two readings, by kind: for CPU time, this is cores."""
         seconds = duration(before, after)
         return {kind: NOTHING.plus(use, 1 / seconds) for kind, use in self.used(before, after, {}).items()}
+
+
+def median(uses: Sequence[Mapping[str, Use]]) -> dict[str, Use]:
+    """The median of several uses, by kind."""
+    return {
+        kind: Use(
+            statistics.median(use[kind].cpu for use in uses),
+            statistics.median(use[kind].sent for use in uses),
+        )
+        for kind in uses[0]
+    }
 
 
 def duration(before: Reading, after: Reading) -> float:

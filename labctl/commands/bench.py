@@ -8,7 +8,7 @@ from pathlib import Path
 from labctl import console_api
 from labctl.bench import arms, suites
 from labctl.bench.figures import SuiteResult
-from labctl.bench.report import PICTURE, Series, guard_line, rows
+from labctl.bench.report import PICTURE, Series, rows
 from labctl.bench.suite import USER, Bench
 from labctl.bench.usage import Meter, meter
 from labctl.context import Context, states
@@ -18,7 +18,7 @@ from labctl.lab.lock import exclusive
 from labctl.programs.vhost import vhost
 
 REPEATS, QUICK_REPEATS = 5, 2
-IDLE_S, QUICK_IDLE_S = 10.0, 2.0
+IDLE_S, QUICK_IDLE_S = 5.0, 2.0
 
 
 def command(context: Context, names: tuple[str, ...], *, quick: bool, repeats: int | None) -> int:
@@ -67,7 +67,7 @@ def _one(bench: Bench, name: str, usage: Meter, repeats: int) -> SuiteResult:
         step.update("start the programs")
         with suites.SUITES[name].open(bench) as suite:
             result = arms.measure(name, suite, usage, step, repeats=repeats, idle_s=idle_s)
-        step.result = guard_line(result)
+        step.result = str(result.guard())
     return result
 
 
@@ -86,8 +86,8 @@ def _show(context: Context, series: Series) -> None:
     for result in series.suites:
         found = rows(result)
         screen.say(f"\n{result.name}: {result.about}")
-        screen.table(found, right=found[0].keys() - {"arm"})
-        screen.say(guard_line(result))
+        screen.table(found, right=found[0].keys() - {"arm", "compared"})
+        screen.say(str(result.guard()))
     screen.say(f"\npage and picture in {shown(folder)}")
 
 

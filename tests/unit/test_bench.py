@@ -62,8 +62,15 @@ class FakeMeter(Meter):
 
 
 def test_arms_are_interleaved_and_one_runs_twice_in_each_round() -> None:
-    ran = [arm.name for arm in arms.order(a_suite(), 2)]
-    assert ran == ["A", "B", "C", f"B{AGAIN}"] * 2
+    ran: list[str] = []
+
+    def arm(name: str) -> Arm:
+        return Arm(name, lambda: ran.append(name) or Run({"tasks/s": 1.0}))
+
+    a, b, c = map(arm, "ABC")
+    result = arms.measure("s", Suite("x", [a, b, c], b), FakeMeter(), Step("x"), repeats=2, idle_s=0)
+    assert ran == ["A", "B", "C", "B"] * 2
+    assert [found.name for found in result.arms] == ["A", "B", "C", f"B{AGAIN}"]
 
 
 def test_each_run_has_its_cpu_time_without_that_of_the_idle_lab(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,28 +148,43 @@ def test_cpu_per_task_is_in_milliseconds_and_what_is_sent_in_kb() -> None:
 
 
 def a_result() -> SuiteResult:
-    values = {"A": [10.0, 30.0, 20.0], "B": [40.0] * 3, f"B{AGAIN}": [44.0] * 3}
+    values = {"A": [10.0, 30.0, 20.0], "B": [40.0, 60.0, 40.0], f"B{AGAIN}": [44.0, 66.0, 20.0]}
+    bases = ("", "A", "B")
     results = [
-        ArmResult(name, {"tasks/s": runs}, {"brokers": [1.5]}, {"brokers": [0.4]})
-        for name, runs in values.items()
+        ArmResult(
+            name, base, {"tasks/s": runs}, {"brokers": [1.5] * 3, "workers": [0.5] * 3}, {"brokers": [0.4]}
+        )
+        for (name, runs), base in zip(values.items(), bases, strict=True)
     ]
+    results[-1].cpu_ms["workers"] = [2.5] * 3
     return SuiteResult("drain", "about it", {"brokers": Use(0.25, 0.0)}, 1.0, results)
 
 
-def test_the_guard_is_the_ratio_of_an_arm_to_itself() -> None:
-    arm, ratio = a_result().guard()
-    assert (arm, round(ratio, 3)) == ("B", 1.1)
+def test_the_guard_compares_an_arm_with_itself() -> None:
+    found = a_result().guard()
+    assert (found.arm, round(found.ratio, 3), found.cpu) == ("B", 1.1, 2.0)
+    assert str(found) == (
+        "Noise guard: 'B' measured again has 1.10 times the tasks/s, and 2.00 times the CPU time per task."
+    )
 
 
-def test_the_table_has_medians_ranges_ratios_and_cpu() -> None:
+def test_arms_are_compared_round_by_round() -> None:
+    """Ratios 4, 2 and 2: a machine that is slower in one round slows both arms."""
+    result = a_result()
+    assert result.compared(result.arms[1]) == 2.0
+    assert result.compared(result.arms[0]) is None
+
+
+def test_the_table_has_medians_ranges_comparisons_and_cpu() -> None:
     first, second, _ = rows(a_result())
     assert first == {
         "arm": "A",
         "tasks/s": "20.0 (10.0 to 30.0)",
-        "of the first arm": "1.00",
+        "compared": "",
         "CPU ms, brokers": "1.50 (1.50 to 1.50)",
+        "CPU ms, workers": "0.50 (0.50 to 0.50)",
     }
-    assert second["of the first arm"] == "2.00"
+    assert second["compared"] == "2.00 of A"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +201,7 @@ def test_the_page_and_the_picture(tmp_path: Path) -> None:
     page = series.page()
     assert "| repeat | `./lab bench drain` |" in page
     assert "| hosts | 3 brokers |" in page
-    assert "Noise guard: 'B' measured again is 1.10 of itself." in page
+    assert "Noise guard: 'B' measured again" in page
     assert "| A | 0.40 (0.40 to 0.40) |" in page
     assert "CPU of the idle lab, of one core: brokers 25%." in page
     assert json.loads(json.dumps(series.document()))["suites"][0]["noise_guard"]["arm"] == "B"
@@ -194,7 +216,7 @@ class FakeProgram(Program):
     """A worker of the measuring program that answers so."""
 
     def __init__(self, host: str, *answers: dict[str, object]) -> None:
-        self.host = host
+        self.host, self.patience = host, 1.0
         self.sent: list[dict[str, object]] = []
         self._answers = list(answers)
 
@@ -218,15 +240,16 @@ def test_the_rate_is_from_the_first_start_to_the_last_end_on_any_host() -> None:
         ),
         FakeProgram("b", {"done": 4, "first": 10.5, "last": 15.0}),
     ]
-    run = tasks.drained(pool, 10, stall=5)
+    run = tasks.drained(pool, 10)
     assert (run.tasks, run.values) == (10, {"tasks/s": 2.0})
     assert [program.sent for program in pool] == [[{"consume": True}, {"consume": False}]] * 2
 
 
-def test_workers_that_stop_are_an_error() -> None:
+def test_workers_that_stop_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = [FakeProgram("a", {"done": 4, "first": 10.0, "last": 11.0})]
+    monkeypatch.setattr(tasks, "STALL_S", 0.0)
     with pytest.raises(LabError, match="have done 4 of 10 tasks, and none for 0 s"):
-        tasks.drained(pool, 10, stall=0.0)
+        tasks.drained(pool, 10)
 
 
 # The sentences.
