@@ -121,7 +121,8 @@ def _cell(runs: Sequence[float] | None) -> str:
 def number(value: float) -> str:
     """Three digits that matter, without an exponent: 1234, 56.7, 0.123."""
     size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+    text = f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text
 
 
 def _markdown(table: Sequence[Mapping[str, str]]) -> list[str]:

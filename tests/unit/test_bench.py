@@ -188,7 +188,7 @@ def test_the_table_has_medians_ranges_comparisons_and_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1234.5, "1234"), (56.78, "56.8"), (0.1234, "0.12"), (-0.04, "-0.04"), (0, "0.00")]
+    ("value", "text"), [(1234.5, "1234"), (56.78, "56.8"), (0.1234, "0.12"), (-0.04, "-0.04"), (-0.004, "0.00")]
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert number(value) == text
