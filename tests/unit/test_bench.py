@@ -28,8 +28,9 @@ from labctl.console_api import Console
 from labctl.context import Context
 from labctl.errors import LabError
 from labctl.paths import LabPaths
-from labctl.programs import on_node
+from labctl.programs import on_node, vhost
 from labctl.screen import Screen, Step
+from labctl.substrates.base import Substrate
 
 GROUPS = {
     "brokers": ["broker-1", "broker-2"],
@@ -188,7 +189,8 @@ def test_the_table_has_medians_ranges_comparisons_and_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1234.5, "1234"), (56.78, "56.8"), (0.1234, "0.12"), (-0.04, "-0.04"), (-0.004, "0.00")]
+    ("value", "text"),
+    [(1234.5, "1234"), (56.78, "56.8"), (0.1234, "0.12"), (-0.04, "-0.04"), (-0.004, "0.00")],
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert number(value) == text
@@ -346,6 +348,24 @@ def test_an_interrupted_suite_leaves_nothing(
     with a_lab(monkeypatch, tmp_path) as context, pytest.raises(type(error)):
         bench.command(context, ("publish",), quick=True, repeats=None)
     assert ended == ["suite", "meter", "vhost bench"]
+
+
+def test_a_vhost_whose_creation_was_interrupted_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts: list[str] = []
+
+    def output(_substrate: object, _host: str, command: list[str], **_: str) -> str:
+        scripts.append(command[-1])
+        if len(scripts) == 1:
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr(vhost, "output", output)
+    substrate = cast("Substrate", SimpleNamespace(groups=lambda: GROUPS))
+    with pytest.raises(KeyboardInterrupt), vhost.vhost(substrate, "bench"):
+        pytest.fail("it was not created")
+    created, deleted = scripts
+    assert created.startswith("rabbitmqctl --quiet delete_vhost bench "), "one of a command that was killed"
+    assert "delete_vhost bench && rabbitmqctl --quiet delete_user bench" in deleted
 
 
 def test_jobs_that_still_run_are_cancelled() -> None:
