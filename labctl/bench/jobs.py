@@ -20,11 +20,12 @@ TILE, ITERATIONS = 32, 100
 RUNNING = "running"
 POLL_S = 0.25
 STALL_S = 60.0
-LISTED = 200  # of the latest jobs
+LISTED = 20  # of the latest jobs, and two for each that is waited for: others submit too
 CANCEL_S = 10.0
 LOADS = (0.0, 0.5, 0.9)  # of the parts a second that the lab can do
 LOAD_GRID = (8, 5)  # tiles of a job of the load
 PROBE_GRID = (2, 2)
+CLOCK_GRID = (14, 10)  # runs longer than one request takes
 PAUSE_S = 0.3  # between two probes
 
 Summary = dict[str, Any]
@@ -61,8 +62,9 @@ class Jobs:
     def wait(self, jobs: Sequence[str]) -> list[Summary]:
         """Wait until jobs are done. Raises LabError when one ended otherwise, or nothing moves any more."""
         done, moved = -1, time.monotonic()
+        listed = LISTED + 2 * len(jobs)
         while True:
-            latest = self.console.get("/api/jobs", limit=LISTED).json()["jobs"]
+            latest = self.console.get("/api/jobs", limit=listed).json()["jobs"]
             own = [job for job in latest if job["job"] in jobs]
             for job in own:
                 if job["state"] not in (RUNNING, "done"):
@@ -198,7 +200,7 @@ class _Load:
 
 def _clock_offset(jobs: Jobs) -> float:
     """The database's clock minus that of this machine, in seconds."""
-    job = jobs.submit(view(*LOAD_GRID))
+    job = jobs.submit(view(*CLOCK_GRID))
     asked = time.time()
     found = jobs.console.get(f"/api/jobs/{job}").json()
     answered = time.time()
