@@ -16,12 +16,13 @@ import httpx
 import pytest
 
 from labctl import cli
-from labctl.bench import arms, programs, suites, tasks
+from labctl.bench import arms, jobs, programs, suites, tasks
 from labctl.bench.arms import Arm, Suite
 from labctl.bench.figures import AGAIN, ArmResult, Figure, Run, SuiteResult
 from labctl.bench.jobs import Jobs
 from labctl.bench.programs import ON_NODES, Program
 from labctl.bench.report import Series, number, rows
+from labctl.bench.suite import Bench
 from labctl.bench.usage import Meter, Reading, Use, kinds
 from labctl.commands import bench
 from labctl.console_api import Console
@@ -388,11 +389,85 @@ def test_jobs_that_still_run_are_cancelled() -> None:
 
     console = Console.__new__(Console)
     console._client = httpx.Client(base_url="https://127.0.0.1:8443", transport=httpx.MockTransport(answer))
-    with Jobs(console, 1.0) as jobs:
-        first, _ = jobs.submit({}), jobs.submit({})
-        assert jobs.rate([first]) == (2.0, 4)
+    with Jobs(console, 1.0) as submitted:
+        first, _ = submitted.submit({}), submitted.submit({})
+        assert submitted.rate([first]) == (2.0, 4)
     assert asked[-1] == "POST /api/jobs/j2/cancel"
     assert "POST /api/jobs/j1/cancel" not in asked
+
+
+def test_a_probe_measures_until_the_pixels_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tile comes with the stream; the other one was done before, and is fetched."""
+    now = iter([100.0, 100.5, 101.0])
+    monkeypatch.setattr(
+        jobs, "time", SimpleNamespace(time=lambda: next(now), sleep=lambda _s: None, monotonic=float)
+    )
+    ended = "1970-01-01T00:01:40.400000+00:00"  # 100.4 s
+    parts = [{"part": index, "ended": ended} for index in (0, 1)]
+    stream = (
+        'event: tiles\ndata: {"1":"cGl4ZWxz"}\n\nid: x\nevent: parts\ndata: []\n\nevent: alive\ndata: {}\n\n'
+    )
+    fetched: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        fetched.append(request.url.path)
+        if request.url.path.endswith("/events"):
+            assert request.url.params["tiles"] == "true"
+            return httpx.Response(200, text=stream)
+        summary = {"job": "j", "state": "done", "done": 2, "parts": parts}
+        return httpx.Response(200, json={**summary, "jobs": [summary]})
+
+    console = Console.__new__(Console)
+    console._client = httpx.Client(base_url="https://127.0.0.1:8443", transport=httpx.MockTransport(answer))
+    with Jobs(console, 1.0) as found:
+        first, pixels = jobs._probe(found, offset=0.0)
+    assert first == pytest.approx(0.5)  # submitted at 100.0, the first tile here at 100.5
+    assert pixels == pytest.approx(0.35)  # the median of 0.1 and 0.6
+    assert "/api/jobs/j/tiles/0.png" in fetched
+    assert "/api/jobs/j/tiles/1.png" not in fetched
+
+
+def test_the_load_is_submitted_steadily_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[str] = []
+    waited: list[str] = []
+    fake = SimpleNamespace(
+        submit=lambda _view: submitted.append(f"j{len(submitted)}") or submitted[-1], wait=waited.extend
+    )
+    rate = 20 * jobs.LOAD_GRID[0] * jobs.LOAD_GRID[1]  # parts a second, for 20 jobs a second
+    with jobs._Load(cast("Jobs", fake), rate, 0.5):
+        pass
+    assert 5 <= len(submitted) <= 12
+    assert waited == submitted
+    with jobs._Load(cast("Jobs", fake), 0.0, 10.0):
+        pass
+    assert waited == submitted, "without load nothing is submitted"
+
+
+@pytest.mark.parametrize(
+    ("workers", "arms_of_suite"),
+    [
+        (1, ["1 worker host"]),
+        (3, ["1 worker host", "3 worker hosts"]),
+        (4, ["1 worker host", "3 worker hosts", "4 worker hosts"]),
+        (8, ["1 worker host", "3 worker hosts", "6 worker hosts", "8 worker hosts"]),
+    ],
+)
+def test_the_worker_hosts_of_scale(
+    workers: int, arms_of_suite: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [f"worker-{number}" for number in range(workers)]
+
+    @contextmanager
+    def started(_substrate: object, names: list[str], *_: object) -> Iterator[list[FakeProgram]]:
+        yield [FakeProgram(name) for name in names]
+
+    monkeypatch.setattr(tasks, "started", started)
+    substrate = SimpleNamespace(groups=lambda: {**GROUPS, "workers": hosts})
+    context = cast("Context", SimpleNamespace(substrate=substrate))
+    with tasks.scale(Bench(context, "secret", quick=True)) as suite:
+        assert [arm.name for arm in suite.arms] == arms_of_suite
+        assert [arm.base for arm in suite.arms] == ["", *["1 worker host"] * (len(arms_of_suite) - 1)]
+        assert suite.guard.name == arms_of_suite[-1]
 
 
 @pytest.fixture
