@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from labctl.bench.arms import Arm, Suite
 from labctl.bench.figures import Run
-from labctl.bench.programs import started
+from labctl.bench.programs import READY_S, started
 from labctl.bench.suite import Bench
 
 # How, and the bytes of the task's argument.
@@ -23,6 +23,7 @@ def publish(bench: Bench) -> Iterator[Suite]:
     substrate, seconds = bench.context.substrate, bench.size(5, 1)
     settings = {"part": "publisher", "password": bench.password}
     with started(substrate, bench.hosts["gateways"][:1], "celery_load.py", settings) as (program,):
+        program.read(READY_S)
 
         def arm(name: str, how: str, size: int) -> Arm:
             def run() -> Run:

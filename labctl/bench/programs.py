@@ -16,6 +16,7 @@ from labctl.substrates.base import Substrate
 ON_NODES = Path(__file__).with_name("on_nodes")
 LIMIT_S = 14_400  # after which systemd ends a program that ./lab could not end
 ANSWER_S = 90.0
+READY_S = 90.0  # until a program has started
 LAST_LINES = 3
 
 

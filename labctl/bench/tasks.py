@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from labctl.bench.arms import Arm, Suite
 from labctl.bench.figures import Run
-from labctl.bench.programs import Program, started
+from labctl.bench.programs import READY_S, Program, started
 from labctl.bench.suite import Bench
 from labctl.errors import LabError
 
@@ -16,7 +16,6 @@ PROGRAM = "celery_load.py"
 PLAIN, DURABLE = "plain", "durable"
 POLL_S = 0.02
 STALL_S = 60.0
-READY_S = 90.0
 ARGUMENT_BYTES = 100
 DRAIN_PROCESSES = 2  # of each worker
 # Name, kind and seconds of a task, and how many: full, quick.
@@ -101,6 +100,7 @@ def scale(bench: Bench) -> Iterator[Suite]:
 def _publisher(bench: Bench) -> Iterator[Program]:
     settings = {"part": "publisher", "password": bench.password}
     with started(bench.context.substrate, bench.hosts["gateways"][:1], PROGRAM, settings) as (program,):
+        program.read(READY_S)
         yield program
 
 

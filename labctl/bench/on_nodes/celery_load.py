@@ -4,6 +4,7 @@ The first line of standard input is a JSON object: `part` (publisher or worker),
 `host`, `concurrency`, and `password`, that of the broker's user `bench`. Each further line is a command:
 
 publisher
+    first prints {"ready": true}, when all queues are declared
     {"publish": "raw" | "confirm_publish" | "send_many", "seconds": 5, "bytes": 100}
         -> {"count": 1234, "seconds": 5.01}; afterwards the queue is empty again
     {"fill": "plain" | "durable", "task": ["io", 0.01], "count": 100, "bytes": 0} -> {"count": 100}
@@ -32,7 +33,7 @@ import amqp
 from celery import Celery, signals
 from kombu import Exchange, Queue
 
-from celery_durable import ConfirmWindow, make_durable, quorum_queue
+from celery_durable import ConfirmWindow, declare_queues, make_durable, quorum_queue
 
 USER = "bench"  # and its vhost
 WINDOW = 200  # unconfirmed messages, also ConfirmWindow's default
@@ -73,9 +74,9 @@ class Publisher:
 
     def serve(self, commands: Iterator[dict[str, Any]]) -> None:
         """Execute the commands."""
-        with self._durable.connection_for_write() as connection:
-            for queue in QUEUES.values():
-                queue(connection.default_channel).declare()
+        # Before the workers of several hosts declare the queues of delayed delivery at the same time.
+        declare_queues(self._durable, [QUEUES[DURABLE], QUEUES[PUBLISHED]], [QUEUES[PLAIN]])
+        answer(ready=True)
         for command in commands:
             if "fill" in command:
                 self._fill(command["fill"], command["task"], command["count"], command["bytes"])
