@@ -67,7 +67,11 @@ def test_arms_are_interleaved_and_one_runs_twice_in_each_round() -> None:
     ran: list[str] = []
 
     def arm(name: str) -> Arm:
-        return Arm(name, lambda: ran.append(name) or Run({"tasks/s": 1.0}))
+        def run() -> Run:
+            ran.append(name)
+            return Run({"tasks/s": 1.0})
+
+        return Arm(name, run)
 
     a, b, c = map(arm, "ABC")
     result = arms.measure("s", Suite("x", [a, b, c], b), FakeMeter(), Step("x"), repeats=2, idle_s=0)
@@ -430,9 +434,12 @@ def test_a_probe_measures_until_the_pixels_are_here(monkeypatch: pytest.MonkeyPa
 def test_the_load_is_submitted_steadily_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     submitted: list[str] = []
     waited: list[str] = []
-    fake = SimpleNamespace(
-        submit=lambda _view: submitted.append(f"j{len(submitted)}") or submitted[-1], wait=waited.extend
-    )
+
+    def submit(_view: object) -> str:
+        submitted.append(f"j{len(submitted)}")
+        return submitted[-1]
+
+    fake = SimpleNamespace(submit=submit, wait=waited.extend)
     rate = 20 * jobs.LOAD_GRID[0] * jobs.LOAD_GRID[1]  # parts a second, for 20 jobs a second
     with jobs._Load(cast("Jobs", fake), rate, 0.5):
         pass
