@@ -67,8 +67,8 @@ def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
 
 @signals.worker_init.connect
 def _share_memory(**_: Any) -> None:
-    # Pool processes share the memory of the worker until they write to it, and the garbage collector writes to
-    # each object that it examines. After freeze() it leaves out those that exist before the fork.
+    # Pool processes share the memory of the worker until they write to it, and the garbage collector writes
+    # to each object that it examines. After freeze() it leaves out those that exist before the fork.
     gc.collect()
     gc.freeze()
 
