@@ -139,7 +139,7 @@ class Broker:
             time.sleep(2 * PATIENCE)
             channel.sendall(REFUSED)
         else:
-            channel.sendall(ANSWERS[called])
+            channel.sendall(ANSWERS[called[0], called[1]])
 
 
 class Peer:
