@@ -8,6 +8,7 @@ import datetime
 import json
 import time
 import uuid
+from typing import Any
 
 import httpx
 import pytest
@@ -16,11 +17,12 @@ from conftest import RecordingPublisher
 from mosaic.config import Config
 from mosaic.gateway import logs
 from mosaic.gateway.deps import parse_time
-from mosaic.gateway.jobs.stream import JobFollower
+from mosaic.gateway.jobs import stream as job_stream
+from mosaic.gateway.jobs.stream import JobFollower, SharedChanges, period
 from mosaic.gateway.sse import Event, changes
-from mosaic.ledger import log_records, work
+from mosaic.ledger import jobs, log_records, progress, work
 from mosaic.ledger.database import transaction
-from mosaic.ledger.log_records import Entry
+from mosaic.logs.entry import Entry
 from mosaic.logs.pattern import check_pattern, matches
 from sse import events
 from test_mosaic_gateway import VIEW, run_all
@@ -98,6 +100,58 @@ def test_tiles_of_a_job_that_had_ended_are_left_to_the_cache(
     job = uuid.UUID(client.post("/api/jobs/render", json=VIEW).json()["job"])
     run_all(app, publisher)
     assert [event.kind for event in JobFollower(job, None, tiles=True).read() or []] == ["parts", "job"]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    """Note the arguments of each call of a function."""
+    calls: list[Any] = []
+    function = getattr(module, name)
+
+    def call(*given: Any) -> Any:
+        calls.append(given)
+        return function(*given)
+
+    monkeypatch.setattr(module, name, call)
+    return calls
+
+
+def test_streams_of_a_job_share_what_they_read(
+    config: Config, client: httpx.Client, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = uuid.UUID(client.post("/api/jobs/render", json=VIEW).json()["job"])
+    monkeypatch.setattr(job_stream, "PERIOD_SECONDS", 60.0)
+    shared = SharedChanges()
+    followers = [JobFollower(job, None, changes=shared) for _ in range(3)]
+    for follower in followers:
+        follower.read()
+    read = counted(monkeypatch, progress, "changes")
+    app.tasks["mosaic.render.tile"].apply(args=(str(job), 1))
+    for follower in followers:
+        parts, _ = follower.read() or []
+        assert [(part.part, part.state) for part in parts.data] == [(1, "done")]
+    assert len(read) == 1
+    app.tasks["mosaic.render.tile"].apply(args=(str(job), 2))
+    monkeypatch.setattr(job_stream, "PERIOD_SECONDS", 0.0)
+    parts, _ = followers[0].read() or []
+    assert [part.part for part in parts.data] == [2], "a reading that is older than a period is not used"
+
+
+def test_opening_an_ended_job_reads_its_parts_once(
+    browser: httpx.Client, app: Celery, publisher: RecordingPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = browser.post("/api/jobs/render", json=VIEW).json()["job"]
+    run_all(app, publisher)
+    read = counted(monkeypatch, jobs, "part_views")
+    monkeypatch.setattr(progress, "part_views", jobs.part_views)
+    with browser.stream("GET", f"/api/jobs/{job}/events") as answer:
+        assert [event.kind for event in events(answer)] == ["parts", "job"]
+    assert len(read) == 1
+
+
+def test_a_quiet_job_is_read_seldom_and_never_late_by_more_than_a_quarter_of_the_pause() -> None:
+    assert period(0.0) == period(0.5) == job_stream.PERIOD_SECONDS == 0.15
+    assert period(2.0) == 0.5
+    assert period(60.0) == 1.0
 
 
 def test_job_stream_of_nothing(browser: httpx.Client) -> None:

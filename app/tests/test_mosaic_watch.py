@@ -16,8 +16,8 @@ from conftest import PostgresServer
 from fastapi.testclient import TestClient
 from mosaic import proxy_state
 from mosaic.config import Broker, Config
-from mosaic.gateway.lab import depths
-from mosaic.gateway.lab.brokers import BrokerCheck
+from mosaic.gateway.lab import brokers, depths
+from mosaic.gateway.lab.brokers import BrokerCheck, Line
 from mosaic.gateway.lab.depths import Depth, ask_queues
 from mosaic.gateway.lab.ledger import LedgerReading
 from mosaic.gateway.lab.queues import queue_list
@@ -414,3 +414,38 @@ def test_lab_is_shown(client: TestClient, config: Config) -> None:
     assert lab["beat"]["state"] == "down"
     assert lab["brokers"] == []
     assert lab["alerts"] is None
+
+
+def test_the_check_of_a_broker_is_asked_over_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brokers, "ANSWER_SECONDS", 0.3)
+    connect = asyncio.open_connection
+    monkeypatch.setattr(asyncio, "open_connection", lambda host, port, **_tls: connect(host, port))
+    opened, said = [], ["up", "up", "down: frozen", "up", "", "up"]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+        while said and (line := said.pop(0)):
+            writer.write(f"{line}\n".encode())
+            if line != "up" or not await reader.read(1):
+                break
+        if line:
+            writer.close()
+
+    async def run() -> list[str | None]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        line = Line("127.0.0.1", server.sockets[0].getsockname()[1], cast(Any, None))
+        answers = [await line.ask() for _ in range(6)]
+        for writer in opened:
+            writer.close()
+        server.close()
+        return answers
+
+    # The check closes after `down`. An empty text stands for a host that does not answer.
+    assert asyncio.run(run()) == ["up", "up", "down: frozen", "up", None, "up"]
+    assert len(opened) == 3
+
+
+def test_only_a_changed_result_of_a_check_is_a_change() -> None:
+    check = BrokerCheck("broker-1")
+    answers = ["up", "up", None, "up", "down: frozen", "down: frozen", None, None]
+    assert [check.take(answer) for answer in answers] == [True, False, False, False, True, False, False, True]

@@ -148,4 +148,5 @@ def test_broker_check_looks_at_all_other_brokers(rendered: Rendered) -> None:
     for file in rendered.each("/etc/warren/broker-check.json"):
         found = json.loads(file.content)
         assert found["address"] == known[file.host]
+        assert (found["user"], found["vhost"]) == ("monitor", "mosaic")
         assert sorted(found["peers"]) == sorted(known[name] for name in brokers if name != file.host)

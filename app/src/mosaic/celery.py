@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from functools import cache
 from typing import Any
@@ -62,6 +63,14 @@ def _forget_unconsumed_host_queue(instance: Any, **_: Any) -> None:
     own = topology.host_queue(load_config().host).name
     if own in queues and own not in queues.consume_from:
         del queues[own]
+
+
+@signals.worker_init.connect
+def _share_memory(**_: Any) -> None:
+    # Pool processes share the memory of the worker until they write to it, and the garbage collector writes
+    # to each object that it examines. After freeze() it leaves out those that exist before the fork.
+    gc.collect()
+    gc.freeze()
 
 
 @signals.worker_ready.connect

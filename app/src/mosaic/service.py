@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 CALM_SECONDS = 30.0
 HANDSHAKE_SECONDS = 8.0
-POLL_SECONDS = 0.1
+# A message is delivered at once. Only the end of the service waits for this time.
+POLL_SECONDS = 0.5
 
 
 def connect(url: str, heartbeat: int, name: str, attempts: int = 1) -> pika.BlockingConnection:

@@ -23,6 +23,7 @@ from mosaic.gateway.flow.watch import FlowWatch
 from mosaic.gateway.jobs import pictures, submit
 from mosaic.gateway.jobs import routes as jobs
 from mosaic.gateway.jobs.routes import LatestJobs
+from mosaic.gateway.jobs.stream import SharedChanges
 from mosaic.gateway.jobs.submit import Publish
 from mosaic.gateway.lab import routes as lab
 from mosaic.gateway.lab.watch import LabWatch
@@ -79,6 +80,7 @@ def create_gateway(config: Config, publish: Publish) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.streams = Streams()
         app.state.latest_jobs = LatestJobs()
+        app.state.job_changes = SharedChanges()
         watch.start()
         yield
         systemd.stopping()

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from mosaic.gateway.auth import client_address, log_in, safe_next
 from mosaic.gateway.deps import need_database
-from mosaic.gateway.jobs.lookup import find
+from mosaic.gateway.jobs.lookup import find_summary
 from mosaic.gateway.templating import templates
 from mosaic.gateway.tints import TINTS
 from mosaic.kinds import KINDS, kind_of
@@ -119,7 +119,7 @@ async def jobs_page(request: Request) -> Response:
 @router.get("/jobs/{job}", dependencies=[Depends(need_database)])
 def job_page(request: Request, job: str) -> Response:
     """Show one job."""
-    view = find(job)
+    view = find_summary(job)
     title = f"{view.kind.capitalize()} of {view.created:%H:%M:%S} UTC"
     kind = kind_of(view.kind)
     return shell(request, "job", title, kind.template("result"), current="/jobs", job=view, kind=kind)

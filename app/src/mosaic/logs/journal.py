@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import IO, Any, cast
 
-from mosaic.ledger.log_records import Entry
+from mosaic.logs.entry import Entry
 
 FIELDS = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,_PID"
 FIRST_LINES = 200

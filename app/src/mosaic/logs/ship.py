@@ -16,10 +16,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pydantic_core import to_json
 
 from celery_durable import systemd
-from mosaic import topology
+from mosaic import exchanges
 from mosaic.config import Config, ConfigError
-from mosaic.ledger.log_records import Entry
 from mosaic.logging_setup import SEVERITIES
+from mosaic.logs.entry import Entry
 from mosaic.logs.journal import CursorFile, Journal, own_unit, to_entry
 from mosaic.service import Service
 
@@ -62,7 +62,7 @@ class LogShipper(Service):
         """Publish new entries until stopped. Raises OSError when journalctl ends."""
         channel = connection.channel()
         channel.confirm_delivery()
-        systemd.ready(f"shipping the journal to {topology.LOGS}")
+        systemd.ready(f"shipping the journal to {exchanges.LOGS}")
         logger.info("connected, shipping the journal")
         cursor = self._cursors.load()
         journal = Journal(cursor)
@@ -85,6 +85,6 @@ class LogShipper(Service):
             if self._own_unit is None or fields.get("_SYSTEMD_UNIT") != self._own_unit:
                 routing_key, body, properties = message_of(to_entry(fields, self._host))
                 # Returns when confirmed. Raises when refused, or when no queue is bound (mandatory).
-                channel.basic_publish(topology.LOGS, routing_key, body, properties, mandatory=True)
+                channel.basic_publish(exchanges.LOGS, routing_key, body, properties, mandatory=True)
         if entries:
             self._cursors.save(str(entries[-1]["__CURSOR"]))

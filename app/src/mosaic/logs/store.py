@@ -17,16 +17,17 @@ from pika.spec import Basic, BasicProperties
 from pydantic import TypeAdapter
 
 from celery_durable import systemd
-from mosaic import topology
+from mosaic import exchanges
 from mosaic.ledger import log_records
 from mosaic.ledger.database import DATABASE_AWAY, transaction
-from mosaic.ledger.log_records import Entry
+from mosaic.logs.entry import Entry
 from mosaic.service import Service
 
 logger = logging.getLogger(__name__)
 
 PREFETCH = 200
 BATCH_SECONDS = 0.5
+IDLE_SECONDS = 1.0
 DATABASE_PAUSE_SECONDS = 2.0
 
 _ENTRY = TypeAdapter(Entry)
@@ -52,11 +53,12 @@ class LogStore(Service):
         self._last_tag, self._due = 0, 0.0
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)
-        consumer = channel.basic_consume(topology.LOGS, self._on_message)
-        systemd.ready(f"consuming {topology.LOGS}")
-        logger.info("connected, consuming %s", topology.LOGS)
+        consumer = channel.basic_consume(exchanges.LOGS, self._on_message)
+        systemd.ready(f"consuming {exchanges.LOGS}")
+        logger.info("connected, consuming %s", exchanges.LOGS)
         while not self._stop.is_set():
-            connection.process_data_events(BATCH_SECONDS / 2)
+            # Returns as soon as a message was delivered.
+            connection.process_data_events(BATCH_SECONDS / 2 if self._batch else IDLE_SECONDS)
             if consumer not in channel.consumer_tags:
                 raise OSError("the broker cancelled the consumer")
             if len(self._batch) >= PREFETCH / 2 or time.monotonic() >= self._due:

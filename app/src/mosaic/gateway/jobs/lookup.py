@@ -7,7 +7,7 @@ import uuid
 from mosaic.gateway.errors import ApiError
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
-from mosaic.ledger.jobs import JobView
+from mosaic.ledger.jobs import JobSummary, JobView
 from mosaic.ledger.models import RUNNING
 
 
@@ -26,6 +26,15 @@ def find(job: str) -> JobView:
     if view is None:
         raise unknown(job)
     return view
+
+
+def find_summary(job: str) -> JobSummary:
+    """Return the job without its parts, which the database counts. Raises ApiError 404."""
+    with transaction() as session:
+        found = jobs.summaries(session, [job_id(job)])
+    if not found:
+        raise unknown(job)
+    return found[0]
 
 
 def unknown(job: str) -> ApiError:

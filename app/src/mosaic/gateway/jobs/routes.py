@@ -191,8 +191,9 @@ async def follow_job(
     With `tiles`, the pictures of tiles come before their parts: PNG in base64, by index. To resume an
     interrupted stream, send an event's id as `Last-Event-ID` or `after`. Some parts may come twice.
     """
-    follower = JobFollower(job_id(job), seen, tiles)
-    if not watch.database_is_away:
-        await run_in_threadpool(find, job)
+    follower = JobFollower(job_id(job), seen, tiles, request.app.state.job_changes)
+    first = [] if watch.database_is_away else await run_in_threadpool(follower.read)
+    if first is None:
+        raise unknown(job)
     latest: LatestJobs = request.app.state.latest_jobs
-    return streams.answer(follow(follower, lambda: watch.database_is_away, latest.parts_ahead))
+    return streams.answer(follow(follower, first, lambda: watch.database_is_away, latest.parts_ahead))

@@ -1,10 +1,15 @@
-"""Following one job: the changes since the last reading, for one stream."""
+"""Following one job: the changes since the last reading, for one stream.
+
+The streams of a job share what they read from the ledger: often while parts change, seldom while nothing
+happens. A NOTIFY for each part would be worse: PostgreSQL commits transactions with NOTIFY one at a time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import datetime
+import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,8 +28,38 @@ from mosaic.ledger.models import DONE, RUNNING, Blob
 from mosaic.ledger.progress import OVERLAP, Change
 
 PERIOD_SECONDS = 0.15
+LONGEST_PERIOD_SECONDS = 1.0
+# Of the time since the last change. So what follows a pause is late by a quarter of the pause at most.
+QUIET_SHARE = 0.25
 # The limit for one reading. A page fetches other tiles itself.
 TILES_A_READING = 64
+
+
+class SharedChanges:
+    """The changes of jobs, read once for all streams of a job that ask within a period."""
+
+    def __init__(self) -> None:
+        """Start without readings."""
+        self._lock = threading.Lock()
+        self._latest: dict[uuid.UUID, tuple[float, datetime.datetime, Change]] = {}
+
+    def __call__(self, session: Session, job_id: uuid.UUID, since: datetime.datetime | None) -> Change | None:
+        """Return what `progress.changes` does; perhaps some more parts, and at most a period old."""
+        started = time.monotonic()
+        if since is None:
+            return progress.changes(session, job_id, None)
+        with self._lock:
+            self._latest = {
+                job: one for job, one in self._latest.items() if one[0] > started - PERIOD_SECONDS
+            }
+            _, known_since, known = self._latest.get(job_id, (0.0, since, None))
+        if known is not None and known_since <= since <= known.now:
+            return known
+        change = progress.changes(session, job_id, since)
+        if change is not None:
+            with self._lock:
+                self._latest[job_id] = (started, since, change)
+        return change
 
 
 class JobFollower:
@@ -34,8 +69,15 @@ class JobFollower:
     for the user and more work for the lab.
     """
 
-    def __init__(self, job_id: uuid.UUID, after: datetime.datetime | None, tiles: bool = False) -> None:
-        """Follow a job from its start, or from `after`."""
+    def __init__(
+        self,
+        job_id: uuid.UUID,
+        after: datetime.datetime | None,
+        tiles: bool = False,
+        changes: Callable[..., Change | None] = progress.changes,
+    ) -> None:
+        """Follow a job from its start, or from `after`; `changes` reads the ledger."""
+        self._changes = changes
         self._with_tiles = tiles
         self._job_id = job_id
         self._cursor: datetime.datetime | None = None
@@ -53,10 +95,10 @@ class JobFollower:
     def read(self) -> list[Event] | None:
         """Return the events since the last reading; None: the job was deleted. Raises SQLAlchemyError."""
         with transaction() as session:
-            change = progress.changes(session, self._job_id, self._cursor)
+            change = self._changes(session, self._job_id, self._cursor)
             if change is not None and change.job.state != RUNNING and self._cursor is not None:
                 # The last reading takes all parts, so that the final picture is complete.
-                change = progress.changes(session, self._job_id, None)
+                change = self._changes(session, self._job_id, None)
             if change is None:
                 return None
             fresh = self._fresh(change)
@@ -99,19 +141,17 @@ class JobFollower:
 
 
 async def follow(
-    follower: JobFollower, is_away: Callable[[], bool], parts_ahead: Callable[[JobSummary], Awaitable[int]]
+    follower: JobFollower,
+    first: list[Event],
+    is_away: Callable[[], bool],
+    parts_ahead: Callable[[JobSummary], Awaitable[int]],
 ) -> AsyncGenerator[Event, None]:
-    """Yield events until the job has ended. While the database is unavailable, wait for it."""
-    read_at, aged_at = None, float("-inf")
+    """Yield `first`, then events until the job has ended. While the database is unavailable, wait for it."""
+    events: list[Event] | None = first
+    changed_at = time.monotonic()
+    read_at, aged_at = changed_at if first else None, float("-inf")
     ahead = sent_ahead = 0
     while True:
-        started = time.monotonic()
-        events: list[Event] | None = []
-        if not is_away():
-            with suppress(SQLAlchemyError):
-                events = await run_in_threadpool(follower.read)
-                ahead = await parts_ahead(follower.waiting) if follower.waiting else 0
-                read_at = started
         if events is None:
             yield Event({}, "gone")
             return
@@ -122,10 +162,24 @@ async def follow(
         if ahead != sent_ahead:
             sent_ahead = ahead
             yield Event({"parts": ahead}, "ahead")
-        if read_at is not None and time.monotonic() - aged_at >= AGE_SECONDS:
-            aged_at = time.monotonic()
-            yield age_event({"job": aged_at - read_at})
-        await asyncio.sleep(PERIOD_SECONDS)
+        now = time.monotonic()
+        if events:
+            changed_at = now
+        if read_at is not None and now - aged_at >= AGE_SECONDS:
+            aged_at = now
+            yield age_event({"job": now - read_at})
+        await asyncio.sleep(period(now - changed_at))
+        started, events = time.monotonic(), []
+        if not is_away():
+            with suppress(SQLAlchemyError):
+                events = await run_in_threadpool(follower.read)
+                ahead = await parts_ahead(follower.waiting) if follower.waiting else 0
+                read_at = started
+
+
+def period(quiet: float) -> float:
+    """Return the seconds until the next reading, `quiet` seconds after the last change."""
+    return min(max(PERIOD_SECONDS, QUIET_SHARE * quiet), LONGEST_PERIOD_SECONDS)
 
 
 def _latest(part: PartView) -> datetime.datetime | None:

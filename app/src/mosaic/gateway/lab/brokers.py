@@ -63,13 +63,60 @@ class BrokerCheck:
         self.up, self.reason = up, reason
         self.at = time.monotonic()
 
-    def take(self, answer: str | None) -> None:
-        """Store the check's answer; None if it did not answer in time."""
+    def take(self, answer: str | None) -> bool:
+        """Store the check's answer, None if it did not answer in time; return whether the result changed."""
+        before = (self.up, self.reason)
         self.misses = self.misses + 1 if answer is None else 0
         if answer is not None:
             self.record(answer == "up", answer.removeprefix("down:").strip() if answer != "up" else "")
         elif self.misses >= MISSES:
             self.record(False, "its host does not answer")
+        return (self.up, self.reason) != before
+
+
+class Line:
+    """A connection to the check of a broker. It stays open, because opening it costs most of a question."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        """Connect to nothing yet."""
+        self._host, self._port, self._context = host, port, context
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self) -> str | None:
+        """Return the check's line, or None if it does not answer in time."""
+        answer = ""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if self._streams is not None:
+                    answer = await self._again(*self._streams)
+                if not answer:
+                    # The check closes connections of clients that were silent, and after each `down`.
+                    self._drop()
+                    self._streams = await asyncio.open_connection(
+                        self._host, self._port, ssl=self._context, server_hostname=self._host
+                    )
+                    answer = _text(await self._streams[0].readline())
+        except (OSError, ValueError):
+            pass
+        finally:
+            if not answer:
+                self._drop()
+        return answer or None
+
+    async def _again(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"\n")
+            return _text(await reader.readline())
+        return ""
+
+    def _drop(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").strip()
 
 
 class BrokerWatch:
@@ -107,29 +154,14 @@ class BrokerWatch:
         await self._client.aclose()
 
     async def _check_for_ever(self, check: BrokerCheck) -> None:
+        line = Line(check.name, self._lab.check_port, self._context)
         while True:
             started = time.monotonic()
-            check.take(await self._answer(check.name))
-            self._changed()
+            if check.take(await line.ask()):
+                self._changed()
             # Repeat at once after a miss: the time until the second one matters.
             pause = 0.1 if check.misses else CHECK_SECONDS - (time.monotonic() - started)
             await asyncio.sleep(max(0.1, pause))
-
-    async def _answer(self, host: str) -> str | None:
-        """Return the check's line, or None if it does not answer in time."""
-        writer: asyncio.StreamWriter | None = None
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reader, writer = await asyncio.open_connection(
-                    host, self._lab.check_port, ssl=self._context, server_hostname=host
-                )
-                return (await reader.readline()).decode("utf-8", "replace").strip() or None
-        except (OSError, ValueError):
-            return None
-        finally:
-            if writer is not None:
-                with contextlib.suppress(OSError):
-                    writer.transport.abort()
 
     async def _read_cluster_for_ever(self) -> None:
         while True:
