@@ -122,6 +122,7 @@ RABBITMQ = "2026-11-30 12:43:04.123456+00:00 [{}] <0.254.0> node rabbit@broker-2
         ({"MESSAGE": ["a", "b"]}, ("a\nb", 4, "demo.service")),
         ({"MESSAGE": None}, ("", 4, "demo.service")),
         ({"MESSAGE": "x" * 10_000}, ("x" * 8192, 4, "demo.service")),
+        ({"MESSAGE": "\x1b[38;5;87mhello\x1b[0m"}, ("hello", 4, "demo.service")),
         ({"PRIORITY": None}, ("hello", 6, "demo.service")),
         ({"PRIORITY": "12"}, ("hello", 6, "demo.service")),
         ({"_SYSTEMD_UNIT": None, "SYSLOG_IDENTIFIER": "kernel"}, ("hello", 4, "kernel")),
