@@ -47,7 +47,6 @@ CONFIG = """
 host = "{host}"
 [broker]
 url = "amqp://mosaic:unused@127.0.0.1:1/mosaic"
-logs_url = "amqp://mosaic-logs:unused@127.0.0.1:1/mosaic"
 [database]
 url = "postgresql+psycopg://mosaic@/mosaic?host={socket}&port=5432"
 [gateway]

@@ -50,7 +50,7 @@ def test_secrets_are_not_in_the_representation() -> None:
         ({"broker": {"url": "amqp://a", "heartbeat": True}}, "broker.heartbeat must be a valid integer"),
         (
             {"broker": {"url": "amqp://a", "port": 1}},
-            "unknown key 'broker.port'; known keys are heartbeat, logs_url",
+            "unknown key 'broker.port'; known keys are heartbeat",
         ),
         ({"database": {"url": "sqlite:///x"}}, "postgresql+psycopg://"),
         ({"database": "x"}, "the table [database] is missing"),
@@ -117,7 +117,7 @@ def test_command_line_ends_with_2_and_one_line(tmp_path: Path, monkeypatch: pyte
         ["migrate"],
         ["declare"],
         ["gateway"],
-        ["log-ship"],
+        ["log-store"],
         ["probe", "worker-1"],
     ):
         result = CliRunner().invoke(main, command)

@@ -14,8 +14,10 @@ from celery import Celery
 from conftest import RecordingPublisher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from mosaic.config import Config
+from mosaic.config import Config, Database, Lab
 from mosaic.gateway.errors import ApiError
+from mosaic.gateway.lab.declared import Declared
+from mosaic.gateway.lab.watch import LabWatch
 from mosaic.gateway.limits import Admission
 from mosaic.kinds import NAMES
 from mosaic.kinds.render import assemble
@@ -204,6 +206,15 @@ def test_pages_have_a_frame_and_nothing_inline(client: TestClient, path: str) ->
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_logs_of_every_host_can_be_chosen(config: Config) -> None:
+    database = Database(url="postgresql+psycopg://mosaic:unused@database-1:5432/mosaic")
+    watch = LabWatch(config.model_copy(update={"host": "gateway-1", "database": database}))
+    lab = Lab(brokers=("broker-1",), prometheus_url="https://monitor-1:9090/prometheus")
+    watch._config = watch._config.model_copy(update={"lab": lab})
+    watch.applications.declared = Declared(worker_hosts=["worker-1"])
+    assert watch.every_host == ["broker-1", "database-1", "gateway-1", "monitor-1", "worker-1"]
 
 
 @pytest.mark.parametrize("monitor", ["", "https://monitor-1:9090/prometheus"])

@@ -1,17 +1,14 @@
-"""Log shipping and storing, sd_notify, and the publisher's timeout, without a broker."""
+"""Storing of log records, sd_notify, and the publisher's timeout, without a broker."""
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
-import os
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from mosaic import service
@@ -19,22 +16,12 @@ from mosaic.celery import create_app
 from mosaic.config import Broker, Config, Database
 from mosaic.ledger.jobs import TaskCall
 from mosaic.logging_setup import JournalFormatter
-from mosaic.logs.journal import CursorFile, Journal, to_entry
-from mosaic.logs.ship import LogShipper, message_of
 from mosaic.logs.store import entry_of
 from mosaic.publish import publish
 from mosaic.service import Service
-from pika.exceptions import AMQPConnectionError, AMQPError, NackError
+from pika.exceptions import AMQPConnectionError
 
 from celery_durable import Unconfirmed, systemd
-
-FIELDS = {
-    "__CURSOR": "s=abc;i=1",
-    "__REALTIME_TIMESTAMP": "1793534400000001",
-    "PRIORITY": "4",
-    "_SYSTEMD_UNIT": "demo.service",
-    "MESSAGE": "hello",
-}
 
 
 def test_a_broker_that_does_not_answer_is_an_error_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,40 +30,6 @@ def test_a_broker_that_does_not_answer_is_an_error_of_the_connection(monkeypatch
         port = silent.getsockname()[1]
         with pytest.raises(AMQPConnectionError):
             service.connect(f"amqp://127.0.0.1:{port}", 10, "test")
-
-
-def test_journal_entry_becomes_the_same_record_on_the_other_side() -> None:
-    entry = to_entry(FIELDS, "worker-1")
-    assert entry.logged_at == datetime.datetime(2026, 11, 1, 12, 0, 0, 1, tzinfo=datetime.UTC)
-    routing_key, body, properties = message_of(entry)
-    assert routing_key == "worker-1.warning"
-    assert properties.delivery_mode == 2
-    assert entry_of(body, properties.message_id) == entry
-
-
-def test_message_id_is_of_the_entry_and_its_host() -> None:
-    first = to_entry(FIELDS, "worker-1").message_id
-    assert first == to_entry({**FIELDS, "MESSAGE": "changed"}, "worker-1").message_id
-    assert first != to_entry(FIELDS, "worker-2").message_id
-    assert first != to_entry({**FIELDS, "__CURSOR": "s=abc;i=2"}, "worker-1").message_id
-
-
-@pytest.mark.parametrize(
-    ("change", "wanted"),
-    [
-        ({"MESSAGE": [104, 105, 255]}, ("hi\ufffd", 4, "demo.service")),
-        ({"MESSAGE": ["a", "b"]}, ("a\nb", 4, "demo.service")),
-        ({"MESSAGE": None}, ("", 4, "demo.service")),
-        ({"MESSAGE": "a\0b"}, ("ab", 4, "demo.service")),
-        ({"MESSAGE": "x" * 10_000}, ("x" * 8192, 4, "demo.service")),
-        ({"PRIORITY": None}, ("hello", 6, "demo.service")),
-        ({"PRIORITY": "12"}, ("hello", 6, "demo.service")),
-        ({"_SYSTEMD_UNIT": None, "SYSLOG_IDENTIFIER": "kernel"}, ("hello", 4, "kernel")),
-    ],
-)
-def test_odd_journal_fields(change: dict[str, object], wanted: tuple[str, int, str]) -> None:
-    entry = to_entry({**FIELDS, **change}, "worker-1")
-    assert (entry.message, entry.severity, entry.unit) == wanted
 
 
 GOOD = {"host": "h", "severity": 6, "unit": "u", "message": "m", "logged_at": "2026-11-01T12:00:00+00:00"}
@@ -103,82 +56,6 @@ def test_other_messages_are_no_records(body: bytes, message_id: str | None) -> N
 def test_record_is_made_storable() -> None:
     body = json.dumps({**GOOD, "message": "a\0b\ud800"}).encode()
     assert entry_of(body, "1").message == "ab?"
-
-
-JOURNALCTL = """#!/bin/sh
-case "$*" in
-*--after-cursor=gone*) exit 1 ;;
-*--after-cursor=c1*) printf '{"__CURSOR": "c2", "MESSAGE": "two"}\\n' ;;
-*)
-    printf '{"__CURSOR": "c1", "MESSAGE": "one"}\\n{"__CURSOR": "c2", "MES'
-    sleep 0.2
-    printf 'SAGE": "two"}\\n' ;;
-esac
-sleep 60
-"""
-
-
-@pytest.fixture
-def journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a journalctl that knows two entries first on the path."""
-    program = tmp_path / "journalctl"
-    program.write_text(JOURNALCTL)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-
-def read_for(journal: Journal, seconds: float) -> list[str]:
-    """Return the messages that come within `seconds`."""
-    deadline = time.monotonic() + seconds
-    messages: list[str] = []
-    while time.monotonic() < deadline:
-        messages += [entry["MESSAGE"] for entry in journal.read(0.1)]
-    return messages
-
-
-@pytest.mark.usefixtures("journalctl")
-@pytest.mark.parametrize(("cursor", "messages"), [(None, ["one", "two"]), ("c1", ["two"])])
-def test_journal_is_read_from_the_cursor(cursor: str | None, messages: list[str]) -> None:
-    journal = Journal(cursor)
-    try:
-        assert read_for(journal, 0.8) == messages
-    finally:
-        journal.close()
-
-
-@pytest.mark.usefixtures("journalctl")
-def test_cursor_of_a_journal_that_is_gone() -> None:
-    journal = Journal("gone")
-    try:
-        with pytest.raises(EOFError, match="exit code 1"):
-            read_for(journal, 2)
-    finally:
-        journal.close()
-
-
-def test_cursor_file(tmp_path: Path) -> None:
-    cursors = CursorFile(tmp_path / "log-ship.cursor")
-    assert cursors.load() is None
-    cursors.save("s=1;i=2")
-    assert CursorFile(tmp_path / "log-ship.cursor").load() == "s=1;i=2"
-    cursors.save("")
-    assert cursors.load() is None
-
-
-def test_records_that_a_full_queue_refuses_are_published_again(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their place in the journal is saved only when the broker has confirmed them."""
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    shipper, channel, journal = LogShipper(config), Mock(), Mock()
-    journal.read.return_value = [FIELDS]
-    channel.basic_publish.side_effect = NackError([])
-    with pytest.raises(AMQPError):  # then the service connects again, at most every 10 s
-        shipper._ship(Mock(), channel, journal)
-    assert shipper._cursors.load() is None
-    channel.basic_publish.side_effect = None
-    shipper._ship(Mock(), channel, journal)
-    assert shipper._cursors.load() == FIELDS["__CURSOR"]
 
 
 class Failing(Service):

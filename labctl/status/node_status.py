@@ -38,7 +38,7 @@ REQUIRED = {
 # Units that are reported where they are enabled: the inventory chooses the hosts that run them.
 WHERE_ENABLED = [
     "*-beat",
-    "mosaic-log-ship",
+    "lab-log-shipper",
     "mosaic-log-store",
     "mosaic-metrics",
     "prometheus-node-exporter",

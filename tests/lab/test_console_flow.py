@@ -86,6 +86,17 @@ def test_killed_broker_shows(page: Page, spare_lab: UserLab, console: httpx.Clie
         return all(broker["state"] == "up" for broker in console.get("/api/lab").json()["brokers"])
 
     wait_for("the brokers", 90, healthy)
+    # The broker's host published what systemd wrote about the end, and what RabbitMQ writes at its start.
+    page.goto("/logs?pattern=broker-3.notice&pattern=broker-3.warning")
+    lines = page.locator("#logs li", has=page.locator(".unit", has_text="rabbitmq-server"))
+    expect(lines.filter(has_text="Main process exited, code=killed").last).to_be_visible(timeout=30_000)
+    web.keep_screenshot(page, "logs-broker-killed")
+
+    def started() -> bool:
+        records = console.get("/api/logs?host=broker-3&limit=1000").json()["records"]
+        return any("Server startup complete" in record["message"] for record in records)
+
+    wait_for("RabbitMQ's own lines", 30, started)
 
 
 def test_followed_message_has_all_of_its_times(page: Page, console: httpx.Client) -> None:

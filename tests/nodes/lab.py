@@ -35,7 +35,7 @@ AT_TIMES = {*range(35672, 35683), *range(6000, 6501)}
 SERVED: Mapping[str, Mapping[int, Sequence[str]]] = {
     "all": {9100: ("monitors",)},
     "brokers": {
-        5671: CLIENTS,
+        5671: GROUPS,
         5670: ("brokers", *CLIENTS),
         4369: ("brokers",),
         25672: ("brokers",),
@@ -176,14 +176,23 @@ class Lab:
         ports = sorted({SSH, *NEVER_SERVED, *(port for served in SERVED.values() for port in served)})
         secured = [(other, port) for other, ports in reach.items() for port in TLS_PORTS if port in ports]
         asked: dict[str, tuple[Facts, str]] = {
-            "every": ({"addresses": self.addresses, "ports": ports, "tls": secured}, SYSTEM_PYTHON)
+            "every": (
+                {
+                    "addresses": self.addresses,
+                    "ports": ports,
+                    "tls": secured,
+                    "logs": bool(self.group("gateways")),  # they declare the exchange
+                },
+                SYSTEM_PYTHON,
+            )
         }
         if "brokers" in groups:
             first, *_ = brokers = self.group("brokers")
             peers = [other for other in brokers if other != name]
             asked["broker"] = ({"peers": peers, "definitions": name == first}, SYSTEM_PYTHON)
         if groups & {"workers", "gateways"}:  # a monitor has only the proxy
-            question: Facts = {"units": ["haproxy", "*-worker@*", "mosaic-log-*"], "applications": self.added}
+            units = ["haproxy", "*-worker@*", "mosaic-log-store"]
+            question: Facts = {"units": units, "applications": self.added}
             asked["client"] = (question, APPLICATION_PYTHON)
         if "gateways" in groups:
             first = self.group("gateways")[0]
@@ -192,7 +201,7 @@ class Lab:
                 "name": name,
                 "units": ["nginx", "mosaic-gateway", *(["mosaic-beat"] if name == first else []), *metrics],
                 "proxied": ["rabbitmq", *(["flower", "prometheus"] if metrics else [])],
-                "hosts": self.group("workers", "gateways"),
+                "hosts": list(self.nodes),
                 "recent_s": RECENT_TICK_S * self.patience,
                 "probe": self.group("workers") if name == first else [],
             }

@@ -83,9 +83,3 @@ def test_database_accepts_the_application(client: Facts, attempt: str) -> None:
 )
 def test_database_refuses(client: Facts, attempt: str, refusal: str) -> None:
     assert refusal in client["database"][attempt]
-
-
-def test_journal_is_published(client: Facts) -> None:
-    unit = client["units"]["mosaic-log-ship"]
-    assert unit["ActiveState"] == "active"
-    assert unit["StatusText"].startswith("shipping")

@@ -45,7 +45,7 @@ def test_logs_of_every_host_arrive(gateway: Facts, lab: Lab) -> None:
     senders = {
         host: {record["host"] for record in found["records"]} for host, found in gateway["logs"].items()
     }
-    assert senders == {host: {host} for host in lab.group("workers", "gateways")}
+    assert senders == {host: {host} for host in lab.nodes}
 
 
 def test_plain_http_is_not_served(every: Facts) -> None:

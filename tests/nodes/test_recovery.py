@@ -16,17 +16,16 @@ pytestmark = pytest.mark.disruptive
 BACK_S = 60.0
 # Units of each group that are killed; a pattern matches every loaded instance.
 KILLED = {
-    "brokers": ["rabbitmq-server.service", "lab-broker-check.service"],
+    "brokers": ["rabbitmq-server.service", "lab-broker-check.service", "lab-log-shipper.service"],
     "databases": ["postgresql@*.service", "prometheus-postgres-exporter.service"],
     "gateways": [
         "mosaic-gateway.service",
         "mosaic-beat.service",
-        "mosaic-log-*.service",
         "mosaic-metrics.service",
         "nginx.service",
     ],
     "monitors": ["prometheus.service", "lab-flower.service", "prometheus-node-exporter.service"],
-    "workers": ["mosaic-worker@*.service", "mosaic-log-*.service"],
+    "workers": ["mosaic-worker@*.service", "mosaic-log-store.service", "lab-log-shipper.service"],
 }
 
 

@@ -211,7 +211,7 @@ def test_files_of_the_install_phase_count() -> None:
     }
     assert len(written) > 20
     assert written <= files
-    assert {"mosaic_directory", "flower_directory", "mosaic_logs_store"} <= variables.keys()
+    assert {"mosaic_directory", "flower_directory", "mosaic_logs_directory"} <= variables.keys()
 
 
 def test_what_only_the_configure_phase_reads_does_not_count() -> None:

@@ -173,7 +173,6 @@ def test_configuration_of_the_application(secret: str) -> None:
     assert (config.gateway.password, config.gateway.session_key) == (secret, secret)
     assert config.lab.monitor_password == secret
     assert broker_password(config.broker.url, "mosaic") == secret
-    assert broker_password(config.broker.logs_url, "mosaic-logs") == secret
     assert database_password(config.database.url, "mosaic") == secret
     owner = mosaic(secret, __mosaic_database_user="mosaic_owner")
     assert database_password(owner["database"]["url"], "mosaic_owner") == secret
@@ -284,7 +283,8 @@ def test_secrets_reach_their_places_from_their_files(usual: Rendered) -> None:
     assert config.gateway.session_key == secrets["console_session"]
     assert config.lab.monitor_password == secrets["broker_monitor"]
     assert broker_password(config.broker.url, "mosaic") == secrets["broker_mosaic"]
-    assert broker_password(config.broker.logs_url, "mosaic-logs") == secrets["broker_mosaic_logs"]
+    shipper = json.loads(lab.text("database-1", "/etc/warren/log-shipper.json"))
+    assert (shipper["user"], shipper["password"]) == ("mosaic-logs", secrets["broker_mosaic_logs"])
     assert database_password(config.database.url, "mosaic") == secrets["database_mosaic"]
     owner = tomllib.loads(lab.text("gateway-1", "/etc/mosaic/owner.toml"))["database"]["url"]
     assert database_password(owner, "mosaic_owner") == secrets["database_owner"]

@@ -51,13 +51,9 @@ def test_application_reaches_broker_by_loopback_and_database_by_verified_tls(ren
     for file in rendered.each("/etc/mosaic/mosaic.toml"):
         config = tomllib.loads(file.content)
         assert config["host"] == file.host
-        for key, user, secret in (
-            ("url", "mosaic", "broker_mosaic"),
-            ("logs_url", "mosaic-logs", "broker_mosaic_logs"),
-        ):
-            url = urlsplit(config["broker"][key])
-            assert (url.scheme, url.hostname, url.port, url.path) == ("amqp", "127.0.0.1", 5672, "/mosaic")
-            assert (url.username, unquote(url.password or "")) == (user, rendered.secrets[secret])
+        url = urlsplit(config["broker"]["url"])
+        assert (url.scheme, url.hostname, url.port, url.path) == ("amqp", "127.0.0.1", 5672, "/mosaic")
+        assert (url.username, unquote(url.password or "")) == ("mosaic", rendered.secrets["broker_mosaic"])
         database = urlsplit(config["database"]["url"])
         assert (database.username, database.hostname, database.path) == ("mosaic", "database-1", "/mosaic")
         assert "sslmode=verify-full" in database.query

@@ -110,15 +110,6 @@ def gateway() -> None:
 main.add_command(drill)
 
 
-@main.command("log-ship")
-def log_ship() -> None:
-    """Publish this host's journal to the exchange mosaic.logs."""
-    from mosaic.logs.ship import LogShipper
-
-    configure_logging()
-    LogShipper(load_config()).serve()
-
-
 @main.command("log-store")
 def log_store() -> None:
     """Store the log records of all hosts in the database."""

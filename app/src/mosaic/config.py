@@ -42,14 +42,13 @@ class _Table(BaseModel):
 
 
 class Broker(_Table):
-    """Address and user of RabbitMQ. Without `logs_url` this host does not publish its log.
+    """Address and user of RabbitMQ.
 
     `heartbeat` is in seconds. `proxy_socket` is the statistics socket of this host's proxy. If it is empty,
     the console does not show the proxy.
     """
 
     url: Annotated[Text, Field(repr=False), _AMQP]
-    logs_url: Annotated[Secret, _AMQP] = ""
     heartbeat: Annotated[int, Field(ge=1, le=60)] = 10
     proxy_socket: str = ""
 

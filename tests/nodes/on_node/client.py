@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pika
 import psycopg
@@ -100,7 +100,9 @@ def with_login(url: str, login: str) -> str:
 
 def broker() -> dict[str, str]:
     """Answers of the broker to allowed and forbidden operations."""
-    mosaic, logs = CONFIG["broker"]["url"], CONFIG["broker"]["logs_url"]
+    mosaic = CONFIG["broker"]["url"]
+    shipper = json.loads(Path("/etc/warren/log-shipper.json").read_text())
+    logs = with_login(mosaic, f"{shipper['user']}:{quote(shipper['password'], safe='')}")
 
     def connect(url: str) -> str:
         def action() -> None:

@@ -2,7 +2,7 @@
 
 Runs on the node; standard library only.
 
-every.py '{"addresses": {name: address}, "ports": [..], "tls": [[name, port], ..]}'
+every.py '{"addresses": {name: address}, "ports": [..], "tls": [[name, port], ..], "logs": true}'
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ SECRET_FILES = (
     "etc/*/*.env",
     "etc/warren/monitor.json",
     "etc/warren/flower.json",
+    "etc/warren/log-shipper.json",
     "etc/nginx/lab.d/*.conf",
     "etc/warren/pki/*.key",
     "etc/rabbitmq/definitions.json",
@@ -81,6 +82,16 @@ def listening() -> dict[str, list[int]]:
             looped = address.endswith("7F") if table == "tcp" else address == "0" * 24 + "01000000"
             found["loopback" if looped else "network"].add(int(port, 16))
     return {where: sorted(ports) for where, ports in found.items()}
+
+
+def log_shipper() -> str:
+    """What the log shipper reports. After a failure of its broker it uses another one within seconds."""
+    deadline = time.monotonic() + 15 * PATIENCE
+    while True:
+        found = output("systemctl", "show", "--property=StatusText", "--value", "lab-log-shipper.service")
+        if found.startswith("shipping") or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
 
 
 def log_files() -> dict[str, dict[str, int]]:
@@ -196,6 +207,7 @@ def main() -> None:
         "rules": output("nft", "list", "chain", "inet", "lab", "input"),
         "listening": listening(),
         "log_files": log_files(),
+        "log_shipper": log_shipper() if wanted["logs"] else "",
         "ssh_port": ssh_port(),
         "secret_files": secret_files(),
         "secrets_in_process_list": processes_that_show_a_secret(),

@@ -128,5 +128,5 @@ def job_page(request: Request, job: str) -> Response:
 @router.get("/logs")
 async def logs_page(request: Request) -> Response:
     """Show log records live."""
-    hosts = sorted({*request.app.state.watch.hosts, request.app.state.config.host})
+    hosts = request.app.state.watch.every_host
     return shell(request, "logs", "Logs", log_hosts=hosts, severities=SEVERITIES)

@@ -1,1 +1,1 @@
-"""Logs of all hosts: read from the journal, published, stored in the database, shown live."""
+"""Logs of all hosts, as the role log_shipper publishes them: stored in the database, shown live."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 
@@ -109,6 +110,14 @@ class LabWatch:
         depths = [known_depth(queue, self.depths.depths) for queue in asked]
         ready = max([now - depth.at if depth else statistics for depth in depths], default=statistics)
         return {"ready": ready, "other figures of queues": statistics}
+
+    @property
+    def every_host(self) -> list[str]:
+        """Every host that the console knows of: those whose log records can be chosen."""
+        lab = self._config.lab
+        monitor = urlsplit(lab.prometheus_url).hostname
+        others = [self._config.host, self._database, *([monitor] if monitor else [])]
+        return sorted({*self.hosts, *lab.brokers, *others})
 
     @property
     def hosts(self) -> list[str]:
