@@ -26,8 +26,9 @@ CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
     "vm": VmCycle,
 }
 USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
-# Tests with Celery or other packages for development, which only the project's own environment has.
-NEED_APPLICATIONS = (
+# What the other Python does not repeat. CI runs it with every version.
+NOT_REPEATED = (
+    # They need Celery or other packages for development, which only the project's own environment has.
     "app_command",
     "app_declaration",
     "console_texts",
@@ -36,6 +37,9 @@ NEED_APPLICATIONS = (
     "lab_celery",
     "secrets",
     "topology_schema",
+    # What they try runs in another Python than that of ./lab: the user's environment, and the nodes'.
+    "audit",
+    "releases",
 )
 
 
@@ -118,7 +122,7 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], list[Path]]]:
     library = ["celery_durable/tests", "--rootdir=celery_durable", "-c", "celery_durable/pyproject.toml"]
     suites = [partial(suite, "unit", ["tests/unit"], own)]
     if other:
-        arguments = ["tests/unit", *(f"--ignore=tests/unit/test_{name}.py" for name in NEED_APPLICATIONS)]
+        arguments = ["tests/unit", *(f"--ignore=tests/unit/test_{name}.py" for name in NOT_REPEATED)]
         suites.append(partial(suite, f"unit-3.{other.minor}", arguments, other))
     return [
         *suites,
