@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labctl.ansible import playbooks
@@ -16,34 +16,41 @@ from labctl.substrates.base import distinct
 
 PROGRAMS = "/usr/local/lib/warren"
 PING_S = 120.0
+_TAGS = ("--tags", "applications")
 
 
-def site(context: Context, *, applications: list[dict[str, Any]] | None = None) -> None:
-    """Configure the nodes for the declared applications, or for these. Raises LabError or UsageError."""
-    substrate = context.substrate
-    arguments = ["--forks", str(len(distinct(substrate.groups())))]
-    variables: dict[str, object] = {} if applications is None else {"lab_added_applications": applications}
-    if substrate.is_installed():
-        arguments += ["--skip-tags", "install"]
-        _play(context, "configure the nodes", "operations/applications.yml", arguments, variables)
-    else:
-        _play(context, "install and configure the nodes", "site.yml", arguments, variables)
-        substrate.remember_installed()
+def add(context: Context, applications: list[dict[str, Any]]) -> None:
+    """Configure the nodes for these applications. Raises LabError or UsageError."""
+    declared: dict[str, object] = {"lab_added_applications": applications}
+    if not _install(context, declared):
+        _operation(context, "configure the nodes", "add_application", declared)
 
 
 def release(context: Context, name: str) -> None:
     """Install and activate the source of an application as it is now, and restart its units."""
-    _operation(context, "deploy the release", "deploy", {"application": name})
+    _operation(context, "deploy the release", "deploy", {"application": name}, [])
 
 
-def delete(context: Context, name: str) -> None:
-    """Delete units, files, users, vhost and database of an application that is no longer declared."""
-    _operation(context, f"delete what is left of {name}", "remove_application", {"application": name})
+def delete(context: Context, name: str, rest: list[dict[str, Any]]) -> None:
+    """Delete units, files, users, vhost and database of an application; `rest`: the declared others."""
+    others: dict[str, object] = {"lab_added_applications": rest}
+    _install(context, others)
+    _operation(context, f"delete {name}", "remove_application", {"application": name, **others})
+
+
+def _install(context: Context, variables: dict[str, object]) -> bool:
+    """Run site.yml where the nodes have other roles than ./lab; returns whether it did."""
+    substrate = context.substrate
+    if substrate.is_installed():
+        return False
+    _play(context, "install and configure the nodes", "site.yml", [], variables)
+    substrate.remember_installed()
+    return True
 
 
 def connection(context: Context, title: str) -> None:
     """Open or close the ports of ./lab connect on the gateways, as lab.json says."""
-    _operation(context, title, "connect", {})
+    _operation(context, title, "connect", {}, [])
 
 
 def first_task(context: Context, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -72,21 +79,23 @@ def _queue(worker: Mapping[str, Any], context: Context) -> str:
     return str(worker["queues"][0]).replace("%H", host)
 
 
-def _operation(context: Context, title: str, name: str, variables: dict[str, object]) -> None:
-    arguments = ["--forks", str(len(distinct(context.substrate.groups()))), "--skip-tags", "install"]
-    _play(context, title, f"operations/{name}.yml", arguments, variables)
+def _operation(
+    context: Context, title: str, name: str, variables: dict[str, object], tags: Sequence[str] = _TAGS
+) -> None:
+    _play(context, title, f"operations/{name}.yml", ["--skip-tags", "install", *tags], variables)
 
 
 def _play(
     context: Context, title: str, playbook: str, arguments: list[str], variables: dict[str, object]
 ) -> None:
+    forks = ["--forks", str(len(distinct(context.substrate.groups())))]
     with context.screen.step(title) as step:
         run = playbooks.run(
             context.paths,
             playbook,
             step,
             inventory=context.substrate.inventory,
-            arguments=arguments,
+            arguments=[*forks, *arguments],
             variables=variables or None,
         )
         step.result = run.summary()

@@ -156,7 +156,7 @@ def _deploy(context: Context, entry: dict[str, Any]) -> None:
             deploy.release(context, name)
         else:
             # An application that could not be deployed must not prevent that of another.
-            deploy.site(context, applications=entries.without_undeployed(context.paths, name))
+            deploy.add(context, entries.without_undeployed(context.paths, name))
             entries.remember_deployed(context.paths, [entry])
     except UsageError:
         raise
@@ -272,8 +272,7 @@ def remove(context: Context, name: str, *, confirmed: bool) -> int:
         _disconnect(context)
         # The declaration is the last to go, so that an interrupted removal is finished by the same command.
         rest = [entry for entry in entries.without_undeployed(paths, name) if entry["name"] != name]
-        deploy.site(context, applications=rest)
-        deploy.delete(context, name)
+        deploy.delete(context, name, rest)
         entries.remove(paths, name)
     context.screen.say(f"{name} is removed.")
     return 0

@@ -142,7 +142,7 @@ def _scaled(context: Context, before: Topology, count: int) -> Topology:
 
 def _play(context: Context, step: Step, variables: dict[str, object]) -> None:
     substrate = context.substrate
-    arguments = ["--forks", str(len(distinct(substrate.groups())))]
+    arguments = ["--forks", str(len(distinct(substrate.groups()))), "--tags", "hosts"]
     if substrate.is_installed():
         arguments += ["--skip-tags", "install"]
     inventory = substrate.inventory

@@ -26,8 +26,9 @@ CYCLES: dict[str, Callable[[Path, Screen], Cycle]] = {
     "vm": VmCycle,
 }
 USUAL = ("lint", "unit", "roles", "lab", "vagrant")  # without a choice
-# Tests with Celery or other packages for development, which only the project's own environment has.
-NEED_APPLICATIONS = (
+# What the other Python does not repeat. CI runs it with every version.
+NOT_REPEATED = (
+    # They need Celery or other packages for development, which only the project's own environment has.
     "app_command",
     "app_declaration",
     "console_texts",
@@ -36,6 +37,9 @@ NEED_APPLICATIONS = (
     "lab_celery",
     "secrets",
     "topology_schema",
+    # What they try runs in another Python than that of ./lab: the user's environment, and the nodes'.
+    "audit",
+    "releases",
 )
 
 
@@ -52,10 +56,20 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     reports = lab_paths().base / "reports"
     started = time.monotonic()
     devtools.ensure_packages(screen)
-    written = side_by_side.run(_without_lab(phases, scenarios, reports, screen))
-    for phase, cycle in CYCLES.items():
-        if phase in phases:
-            written += cycle(reports, screen).run(keep=keep)
+    at_once = os.cpu_count() or 1
+    work = _without_lab(phases, scenarios, reports, screen)
+    cycles = {
+        phase: partial(cycle(reports, screen).run, keep=keep)
+        for phase, cycle in CYCLES.items()
+        if phase in phases
+    }
+    if "vagrant" in cycles and work and molecule.fitting() > 1:
+        # It leaves this lab alone too, and waits more than it computes.
+        work.insert(0, cycles.pop("vagrant"))
+        at_once += 1
+    written = [file for files in side_by_side.run(work, at_once) for file in files]
+    for run in cycles.values():
+        written += run()
     sums = junit.totals(written)
     screen.say(f"\nReports in {reports.relative_to(ROOT)}, {time.monotonic() - started:.0f} s")
     screen.say(str(sums))
@@ -64,13 +78,13 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
 
 def _without_lab(
     phases: Sequence[str], scenarios: Sequence[str], reports: Path, screen: Screen
-) -> list[Callable[[], Path]]:
-    """What leaves this lab alone, and can be done side by side; each returns its report."""
-    work: list[Callable[[], Path]] = []
+) -> list[Callable[[], list[Path]]]:
+    """What leaves this lab alone, and can be done side by side; each returns its reports."""
+    work: list[Callable[[], list[Path]]] = []
     if "roles" in phases:
         molecule.prepare(screen)
         at_once = None if list(phases) == ["roles"] else 1
-        work.append(partial(molecule.run, scenarios, reports, screen, at_once=at_once))
+        work.append(lambda: [molecule.run(scenarios, reports, screen, at_once=at_once)])
     if "lint" in phases:
         work.append(partial(_lint, reports, screen))
     if "unit" in phases:
@@ -78,13 +92,13 @@ def _without_lab(
     return work
 
 
-def _lint(reports: Path, screen: Screen) -> Path:
+def _lint(reports: Path, screen: Screen) -> list[Path]:
     file = reports / "lint.xml"
     junit.write(file, "lint", linters.run(LabPaths(LAB), screen))
-    return file
+    return [file]
 
 
-def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
+def _suites(reports: Path, screen: Screen) -> list[Callable[[], list[Path]]]:
     """The suites that need no nodes, the longest first."""
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
@@ -94,19 +108,21 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
     own = pythons.own()
     other = pythons.other(cache, screen)
 
-    def suite(name: str, arguments: list[str], python: pythons.Python, first: Sequence[Path] = ()) -> Path:
+    def suite(
+        name: str, arguments: list[str], python: pythons.Python, first: Sequence[Path] = ()
+    ) -> list[Path]:
         path = {"PYTHONPATH": os.pathsep.join(map(str, (*first, *sources)))}
         environment = playbooks.environment(LabPaths(LAB), mitogen=False, extra=path)
         with screen.step(f"{name}: tests of {arguments[0]}, {python}") as step:
             done = checks.run(name, arguments, reports, step, environment=environment, python=python.program)
         for line in done.failure_lines():
             screen.fail(line)
-        return done.report
+        return [done.report]
 
     library = ["celery_durable/tests", "--rootdir=celery_durable", "-c", "celery_durable/pyproject.toml"]
     suites = [partial(suite, "unit", ["tests/unit"], own)]
     if other:
-        arguments = ["tests/unit", *(f"--ignore=tests/unit/test_{name}.py" for name in NEED_APPLICATIONS)]
+        arguments = ["tests/unit", *(f"--ignore=tests/unit/test_{name}.py" for name in NOT_REPEATED)]
         suites.append(partial(suite, f"unit-3.{other.minor}", arguments, other))
     return [
         *suites,

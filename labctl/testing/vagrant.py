@@ -47,13 +47,6 @@ class VagrantCycle(Cycle):
         self._folder = paths.state / "vagrant"  # what Vagrant knows of its machines
         self._network = ""
 
-    def run(self, *, keep: bool) -> list[Path]:
-        os.environ["VAGRANT_DOTFILE_PATH"] = str(self._folder)  # the inventory reads what Vagrant wrote there
-        try:
-            return super().run(keep=keep)
-        finally:
-            del os.environ["VAGRANT_DOTFILE_PATH"]
-
     def prepare(self) -> None:
         devtools.ensure_vagrant(self.lab.screen)
         if self._folder.exists():
@@ -119,6 +112,7 @@ class VagrantCycle(Cycle):
     def _run(self, title: str, words: Sequence[str], extra: Mapping[str, str] | None = None) -> list[str]:
         """Run a program in the copy and return what it prints; raises LabError with its last lines."""
         extra = {"ANSIBLE_CONFIG": str(COPY / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", **(extra or {})}
+        extra["VAGRANT_DOTFILE_PATH"] = str(self._folder)  # the inventory reads what Vagrant wrote there
         with self.lab.screen.step(title) as step:
             environment = playbooks.environment(self.lab.paths, mitogen=False, extra=extra)
             done = process.follow(words, step, subject=_subject, environment=environment, cwd=COPY)

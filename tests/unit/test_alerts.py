@@ -63,9 +63,12 @@ def test_an_alert_has_a_summary_and_a_remedy(alert: dict[str, Any]) -> None:
 
 
 def test_rules_are_installed_by_their_names() -> None:
-    tasks = yaml.safe_load((ROLES / "monitoring" / "tasks" / "configure.yml").read_text())
-    installed, of_applications = [
-        task["loop"] for task in tasks if "promtool check rules" in str(task) and "loop" in task
-    ]
-    assert sorted(installed) == [file.name for file in RULES]
-    assert of_applications == "{{ monitoring_applications | selectattr('alerts', 'defined') }}"
+    tasks, variables = (
+        yaml.safe_load((ROLES / "monitoring" / name).read_text())
+        for name in ("tasks/configure.yml", "vars/main.yml")
+    )
+    (installed,) = (task["loop"] for task in tasks if "promtool check rules" in str(task) and "loop" in task)
+    assert installed == "{{ __monitoring_rules | dict2items }}"
+    assert variables["__monitoring_own_rules"] == {file.stem: f"rules/{file.name}" for file in RULES}
+    alerts_of_applications = "{{ monitoring_applications | selectattr('alerts', 'defined') }}"
+    assert variables["__monitoring_alerts"] == alerts_of_applications

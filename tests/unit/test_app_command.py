@@ -93,16 +93,18 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     (folder / "shop.py").write_text(SHOP)
     made = Lab(context, substrate, folder)
 
-    def site(_context: Context, *, applications: list[dict[str, Any]] | None = None) -> None:
-        chosen = entries.read(paths) if applications is None else applications
-        made.did.append(f"site {' '.join(entry['name'] for entry in chosen)}".strip())
+    def add(_context: Context, applications: list[dict[str, Any]]) -> None:
+        made.did.append(" ".join(["add", *(entry["name"] for entry in applications)]))
+
+    def delete(_context: Context, name: str, rest: list[dict[str, Any]]) -> None:
+        made.did.append(" ".join(["delete", name, *(entry["name"] for entry in rest)]))
 
     def first_task(_context: Context, _entry: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"queue": "celery", "worker": "default@worker-1", "seconds": 0.1}]
 
-    monkeypatch.setattr(deploy, "site", site)
+    monkeypatch.setattr(deploy, "add", add)
     monkeypatch.setattr(deploy, "release", lambda _context, name: made.did.append(f"release {name}"))
-    monkeypatch.setattr(deploy, "delete", lambda _context, name: made.did.append(f"delete {name}"))
+    monkeypatch.setattr(deploy, "delete", delete)
     monkeypatch.setattr(deploy, "connection", lambda _context, title: made.did.append(title.split()[0]))
     monkeypatch.setattr(deploy, "first_task", first_task)
     monkeypatch.setattr(deploy, "failure_of_units", lambda _context, _name: "worker-1: KeyError: 'x'")
@@ -112,7 +114,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 def test_a_new_application_is_declared_and_an_edit_deploys_its_release(lab: Lab) -> None:
     assert lab.add() == 0
-    assert lab.did == ["site shop"]
+    assert lab.did == ["add shop"]
     assert lab.file.stat().st_mode & 0o777 == 0o600
     lab.did.clear()
     before = lab.file.read_text()
@@ -120,7 +122,7 @@ def test_a_new_application_is_declared_and_an_edit_deploys_its_release(lab: Lab)
     assert (lab.did, lab.file.read_text()) == (["release shop"], before)
     lab.nodes.installed = False  # ./lab has newer roles than the nodes
     lab.add()
-    assert lab.did == ["release shop", "site shop"]
+    assert lab.did == ["release shop", "add shop"]
 
 
 def test_what_the_user_changed_in_the_declaration_is_kept_and_applied(lab: Lab) -> None:
@@ -129,7 +131,7 @@ def test_what_the_user_changed_in_the_declaration_is_kept_and_applied(lab: Lab) 
     lab.file.write_text(edited)
     lab.did.clear()
     lab.add()
-    assert (lab.did, lab.file.read_text()) == (["site shop"], edited)
+    assert (lab.did, lab.file.read_text()) == (["add shop"], edited)
 
 
 def test_an_interrupted_first_deployment_is_finished_by_the_next(
@@ -140,11 +142,11 @@ def test_an_interrupted_first_deployment_is_finished_by_the_next(
         def fail(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        broken.setattr(deploy, "site", fail)
+        broken.setattr(deploy, "add", fail)
         with pytest.raises(KeyboardInterrupt):
             lab.add()
     assert lab.add() == 0
-    assert lab.did == ["site shop"]
+    assert lab.did == ["add shop"]
     assert [entry["name"] for entry in entries.read(lab.context.paths)] == ["shop"]
 
 
@@ -157,10 +159,10 @@ def test_an_application_that_could_not_be_deployed_does_not_prevent_another(lab:
     lab.did.clear()
     assert app.add(lab.context, other, Wanted(python=PYTHON), confirmed=True) == 0
     app.remove(lab.context, "other", confirmed=True)
-    assert lab.did == ["site shop other", "site shop", "delete other"]
+    assert lab.did == ["add shop other", "delete other shop"]
     entries.remember_deployed(paths, entries.read(paths))  # by a later ./lab up
     app.remove(lab.context, "shop", confirmed=True)
-    assert lab.did[3:] == ["site broken", "delete shop"]
+    assert lab.did[2:] == ["delete shop broken"]
 
 
 def test_a_failed_deployment_names_the_error_of_the_application(
@@ -169,7 +171,7 @@ def test_a_failed_deployment_names_the_error_of_the_application(
     def fail(*_: object, **__: object) -> None:
         raise LabError("playbooks/site.yml failed")
 
-    monkeypatch.setattr(deploy, "site", fail)
+    monkeypatch.setattr(deploy, "add", fail)
     with pytest.raises(LabError, match="not deployed; correct the error and run the same command") as error:
         lab.add()
     assert "worker-1: KeyError: 'x'" in str(error.value)
@@ -257,7 +259,7 @@ def test_a_removal_asks_and_deletes_the_declaration_last(
         assert part in shown
     assert lab.did == []
     assert app.remove(lab.context, "shop", confirmed=True) == 0
-    assert lab.did == ["site", "delete shop"]
+    assert lab.did == ["delete shop"]
     assert entries.read(paths) == []
     assert not (paths.secrets / "broker_shop").exists()
 

@@ -166,6 +166,7 @@ def test_vagrant_runs_from_a_copy_in_a_path_with_a_space_and_an_umlaut(
         words: list[str], _step: object, *, environment: dict[str, str], cwd: Path, **_: object
     ) -> process.Done:
         assert (cwd, environment["ANSIBLE_CONFIG"]) == (copy, str(copy / "ansible.cfg"))
+        assert Path(environment["VAGRANT_DOTFILE_PATH"]).is_relative_to(copy), "not that of this shell"
         asked.append(words)
         return process.Done(0, ["Lab x is up: changed=0, 3 s (nodes 1 s)."])
 

@@ -170,7 +170,7 @@ def fake(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
     def run(_paths: LabPaths, name: str, _step: Any, **options: Any) -> None:
         assert name == scale.PLAYBOOK
-        assert options["arguments"][2:] == ["--skip-tags", "install"]
+        assert options["arguments"][2:] == ["--tags", "hosts", "--skip-tags", "install"]
         found.done.append(options["variables"])
 
     monkeypatch.setattr(playbooks, "run", run)
