@@ -22,8 +22,8 @@ from mosaic.kinds.render.plan import RenderRequest
 from mosaic.kinds.render.plan import plan as plan_render
 from mosaic.ledger import jobs, log_records
 from mosaic.ledger.database import transaction
+from mosaic.ledger.log_records import Entry
 from mosaic.logs import store
-from mosaic.logs.entry import Entry
 from mosaic.logs.store import LogStore
 from sqlalchemy import Engine, text
 

@@ -13,9 +13,9 @@ from conftest import RecordingPublisher
 from fastapi.testclient import TestClient
 from mosaic.ledger import jobs, log_records, periodic
 from mosaic.ledger.database import transaction
+from mosaic.ledger.log_records import Entry
 from mosaic.ledger.models import Job
 from mosaic.ledger.work import Runner
-from mosaic.logs.entry import Entry
 from PIL import Image
 from sqlalchemy import select
 

@@ -22,7 +22,7 @@ from mosaic.gateway.jobs.stream import JobFollower, SharedChanges, period
 from mosaic.gateway.sse import Event, changes
 from mosaic.ledger import jobs, log_records, progress, work
 from mosaic.ledger.database import transaction
-from mosaic.logs.entry import Entry
+from mosaic.ledger.log_records import Entry
 from mosaic.logs.pattern import check_pattern, matches
 from sse import events
 from test_mosaic_gateway import VIEW, run_all

@@ -8,6 +8,10 @@ from functools import partial
 from typing import Any
 
 import click
+import pika.exceptions
+from amqp.exceptions import AMQPError
+from kombu.exceptions import KombuError
+from sqlalchemy.exc import SQLAlchemyError
 
 from mosaic import __version__
 from mosaic.config import ConfigError, config_path, load_config
@@ -24,29 +28,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ConfigError as error:
             _fail(str(error), 2)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            if not (sentence := _sentence(error)):
-                raise
-            _fail(sentence, 1)
-
-
-def _sentence(error: Exception) -> str:
-    """Return the sentence for an error of a service; empty for any other error."""
-    # Imported for an error only: a command that needs no database and no Celery would load 25 MB for nothing.
-    import pika.exceptions
-    from amqp.exceptions import AMQPError
-    from kombu.exceptions import KombuError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    if isinstance(error, SQLAlchemyError):
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        return f"the database reports an error: {cause}; check database.url in {config_path()}."
-    if isinstance(error, AMQPError | KombuError | pika.exceptions.AMQPError | OSError):
-        cause = str(error) or type(error).__name__
-        return f"the broker does not answer: {cause}; check broker.url and the proxy on this host."
-    return ""
+        except SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            _fail(f"the database reports an error: {cause}; check database.url in {config_path()}.", 1)
+        except (AMQPError, KombuError, pika.exceptions.AMQPError, OSError) as error:
+            cause = str(error) or type(error).__name__
+            _fail(f"the broker does not answer: {cause}; check broker.url and the proxy on this host.", 1)
 
 
 def _fail(sentence: str, code: int) -> None:

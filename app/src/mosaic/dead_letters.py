@@ -21,7 +21,7 @@ from typing import Any
 from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
-from mosaic import exchanges
+from mosaic import topology
 from mosaic.ledger.models import MAX_INDEX
 
 MAX_SEARCHED = 2000
@@ -68,7 +68,7 @@ class _Held:
 def listed(connection: BlockingConnection, limit: int) -> tuple[list[Letter], int]:
     """Return up to `limit` letters, and how many there are. Raises pika's errors."""
     with connection.channel() as channel:
-        waiting = channel.queue_declare(exchanges.DEAD, passive=True).method.message_count
+        waiting = channel.queue_declare(topology.DEAD, passive=True).method.message_count
         letters = [held.letter for held in _take(channel, limit)]
     return letters, max(waiting, len(letters))
 
@@ -112,7 +112,7 @@ def drop_all(connection: BlockingConnection, wanted: Callable[[Letter], bool]) -
 
 def _take(channel: BlockingChannel, limit: int) -> Iterator[_Held]:
     for _ in range(limit):
-        method, properties, body = channel.basic_get(exchanges.DEAD)
+        method, properties, body = channel.basic_get(topology.DEAD)
         if method is None or properties is None:
             return
         content = body or b""

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery
 
-from mosaic import exchanges, topology
+from mosaic import topology
 from mosaic.ledger import jobs
 from mosaic.ledger.database import transaction
 
@@ -29,7 +29,7 @@ def probe_hosts(app: Celery, hosts: Sequence[str], timeout: float) -> list[dict[
         app.send_task(
             "mosaic.probe",
             task_id=task_id,
-            exchange=exchanges.TASKS,
+            exchange=topology.TASKS,
             routing_key=topology.host_routing_key(host),
             expires=timeout,
             retry_policy={"max_retries": 3},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from mosaic import exchanges, topology
+from mosaic import topology
 from mosaic.config import Config
 from mosaic.kinds import KINDS
 
@@ -42,7 +42,7 @@ def celery_settings(config: Config) -> dict[str, Any]:
         "task_queues": topology.task_queues(config.host),
         "task_routes": topology.task_routes(),
         "task_default_queue": topology.UPKEEP_QUEUE,
-        "task_default_exchange": exchanges.TASKS,
+        "task_default_exchange": topology.TASKS,
         "task_default_routing_key": "upkeep",
         "task_create_missing_queues": False,
         "task_time_limit": HARD_TIME_LIMIT_SECONDS,

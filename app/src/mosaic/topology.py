@@ -17,8 +17,11 @@ from __future__ import annotations
 from kombu import Exchange, Queue
 
 from celery_durable import quorum_queue
-from mosaic.exchanges import DEAD, LOGS, TASKS
 from mosaic.kinds import KINDS
+
+TASKS = "mosaic.tasks"
+LOGS = "mosaic.logs"
+DEAD = "mosaic.dead"
 
 UPKEEP_QUEUE = "mosaic.upkeep"
 DRILL_QUEUE = "mosaic.drill"

@@ -133,8 +133,8 @@ SETTINGS = (
         "`confirm_publish`: publishing returns when a majority of the brokers has the task. `read_timeout`: "
         "how long to wait for an answer of the broker, in seconds.",
         "Tasks on their way to a broker that dies are lost without an error: 34 of 676 tasks when one lost "
-        "power, 308 of 4150 tasks when one froze. With confirms but without the timeout, a producer hangs for "
-        "more than 60 s.",
+        "power, 308 of 4150 tasks when one froze. With confirms but without the timeout, a producer hangs "
+        "for more than 60 s.",
         drills=("power-off-broker-leader", "freeze-broker-leader", "memory-alarm", "disk-alarm"),
         loses=lambda value: not value.get("confirm_publish"),
         enough=lambda value: bool(value.get("confirm_publish") and value.get("read_timeout")),

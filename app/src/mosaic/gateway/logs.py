@@ -20,8 +20,8 @@ from mosaic.gateway.errors import ApiError
 from mosaic.gateway.sse import Event
 from mosaic.ledger import log_records
 from mosaic.ledger.database import transaction
+from mosaic.ledger.log_records import Entry
 from mosaic.logging_setup import SEVERITIES
-from mosaic.logs.entry import Entry
 from mosaic.logs.pattern import check_pattern, matches
 from mosaic.logs.tail import LogTail
 

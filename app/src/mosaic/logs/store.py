@@ -17,10 +17,10 @@ from pika.spec import Basic, BasicProperties
 from pydantic import TypeAdapter
 
 from celery_durable import systemd
-from mosaic import exchanges
+from mosaic import topology
 from mosaic.ledger import log_records
 from mosaic.ledger.database import DATABASE_AWAY, transaction
-from mosaic.logs.entry import Entry
+from mosaic.ledger.log_records import Entry
 from mosaic.service import Service
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,9 @@ class LogStore(Service):
         self._last_tag, self._due = 0, 0.0
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)
-        consumer = channel.basic_consume(exchanges.LOGS, self._on_message)
-        systemd.ready(f"consuming {exchanges.LOGS}")
-        logger.info("connected, consuming %s", exchanges.LOGS)
+        consumer = channel.basic_consume(topology.LOGS, self._on_message)
+        systemd.ready(f"consuming {topology.LOGS}")
+        logger.info("connected, consuming %s", topology.LOGS)
         while not self._stop.is_set():
             # Returns as soon as a message was delivered.
             connection.process_data_events(BATCH_SECONDS / 2 if self._batch else IDLE_SECONDS)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pika
 
-from mosaic import exchanges
+from mosaic import topology
 from mosaic.config import Broker
-from mosaic.logs.entry import Entry
+from mosaic.ledger.log_records import Entry
 from mosaic.logs.store import entry_of
 from mosaic.service import Service, consume_until
 
@@ -59,7 +59,7 @@ class LogTail(Service):
         queue = f"{PREFIX}{uuid.uuid4().hex[:12]}"
         channel.queue_declare(queue, durable=True, arguments=ARGUMENTS)
         for pattern in self._patterns:
-            channel.queue_bind(queue, exchanges.LOGS, pattern)
+            channel.queue_bind(queue, topology.LOGS, pattern)
         consumer = channel.basic_consume(queue, self._on_message, auto_ack=True)
         self.ready.set()
         try:

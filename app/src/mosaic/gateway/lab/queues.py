@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mosaic.exchanges import DEAD
 from mosaic.gateway.lab.depths import Depth, QueueKey
 from mosaic.logs.tail import PREFIX as TAILS
+from mosaic.topology import DEAD
 
 DELAYS = "celery_delayed_"
 # Queues of Celery's events and remote control, with the names that Celery gives them.
