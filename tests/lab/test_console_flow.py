@@ -92,11 +92,11 @@ def test_killed_broker_shows(page: Page, spare_lab: UserLab, console: httpx.Clie
     expect(lines.filter(has_text="Main process exited, code=killed").last).to_be_visible(timeout=30_000)
     web.keep_screenshot(page, "logs-broker-killed")
 
-    def started() -> bool:
+    def startup_shown() -> bool:
         records = console.get("/api/logs?host=broker-3&limit=1000").json()["records"]
         return any("Server startup complete" in record["message"] for record in records)
 
-    wait_for("RabbitMQ's own lines", 30, started)
+    wait_for("RabbitMQ's own lines", 30, startup_shown)
 
 
 def test_followed_message_has_all_of_its_times(page: Page, console: httpx.Client) -> None:
