@@ -267,7 +267,7 @@ def test_page_waits_for_the_database(client: TestClient, monkeypatch: pytest.Mon
     def away(*_: object) -> None:
         raise OperationalError("SELECT 1", {}, ConnectionError("gone"))
 
-    monkeypatch.setattr("mosaic.ledger.jobs.find", away)
+    monkeypatch.setattr("mosaic.ledger.jobs.summaries", away)
     page = client.get(f"/jobs/{uuid.UUID(int=5)}", headers=HTML)
     assert page.status_code == 503
     assert "The database does not answer" in page.text

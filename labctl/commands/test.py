@@ -35,6 +35,7 @@ NOT_REPEATED = (
     "drill_application",
     "examples",
     "lab_celery",
+    "log_shipper",
     "secrets",
     "topology_schema",
     # What they try runs in another Python than that of ./lab: the user's environment, and the nodes'.
