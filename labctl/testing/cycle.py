@@ -55,7 +55,7 @@ class Cycle(ABC):
             prepared = self._case("what it needs is there", self.prepare)
             if prepared and self._case("the lab is made", self.make):
                 self._case("a second up changes nothing", self._up_again)
-                written += [suite.report for suite in self.check()]
+                self._case("its checks run", lambda: written.extend(suite.report for suite in self.check()))
                 for shown, action in self.uses():
                     self._case(shown, action)
         finally:

@@ -76,8 +76,12 @@ class VagrantCycle(Cycle):
         suite = Suite("verify-vagrant", self.reports / "verify-vagrant.xml", self.reports / "vagrant.log")
         try:
             self._lab("verify the nodes", "verify")
-        finally:
-            shutil.copy(self.lab.paths.state / "reports" / "verify.xml", suite.report)
+        except LabError as error:  # the report has it too
+            self.lab.screen.fail(str(error))
+        written = self.lab.paths.state / "reports" / "verify.xml"
+        if not written.exists():
+            raise LabError("./lab verify has written no report.")
+        shutil.copy(written, suite.report)
         return [suite]
 
     def uses(self) -> Iterable[tuple[str, Action]]:
