@@ -94,6 +94,7 @@ class Broker:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
+        self.frozen = False  # ends the threads
         self._listener.close()
 
     def _serve(self) -> None:

@@ -75,7 +75,7 @@ def test_a_lab_is_made_checked_used_and_removed(tmp_path: Path, changed: object)
     cycle = Trial(tmp_path)
     assert cycle.run(keep=False) == [tmp_path / "trial.xml", tmp_path / "verify.xml"]
     assert cycle.seen == ["prepare", "make", "check", "use", "remove"]
-    assert junit.totals([tmp_path / "trial.xml"]) == junit.Totals(passed=5)
+    assert junit.totals([tmp_path / "trial.xml"]) == junit.Totals(passed=6)
 
 
 def test_a_second_up_that_changes_something_fails(tmp_path: Path, changed: Callable[[int], None]) -> None:
@@ -84,6 +84,13 @@ def test_a_second_up_that_changes_something_fails(tmp_path: Path, changed: Calla
     found = failed(tmp_path)
     assert found.pop("a second up changes nothing")
     assert not any(found.values())
+
+
+def test_checks_that_cannot_run_end_nothing_else(tmp_path: Path, changed: object) -> None:
+    cycle = Trial(tmp_path, fails="check")
+    assert cycle.run(keep=False) == [tmp_path / "trial.xml"]
+    assert cycle.seen == ["prepare", "make", "check", "use", "remove"]
+    assert junit.totals([tmp_path / "trial.xml"]) == junit.Totals(passed=5, failed=1)
 
 
 def test_what_could_not_be_made_is_removed_and_not_checked(tmp_path: Path, changed: object) -> None:

@@ -7,8 +7,9 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Self
 
 import pika.exceptions
@@ -302,7 +303,8 @@ def run(
         return connect(broker)
 
     monkeypatch.setattr(module.Shipper, "_connect", remember)
-    monkeypatch.setattr(module.time, "sleep", pause)
+    # Of the program alone: a thread of another test may sleep too.
+    monkeypatch.setattr(module, "time", SimpleNamespace(**{**vars(time), "sleep": pause}))
     with pytest.raises(Finished):
         module.Shipper(CONFIG, folder).run()
     return used, pauses
