@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -329,6 +330,21 @@ def test_cursor_that_the_journal_no_longer_has_is_dropped(
     module.CursorFile(tmp_path / "cursor").save("gone")
     run(module, tmp_path, monkeypatch, lambda _broker: Connection(channel), 1)
     assert module.CursorFile(tmp_path / "cursor").load() is None
+
+
+def test_journalctl_that_waits_for_its_reader_is_ended(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "journalctl"
+    program.write_text("#!/bin/sh\ntrap '' TERM\nwhile echo '{}'; do :; done\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    journal = module.Journal(None)
+    journal.read(5)
+    closing = threading.Thread(target=journal.close, daemon=True)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
 
 
 def test_entry_without_an_end_does_not_fill_the_memory(
