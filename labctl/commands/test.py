@@ -57,20 +57,11 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     reports = lab_paths().base / "reports"
     started = time.monotonic()
     devtools.ensure_packages(screen)
-    at_once = os.cpu_count() or 1
     work = _without_lab(phases, scenarios, reports, screen)
-    cycles = {
-        phase: partial(cycle(reports, screen).run, keep=keep)
-        for phase, cycle in CYCLES.items()
-        if phase in phases
-    }
-    if "vagrant" in cycles and work and molecule.fitting() > 1:
-        # It leaves this lab alone too, and waits more than it computes.
-        work.insert(0, cycles.pop("vagrant"))
-        at_once += 1
-    written = [file for files in side_by_side.run(work, at_once) for file in files]
-    for run in cycles.values():
-        written += run()
+    written = [file for files in side_by_side.run(work) for file in files]
+    for phase, cycle in CYCLES.items():
+        if phase in phases:
+            written += cycle(reports, screen).run(keep=keep)
     sums = junit.totals(written)
     screen.say(f"\nReports in {reports.relative_to(ROOT)}, {time.monotonic() - started:.0f} s")
     screen.say(str(sums))

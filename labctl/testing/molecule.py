@@ -118,7 +118,7 @@ def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | N
     Returns their report.
     """
     make_private(reports)
-    places = PLACES[: at_once or fitting()]
+    places = PLACES[: at_once or _fitting()]
     free: SimpleQueue[Place] = SimpleQueue()
     for place in places:
         free.put(place)
@@ -134,7 +134,7 @@ def run(names: Sequence[str], reports: Path, screen: Screen, *, at_once: int | N
     return reports / "molecule.xml"
 
 
-def fitting() -> int:
+def _fitting() -> int:
     """How many scenarios this machine can run at the same time: one for each core, if memory allows."""
     available = checks.available_memory_mb()
     fitting = len(PLACES) if available is None else available // _PLACE_MB
