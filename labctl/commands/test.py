@@ -57,8 +57,7 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
     reports = lab_paths().base / "reports"
     started = time.monotonic()
     devtools.ensure_packages(screen)
-    work = _without_lab(phases, scenarios, reports, screen)
-    written = [file for files in side_by_side.run(work) for file in files]
+    written = side_by_side.run(_without_lab(phases, scenarios, reports, screen))
     for phase, cycle in CYCLES.items():
         if phase in phases:
             written += cycle(reports, screen).run(keep=keep)
@@ -70,13 +69,13 @@ def command(phases: Sequence[str], *, keep: bool, roles: Sequence[str] = ()) -> 
 
 def _without_lab(
     phases: Sequence[str], scenarios: Sequence[str], reports: Path, screen: Screen
-) -> list[Callable[[], list[Path]]]:
-    """What leaves this lab alone, and can be done side by side; each returns its reports."""
-    work: list[Callable[[], list[Path]]] = []
+) -> list[Callable[[], Path]]:
+    """What leaves this lab alone, and can be done side by side; each returns its report."""
+    work: list[Callable[[], Path]] = []
     if "roles" in phases:
         molecule.prepare(screen)
         at_once = None if list(phases) == ["roles"] else 1
-        work.append(lambda: [molecule.run(scenarios, reports, screen, at_once=at_once)])
+        work.append(partial(molecule.run, scenarios, reports, screen, at_once=at_once))
     if "lint" in phases:
         work.append(partial(_lint, reports, screen))
     if "unit" in phases:
@@ -84,13 +83,13 @@ def _without_lab(
     return work
 
 
-def _lint(reports: Path, screen: Screen) -> list[Path]:
+def _lint(reports: Path, screen: Screen) -> Path:
     file = reports / "lint.xml"
     junit.write(file, "lint", linters.run(LabPaths(LAB), screen))
-    return [file]
+    return file
 
 
-def _suites(reports: Path, screen: Screen) -> list[Callable[[], list[Path]]]:
+def _suites(reports: Path, screen: Screen) -> list[Callable[[], Path]]:
     """The suites that need no nodes, the longest first."""
     devtools.ensure_postgresql(screen)
     devtools.ensure_promtool(screen)
@@ -100,16 +99,14 @@ def _suites(reports: Path, screen: Screen) -> list[Callable[[], list[Path]]]:
     own = pythons.own()
     other = pythons.other(cache, screen)
 
-    def suite(
-        name: str, arguments: list[str], python: pythons.Python, first: Sequence[Path] = ()
-    ) -> list[Path]:
+    def suite(name: str, arguments: list[str], python: pythons.Python, first: Sequence[Path] = ()) -> Path:
         path = {"PYTHONPATH": os.pathsep.join(map(str, (*first, *sources)))}
         environment = playbooks.environment(LabPaths(LAB), mitogen=False, extra=path)
         with screen.step(f"{name}: tests of {arguments[0]}, {python}") as step:
             done = checks.run(name, arguments, reports, step, environment=environment, python=python.program)
         for line in done.failure_lines():
             screen.fail(line)
-        return [done.report]
+        return done.report
 
     library = ["celery_durable/tests", "--rootdir=celery_durable", "-c", "celery_durable/pyproject.toml"]
     suites = [partial(suite, "unit", ["tests/unit"], own)]

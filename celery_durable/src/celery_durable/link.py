@@ -110,12 +110,11 @@ class Link:
         self._amqp.transport.write(b"".join(frames))
         self._amqp.bytes_sent += len(frames)  # py-amqp's heartbeats count frames
 
-    def forget(self, prepared: Prepared) -> bool:
-        """Ignore later confirms of this message; return whether it was sent."""
+    def forget(self, prepared: Prepared) -> None:
+        """Ignore later confirms of this message."""
         tags = [tag for tag, other in self.unconfirmed.items() if other is prepared]
         for tag in tags:
             del self.unconfirmed[tag]
-        return bool(tags)
 
     def listen(self, seconds: float) -> None:
         """Wait at most `seconds` until there is something to read; other threads may send meanwhile."""
